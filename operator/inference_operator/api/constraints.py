@@ -1,0 +1,92 @@
+"""Constraints that are written once and hold twice: in pydantic here, and in the CRD as schema and CEL.
+
+Each is metadata for `Annotated`. Knows no field of the contract.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+SHOWN_LENGTH = 80
+
+
+def refuse(text: str) -> PydanticCustomError:
+    """The error for a value that breaks a rule of ours; `text` goes to the user as it is."""
+    return PydanticCustomError("rule", "{text}", {"text": text})
+
+
+def add_rule(node: JsonSchemaValue, **rule: str) -> JsonSchemaValue:
+    """`node` with one more CEL rule; `rule` holds `rule` and `message` or `messageExpression`."""
+    return {**node, "x-kubernetes-validations": [*node.get("x-kubernetes-validations", ()), rule]}
+
+
+@dataclass(frozen=True)
+class Form:
+    """A text that `regex` matches whole. RE2 syntax: no look-around, so that the API server can run it as well.
+
+    `must_be` completes the sentence "must be …", with an example. It contains no double quote and no backslash.
+    """
+
+    regex: str
+    must_be: str
+
+    def _check(self, value: str) -> str:
+        if not re.fullmatch(self.regex, value, re.ASCII):
+            raise refuse(f"must be {self.must_be}; got '{value[:SHOWN_LENGTH]}'")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return add_rule(
+            handler(schema),
+            rule=f"self.matches(r'^(?:{self.regex})$')",
+            messageExpression=f'"must be {self.must_be}; got \'" + '
+            f'(self.size() > {SHOWN_LENGTH} ? self.substring(0, {SHOWN_LENGTH}) : self) + "\'"',
+        )
+
+
+@dataclass(frozen=True)
+class Unique:
+    """A list without duplicates: of scalars, or of objects told apart by the member `key`."""
+
+    key: str | None = None
+
+    def _check(self, items: Sequence[Any]) -> Sequence[Any]:
+        seen = set()
+        for item in items:
+            identity = getattr(item, self.key) if self.key else item
+            if identity in seen:
+                raise refuse(f"has '{identity}' twice; keep one of them")
+            seen.add(identity)
+        return items
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        node = handler(schema)
+        if self.key is None:
+            return {**node, "x-kubernetes-list-type": "set"}
+        return {**node, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
+
+
+def text(maximum: int, regex: str, must_be: str) -> Any:
+    """What makes a `str` one of 1 to `maximum` characters that matches `regex`."""
+    return StringConstraints(min_length=1, max_length=maximum), Form(regex, must_be)
+
+
+Flag = Annotated[bool, Field(strict=True)]
+
+
+def whole(minimum: int, maximum: int) -> Any:
+    """What makes an `int` one between two limits, both included; texts, fractions and booleans are refused."""
+    return Field(strict=True, ge=minimum, le=maximum)

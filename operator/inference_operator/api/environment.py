@@ -1,0 +1,183 @@
+"""InferenceEnvironment: where services run. Written once by the platform team. Knows no service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from inference_operator.api.constraints import Flag, Unique, text, whole
+from inference_operator.api.model import Conditions, SpecModel, StatusModel
+from inference_operator.api.quantities import Cpu, Memory
+
+MAXIMUM_REPLICAS = 5000
+"""Tasks of one ECS service: a quota of AWS."""
+
+RETENTION_DAYS = Literal[
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+]
+"""What PutRetentionPolicy of CloudWatch Logs accepts."""
+
+_ROLE_ARN = text(
+    2048,
+    "arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+",
+    "the ARN of an IAM role, such as arn:aws:iam::123456789012:role/inference-task",
+)
+_SubnetId = Annotated[str, *text(47, "subnet-[0-9a-f]{8,40}", "the id of a subnet, such as subnet-0123456789abcdef0")]
+_SecurityGroupId = Annotated[
+    str, *text(43, "sg-[0-9a-f]{8,40}", "the id of a security group, such as sg-0123456789abcdef0")
+]
+_ImagePattern = Annotated[
+    str,
+    *text(
+        255,
+        r"[A-Za-z0-9*?][A-Za-z0-9._:/@*?-]*",
+        "an image reference with * for any text and ? for one character, such as registry.example.com/team/*",
+    ),
+]
+EFS_FOLDER = "[A-Za-z0-9_=@+:,~-][A-Za-z0-9_=@+:,.~-]*"
+FOLDER_DEPTH = 4
+FOLDER_LENGTH = 100
+"""An access point's root directory has at most 4 folders and 100 characters: CreateAccessPoint, RootDirectory.Path."""
+
+
+class Network(SpecModel):
+    """Where in the VPC the tasks have their network interfaces."""
+
+    subnets: Annotated[tuple[_SubnetId, ...], Field(min_length=1, max_length=16), Unique()]
+    """Ids of the subnets that tasks are placed in, one or more for each availability zone. 1 to 16."""
+
+    security_groups: Annotated[tuple[_SecurityGroupId, ...], Field(min_length=1, max_length=5), Unique()]
+    """Ids of the security groups of every task. They must let the load balancer in on the service's port. 1 to 5."""
+
+    assign_public_ip: Flag = False
+    """Whether tasks get a public IPv4 address: for subnets without a NAT gateway or VPC endpoints. Default false."""
+
+
+class PosixUser(SpecModel):
+    """The user as whom the file system is read, whoever the container runs as."""
+
+    uid: Annotated[int, whole(0, 4294967295)]
+    """User id, 0 to 4294967295."""
+
+    gid: Annotated[int, whole(0, 4294967295)]
+    """Group id, 0 to 4294967295."""
+
+
+class ModelStore(SpecModel):
+    """The EFS file system that holds the models of every service in this environment."""
+
+    file_system_id: Annotated[
+        str, *text(43, "fs-[0-9a-f]{8,40}", "the id of an EFS file system, such as fs-0123456789abcdef0")
+    ]
+    """Id of the EFS file system. It needs a mount target in the availability zone of each subnet."""
+
+    root_directory: Annotated[
+        str,
+        *text(FOLDER_LENGTH, f"/|(/{EFS_FOLDER}){{1,3}}", "an absolute folder at most 3 deep, such as / or /models"),
+    ] = "/"
+    """Folder of the file system that `models.path` of a service starts from. At most 3 deep, 100 characters.
+    Default /."""
+
+    posix_user: PosixUser
+    """The user as whom the file system is read, whoever the container runs as."""
+
+
+class LoadBalancer(SpecModel):
+    """An Application Load Balancer that the environment's services share."""
+
+    listener_arn: Annotated[
+        str,
+        *text(
+            512,
+            "arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:listener/app(/[A-Za-z0-9-]+){3}",
+            "the ARN of a listener of an Application Load Balancer, "
+            "such as arn:aws:elasticloadbalancing:eu-west-1:123456789012:"
+            "listener/app/shared/0123456789abcdef/0123456789abcdef",
+        ),
+    ]
+    """ARN of the listener that gets one rule for each service."""
+
+    url: Annotated[
+        str,
+        *text(
+            255,
+            "https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?",
+            "the address that callers use, without a path, such as https://inference.example.com",
+        ),
+    ]
+    """Address at which callers reach the listener, without a path or a final slash. `status.url` of a service
+    begins with it."""
+
+
+class EnvironmentLogging(SpecModel):
+    """What becomes of what the containers write."""
+
+    retention_days: RETENTION_DAYS = 90
+    """Days that CloudWatch Logs keeps what services log: one of the values that CloudWatch accepts. Default 90."""
+
+
+class Maximum(SpecModel):
+    """The most that one service may ask for."""
+
+    cpu: Cpu | None = None
+    """Most vCPUs of one task, e.g. 4. No limit if absent."""
+
+    memory: Memory | None = None
+    """Most memory of one task, e.g. 16Gi. No limit if absent."""
+
+    replicas: Annotated[int, whole(0, MAXIMUM_REPLICAS)] | None = None
+    """Most tasks of one service, 0 to 5000. No limit of its own if absent."""
+
+
+class Policy(SpecModel):
+    """What services in this environment may ask for. A service that asks for more is not accepted."""
+
+    images: Annotated[tuple[_ImagePattern, ...], Field(min_length=1, max_length=50), Unique()] | None = None
+    """Patterns of the images allowed: `*` stands for any text, `?` for one character. Any image if absent. 1 to 50."""
+
+    maximum: Maximum | None = None
+    """The most that one service may ask for. No limit if absent."""
+
+
+class InferenceEnvironmentSpec(SpecModel):
+    """Where services run, and what they may ask for."""
+
+    region: Annotated[str, *text(30, "[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}", "an AWS region, such as eu-west-1")]
+    """AWS region, e.g. eu-west-1."""
+
+    cluster: Annotated[
+        str, *text(255, "[A-Za-z0-9_-]+", "the name (not the ARN) of an ECS cluster: letters, digits, - and _")
+    ]
+    """Name of the ECS cluster, which must exist. At most 255 letters, digits, `-` and `_`."""
+
+    network: Network
+    """Where in the VPC the tasks have their network interfaces."""
+
+    execution_role_arn: Annotated[str, *_ROLE_ARN]
+    """ARN of the role with which ECS starts tasks: it pulls the image and writes the logs."""
+
+    task_role_arn: Annotated[str, *_ROLE_ARN]
+    """ARN of the role that the containers have: it mounts the models' file system."""
+
+    models: ModelStore
+    """The EFS file system that holds the models of every service in this environment."""
+
+    load_balancer: LoadBalancer | None = None
+    """The Application Load Balancer that the environment's services share. Without it services have no URL."""
+
+    logging: EnvironmentLogging = EnvironmentLogging()
+    """What becomes of what the containers write."""
+
+    policy: Policy | None = None
+    """What services in this environment may ask for. No limits if absent."""
+
+
+class InferenceEnvironmentStatus(StatusModel):
+    """What the operator knows of the environment."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """The generation of the spec that this status speaks about."""
+
+    conditions: Conditions = ()
+    """`Ready` is True when the environment can be used by services."""

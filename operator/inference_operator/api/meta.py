@@ -1,0 +1,26 @@
+"""The names of the contract: group, version, kinds, annotations, tags' prefix. Knows no field."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "ecs-inference.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+RECONCILE_AT: Final = f"{GROUP}/reconcile-at"
+"""Annotation: any new value means "look again now, and try a held failed revision again"."""
+
+FINALIZER: Final = f"{GROUP}/finalizer"
+
+OWNER_TAG: Final = f"{GROUP}/owner"
+"""AWS tag: `<namespace>/<name>` of the object that a resource was made for."""
+
+UID_TAG: Final = f"{GROUP}/uid"
+SPEC_HASH_TAG: Final = f"{GROUP}/spec-hash"
+
+RESERVED_ENV: Final = ("INFERENCE_MODELS_DIR", "INFERENCE_PORT")
+"""Environment variables that the operator sets on the container itself, from `models.mountPath` and `port`."""
+
+RESERVED_ENV_PREFIXES: Final = ("ECS_", "AWS_CONTAINER_", "AWS_EXECUTION_ENV")
+"""Set by the Fargate agent: credentials and metadata addresses. An override would cut the task off from them."""

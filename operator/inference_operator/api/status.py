@@ -1,0 +1,192 @@
+"""The status of an InferenceDeployment: what the operator tells. Knows no rule by which it comes about.
+
+Lists are newest first and bounded: a longer one is cut when the model is made.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from inference_operator.api.model import Conditions, Message, StatusModel, cut, newest
+from inference_operator.api.quantities import Time
+
+HISTORY_LIMIT: Final = 10
+EVENTS_LIMIT: Final = 20
+STOPPED_TASKS_LIMIT: Final = 20
+TASKS_LIMIT: Final = 10
+
+_Name = Annotated[str, cut(2048), Field(max_length=2048)]
+_Word = Annotated[str, cut(128), Field(max_length=128)]
+
+
+class DesiredRevision(StatusModel):
+    """What the spec asks for."""
+
+    revision: _Name | None = None
+    """ARN of the task-definition revision made from the spec."""
+    spec_hash: _Word | None = None
+    """Hash of what the revision was made from; equal specs have equal hashes."""
+    image: _Name | None = None
+    """Container image of the revision."""
+    model: _Name | None = None
+    """Folder of the models, as in `spec.models.path`."""
+
+
+class RunningRevision(StatusModel):
+    """What answers requests now."""
+
+    revision: _Name | None = None
+    """ARN of the task-definition revision."""
+    image: _Name | None = None
+    """Container image of the revision."""
+    model: _Name | None = None
+    """Folder of the models of the revision."""
+    since: Time | None = None
+    """When its rollout completed."""
+
+
+class DeploymentState(StatusModel):
+    """The latest ECS deployment of the service."""
+
+    id: _Word | None = None
+    """Id that ECS gave it, e.g. ecs-svc/1234567890123456789."""
+    state: _Word | None = None
+    """How it stands, e.g. InProgress, Completed, Failed or RolledBack."""
+    started_at: Time | None = None
+    """When ECS began it."""
+    reason: Message | None = None
+    """What ECS says of its state, in ECS's words."""
+    failed_tasks: Annotated[int, Field(ge=0)] | None = None
+    """Tasks that failed to come up, as the circuit breaker counts them."""
+    threshold: Annotated[int, Field(ge=0)] | None = None
+    """Number of failed tasks at which the circuit breaker gives up."""
+    strategy: _Word | None = None
+    """How tasks are replaced, e.g. ROLLING."""
+
+
+class Failure(StatusModel):
+    """Why the latest failed rollout failed, and what to do."""
+
+    generation: Annotated[int, Field(ge=0)] | None = None
+    """Generation of the spec that failed."""
+    revision: _Name | None = None
+    """ARN of the task-definition revision that failed. It is held until the spec or `reconcile-at` changes."""
+    cause: _Word | None = None
+    """One word for the cause, e.g. EfsAccessDenied."""
+    message: Message | None = None
+    """What happened."""
+    next_step: Message | None = None
+    """What to do about it."""
+    exit_code: int | None = None
+    """Exit code of the container that failed."""
+    container: _Word | None = None
+    """Name of the container that failed."""
+    tasks: Annotated[tuple[_Name, ...], newest(TASKS_LIMIT), Field(max_length=TASKS_LIMIT)] = ()
+    """Ids of the tasks that show it, newest first. At most 10."""
+    at: Time | None = None
+    """When it failed."""
+
+
+class HistoryEntry(StatusModel):
+    """One rollout."""
+
+    revision: _Name | None = None
+    """ARN of the task-definition revision rolled out."""
+    generation: Annotated[int, Field(ge=0)] | None = None
+    """Generation of the spec rolled out."""
+    outcome: _Word | None = None
+    """How it ended, e.g. Completed, Failed, RolledBack or Superseded."""
+    started_at: Time | None = None
+    """When it began."""
+    finished_at: Time | None = None
+    """When it ended."""
+
+
+class ServiceEvent(StatusModel):
+    """One event of the ECS service."""
+
+    id: _Word
+    """Id that ECS gave it."""
+    at: Time
+    """When it happened."""
+    message: Message
+    """In ECS's words."""
+    severity: _Word | None = None
+    """Info, Warning or Error."""
+
+
+class StoppedTask(StatusModel):
+    """One task that stopped; kept after AWS forgets it."""
+
+    task: _Name
+    """Id of the task."""
+    at: Time | None = None
+    """When it stopped."""
+    cause: _Word | None = None
+    """One word for the cause, e.g. OutOfMemory."""
+    stop_code: _Word | None = None
+    """Stop code of ECS, e.g. EssentialContainerExited."""
+    reason: Message | None = None
+    """Why it stopped, in ECS's words."""
+    exit_code: int | None = None
+    """Exit code of the container that ended the task."""
+    container: _Word | None = None
+    """Name of the container that ended the task."""
+
+
+class Resources(StatusModel):
+    """The AWS resources of this service."""
+
+    cluster: _Name | None = None
+    """Name of the ECS cluster."""
+    service: _Name | None = None
+    """ARN of the ECS service."""
+    task_definition: _Name | None = None
+    """ARN of the latest task-definition revision."""
+    access_point: _Name | None = None
+    """ARN of the EFS access point."""
+    target_group: _Name | None = None
+    """ARN of the target group."""
+    listener_rule: _Name | None = None
+    """ARN of the listener rule."""
+    log_groups: Annotated[tuple[_Name, ...], Field(max_length=20)] = ()
+    """Names of the log groups."""
+
+
+class InferenceDeploymentStatus(StatusModel):
+    """What the operator knows of the service. Written by the operator alone."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """The generation of the spec that this status speaks about."""
+    conditions: Conditions = ()
+    """`Ready` says whether the revision asked for is the one running, with all replicas healthy; the others say why."""
+    url: _Name | None = None
+    """Address of the service, without a final slash. Absent where the environment has no load balancer."""
+    replicas: Annotated[int, Field(ge=0)] = 0
+    """Number of tasks that exist."""
+    ready_replicas: Annotated[int, Field(ge=0)] = 0
+    """Number of tasks that are running and healthy."""
+    selector: _Name | None = None
+    """Label selector for the scale subresource. No pod carries these labels: the tasks run on Fargate."""
+    desired: DesiredRevision | None = None
+    """What the spec asks for."""
+    running: RunningRevision | None = None
+    """What answers requests now."""
+    deployment: DeploymentState | None = None
+    """The latest ECS deployment of the service."""
+    last_failure: Failure | None = None
+    """Why the latest failed rollout failed, and what to do."""
+    history: Annotated[tuple[HistoryEntry, ...], newest(HISTORY_LIMIT), Field(max_length=HISTORY_LIMIT)] = ()
+    """The latest rollouts, newest first. At most 10."""
+    events: Annotated[tuple[ServiceEvent, ...], newest(EVENTS_LIMIT), Field(max_length=EVENTS_LIMIT)] = ()
+    """The latest events of the ECS service, newest first, each id once. At most 20."""
+    stopped_tasks: Annotated[
+        tuple[StoppedTask, ...], newest(STOPPED_TASKS_LIMIT), Field(max_length=STOPPED_TASKS_LIMIT)
+    ] = ()
+    """The latest tasks that stopped, newest first. At most 20."""
+    resources: Resources | None = None
+    """The AWS resources of this service."""
+    last_reconcile_at: _Name | None = None
+    """Value of the annotation `ecs-inference.dev/reconcile-at` that was last honoured."""

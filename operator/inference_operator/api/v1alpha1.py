@@ -1,0 +1,110 @@
+"""The two kinds of version v1alpha1, whole: what kubectl sends and shows. The parts are in the modules it gathers.
+
+Reading a live object, validate `metadata`, `spec` and `status` by themselves, so that a stored spec that is no longer
+valid hides neither the name nor the status.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from inference_operator.api.constraints import refuse
+from inference_operator.api.deployment import (
+    CircuitBreaker,
+    EnvVar,
+    Health,
+    InferenceDeploymentSpec,
+    Ingress,
+    Models,
+    Rollout,
+)
+from inference_operator.api.environment import (
+    EnvironmentLogging,
+    InferenceEnvironmentSpec,
+    InferenceEnvironmentStatus,
+    LoadBalancer,
+    Maximum,
+    ModelStore,
+    Network,
+    Policy,
+    PosixUser,
+)
+from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, Condition, ObjectMeta
+from inference_operator.api.quantities import Cpu, Memory
+from inference_operator.api.status import (
+    DeploymentState,
+    DesiredRevision,
+    Failure,
+    HistoryEntry,
+    InferenceDeploymentStatus,
+    Resources,
+    RunningRevision,
+    ServiceEvent,
+    StoppedTask,
+)
+
+__all__ = [
+    "CircuitBreaker",
+    "Condition",
+    "Cpu",
+    "DeploymentState",
+    "DesiredRevision",
+    "EnvVar",
+    "EnvironmentLogging",
+    "Failure",
+    "Health",
+    "HistoryEntry",
+    "InferenceDeployment",
+    "InferenceDeploymentSpec",
+    "InferenceDeploymentStatus",
+    "InferenceEnvironment",
+    "InferenceEnvironmentSpec",
+    "InferenceEnvironmentStatus",
+    "Ingress",
+    "LoadBalancer",
+    "Maximum",
+    "Memory",
+    "ModelStore",
+    "Models",
+    "Network",
+    "ObjectMeta",
+    "Policy",
+    "PosixUser",
+    "Resources",
+    "Rollout",
+    "RunningRevision",
+    "ServiceEvent",
+    "StoppedTask",
+]
+
+NAME_MUST_BE = f"at most {NAME_LENGTH} lower-case letters, digits and -, with a letter or digit at both ends"
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    api_version: Literal["ecs-inference.dev/v1alpha1"]
+    metadata: ObjectMeta
+
+    @model_validator(mode="after")
+    def _name_is_usable(self) -> Self:
+        name = self.metadata.name
+        if len(name) > NAME_LENGTH or not re.fullmatch(NAME_REGEX, name, re.ASCII):
+            raise refuse(f"metadata.name must be {NAME_MUST_BE}; got '{name}' ({len(name)} characters)")
+        return self
+
+
+class InferenceEnvironment(_Object):
+    kind: Literal["InferenceEnvironment"]
+    spec: InferenceEnvironmentSpec
+    status: InferenceEnvironmentStatus = Field(default_factory=InferenceEnvironmentStatus)
+
+
+class InferenceDeployment(_Object):
+    kind: Literal["InferenceDeployment"]
+    spec: InferenceDeploymentSpec
+    status: InferenceDeploymentStatus = Field(default_factory=InferenceDeploymentStatus)
