@@ -1,0 +1,201 @@
+"""A Kubernetes cluster to work with: one that `ControlPlane` brings up, or any that a kubeconfig leads to.
+
+It is spoken to through kubectl, so this module knows no Kubernetes client library.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from inference_sandbox.control_plane.binaries import Binaries, find_binaries
+
+_KUBECTL_SECONDS = 60
+_START_SECONDS = 120
+_TRIES = 3
+
+
+class ControlPlaneError(Exception):
+    """The control plane did not come up; the message carries the end of the log of the program that failed."""
+
+
+class KubectlError(Exception):
+    """kubectl refused; the message is its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    kubeconfig: Path
+    """Of an administrator."""
+    kubectl_program: Path
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """What kubectl prints, or `KubectlError`."""
+        done = subprocess.run(
+            [self.kubectl_program, f"--kubeconfig={self.kubeconfig}", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_KUBECTL_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def apply_crds(self, folder: Path) -> None:
+        """Apply every manifest in the folder, and return when the API server serves all of the kinds."""
+        if not any(folder.glob("*.yaml")):
+            raise FileNotFoundError(f"{folder} has no *.yaml: give the folder of the CustomResourceDefinitions")
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(folder))
+
+    def token(self, service_account: str, *, namespace: str, lifetime: timedelta = timedelta(hours=1)) -> str:
+        """A token of an existing service account. The API server refuses lifetimes under ten minutes."""
+        seconds = int(lifetime.total_seconds())
+        return self.kubectl("create", "token", service_account, "-n", namespace, f"--duration={seconds}s").strip()
+
+    def kubeconfig_for(
+        self, service_account: str, *, namespace: str, path: Path, lifetime: timedelta = timedelta(hours=1)
+    ) -> Path:
+        """Write a kubeconfig to `path` (0600) that may do what RBAC gives the service account, and nothing else."""
+        config = yaml.safe_load(self.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "yaml"))
+        cluster: dict[str, Any] = config["clusters"][0]
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [cluster],
+            "users": [
+                {
+                    "name": service_account,
+                    "user": {"token": self.token(service_account, namespace=namespace, lifetime=lifetime)},
+                }
+            ],
+            "contexts": [
+                {
+                    "name": service_account,
+                    "context": {"cluster": cluster["name"], "user": service_account, "namespace": namespace},
+                }
+            ],
+            "current-context": service_account,
+        }
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return path
+
+
+class ControlPlane:
+    """etcd and kube-apiserver, up within the `with` block, which is given the `Cluster`.
+
+    All who name the same `workdir` at the same time, in whatever process, share one control plane: the first starts it,
+    the last ends it and waits for its end. Death counts as leaving.
+
+    No controller-manager runs, so what only it does is not done: deleted namespaces stay Terminating, owner references
+    are not collected, there are no default service accounts, aggregated cluster roles (view, edit, admin) are empty.
+    """
+
+    def __init__(self, workdir: Path, *, binaries: Binaries | None = None) -> None:
+        self._workdir = workdir
+        self._binaries = binaries
+        self._held: socket.socket | None = None
+
+    def __enter__(self) -> Cluster:
+        binaries = self._binaries or find_binaries()
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        for _ in range(_TRIES):
+            connection = _connect(self._workdir, binaries)
+            connection.settimeout(_START_SECONDS)
+            greeting = _first_line(connection)
+            if "kubeconfig" in greeting:
+                self._held = connection
+                return Cluster(kubeconfig=Path(greeting["kubeconfig"]), kubectl_program=binaries.kubectl)
+            connection.close()
+            if "error" in greeting:
+                raise ControlPlaneError(greeting["error"])
+            # It was just about to end, for its last holder had left: the next try starts another.
+        log = _log(self._workdir)
+        raise ControlPlaneError(f"the control plane ended before it was up; {log} says:\n{log.read_text()}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held is not None:
+            with self._held as connection:
+                connection.shutdown(socket.SHUT_WR)
+                _first_line(connection)
+            self._held = None
+
+
+def _connect(workdir: Path, binaries: Binaries) -> socket.socket:
+    """To the keeper of this folder, started if there is none."""
+    connection = socket.socket(socket.AF_UNIX)
+    path = workdir / "keeper.socket"
+    with _short(path) as address, (workdir / "keeper.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            connection.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):  # Refused: the file was left by one that was killed.
+            path.unlink(missing_ok=True)
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(address)
+                listener.listen()
+                connection.connect(address)
+                _start_keeper(listener, path, binaries)
+    return connection
+
+
+def _start_keeper(listener: socket.socket, path: Path, binaries: Binaries) -> None:
+    """It puts itself into the background, in a session of its own: Ctrl-C at the terminal is for its holders.
+
+    If it can't even start, the listener closes with it, which the connection tells.
+    """
+    programs = [str(binaries.etcd.absolute()), str(binaries.kube_apiserver.absolute())]
+    with _log(path.parent).open("wb") as log:
+        subprocess.run(
+            [sys.executable, "-m", f"{__package__}.keeper", str(listener.fileno()), str(path.absolute()), *programs],
+            cwd=path.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+            check=False,
+        )
+
+
+def _first_line(connection: socket.socket) -> dict[str, str]:
+    """Empty if the other side ends the connection instead."""
+    try:
+        with connection.makefile("rb") as file:
+            line = file.readline()
+    except ConnectionResetError:
+        line = b""
+    message: dict[str, str] = json.loads(line) if line else {}
+    return message
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """The path by way of its folder's descriptor: the address of a Unix socket may have 107 bytes only."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def _log(workdir: Path) -> Path:
+    return workdir / "keeper.log"
