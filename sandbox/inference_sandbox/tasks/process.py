@@ -1,0 +1,273 @@
+"""Runs tasks as local processes, each task on a loopback address of its own.
+
+What holds as in Fargate: command, entry point, environment, EFS folders, health checks, order of start and stop, stop
+signal and SIGKILL, exit codes, memory limits. What a process can't have, and what is done instead:
+
+- no network namespace: a task gets an address out of 127.0.0.0/8, told to its server through the image's environment;
+- no mount namespace: words that name a mount or the task itself are rewritten (`host_view`); a mount's `readOnly` and a
+  read-only root are not enforced; the working directory is a scratch folder in `workdir` unless it lies in a mount;
+- no process namespace: a first process without a handler dies of SIGTERM (143), where as PID 1 it would ignore it;
+- no user: `user` and an access point's POSIX user are not put on. Where the sandbox runs as root, its containers do
+  without root's right to pass over file modes, so that an unreadable model is unreadable;
+- no CPU limit: a task may use the whole machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from inference_sandbox.ports import Clock, ContainerLaunch, TaskLaunch
+from inference_sandbox.tasks import watchdog
+from inference_sandbox.tasks.addresses import claim_address
+from inference_sandbox.tasks.child import Child, LineReader
+from inference_sandbox.tasks.host_view import HostView
+from inference_sandbox.tasks.images import ProcessImage, find_image, pull_failure
+from inference_sandbox.tasks.lifecycle import Exit, RunningContainer, StartError, TaskRunner
+from inference_sandbox.tasks.volumes import mount_failure
+
+_logger = logging.getLogger(__name__)
+
+LogSink = Callable[[str, str, str, str, datetime], None]
+"""Gets task ARN, container name, "stdout" or "stderr", line, time. Called in the runner's thread: it must be quick."""
+
+_OUT_OF_FILE_MODES = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+_PR_CAPBSET_DROP = 24
+
+
+class ProcessRunner(TaskRunner):
+    """A `ports.Runner` whose containers are local processes.
+
+    `images`: patterns of image references (shell wildcards) to what runs for them, the first that fits counts.
+    `workdir`: a task's scratch folders and logs come below it, as `<task id>/<container>/` and
+    `<task id>/<container>.log`; they are kept after the task's end. `log_sink` gets each line of output.
+    """
+
+    def __init__(
+        self,
+        *,
+        images: Mapping[str, ProcessImage],
+        workdir: Path,
+        clock: Clock,
+        log_sink: LogSink | None = None,
+    ) -> None:
+        super().__init__(_ProcessEngine(images, workdir, clock, log_sink), clock)
+
+
+class _ProcessEngine:
+    def __init__(
+        self, images: Mapping[str, ProcessImage], workdir: Path, clock: Clock, log_sink: LogSink | None
+    ) -> None:
+        self.images = images
+        self.workdir = workdir
+        self.clock = clock
+        self.log_sink = log_sink
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-I", "-S", watchdog.__file__],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    async def prepare(self, task: TaskLaunch) -> _ProcessPlace:
+        _keep_to_file_modes()
+        images = {}
+        for container in task.containers:
+            reference = container.definition["image"]
+            image = find_image(self.images, reference)
+            if image is None:
+                refusal = pull_failure(reference)
+                raise StartError(refusal, container=container.definition["name"], container_reason=refusal)
+            images[reference] = image
+        if failure := mount_failure(task):
+            raise StartError(failure)
+        return _ProcessPlace(self, task, images)
+
+    def announce(self, group: int, alive: bool) -> None:
+        pipe = self._watchdog.stdin
+        if pipe is not None and not pipe.closed:
+            pipe.write(f"{'+' if alive else '-'}{group}\n".encode())
+            pipe.flush()
+
+    async def close(self) -> None:
+        self._watchdog.communicate()
+
+
+class _ProcessPlace:
+    """A task's address and folder."""
+
+    def __init__(self, engine: _ProcessEngine, task: TaskLaunch, images: Mapping[str, ProcessImage]) -> None:
+        self._engine = engine
+        self._task = task
+        self._images = images
+        self._claim = claim_address()
+        self._folder = engine.workdir / task.arn.rsplit("/", 1)[-1]
+
+    @property
+    def address(self) -> str:
+        return self._claim.address
+
+    async def start(self, container: ContainerLaunch) -> RunningContainer:
+        name = container.definition["name"]
+        view = HostView(self.address, container.mounts)
+        start = self._how_to_start(container, view)
+        try:
+            return _ProcessContainer(self._engine, self._task.arn, start, view, log_file=self._folder / f"{name}.log")
+        except (OSError, IndexError) as error:
+            raise _cannot_start(start, error) from error
+
+    def _how_to_start(self, container: ContainerLaunch, view: HostView) -> _Start:
+        definition = container.definition
+        scratch = self._folder / definition["name"]
+        scratch.mkdir(parents=True, exist_ok=True)
+        image = self._images[definition["image"]].at(address=self.address, workdir=str(scratch))
+        own = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch),
+            "HOSTNAME": f"ip-{self.address.replace('.', '-')}",
+        }
+        given = {name: view.of(value) for name, value in container.environment.items()}
+        working = Path(view.of(definition.get("workingDirectory") or "") or scratch)
+        return _Start(
+            name=definition["name"],
+            argv=image.argv(
+                entrypoint=[view.of(word) for word in definition.get("entryPoint") or ()],
+                command=[view.of(word) for word in definition.get("command") or ()],
+            ),
+            environment={**own, **image.environment, **given},
+            folder=working if working.is_dir() else scratch,
+            groups=[mount.gid for mount in container.mounts if mount.gid is not None],
+        )
+
+    async def release(self) -> None:
+        self._claim.release()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """How each process of a container is started."""
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    groups: Sequence[int]
+
+
+class _ProcessContainer:
+    """A container's process group, its log and its probes."""
+
+    def __init__(self, engine: _ProcessEngine, arn: str, start: _Start, view: HostView, *, log_file: Path) -> None:
+        self._engine = engine
+        self._arn = arn
+        self._start = start
+        self._view = view
+        self._probe_log = log_file.with_suffix(".health.log")
+        self._log = log_file.open("ab", buffering=0)
+        self._lines = {stream: LineReader(partial(self._on_line, stream)) for stream in ("stdout", "stderr")}
+        try:
+            self._child = self._spawn(start.argv, on_output=self._on_output)
+        except BaseException:
+            self._log.close()
+            raise
+
+    async def wait(self) -> Exit:
+        code = await self._child.wait()
+        for lines in self._lines.values():
+            lines.end()
+        self._log.close()
+        return Exit(code)
+
+    def terminate(self) -> None:
+        self._child.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._child.kill()
+
+    async def probe(self, argv: Sequence[str], *, seconds: float) -> bool:
+        """The output of the last probe is kept in `<container>.health.log`."""
+        with self._probe_log.open("wb") as output:
+            try:
+                child = self._spawn([self._view.of(word) for word in argv], output=output)
+            except OSError as error:
+                output.write(f"{error}\n".encode())
+                return False
+            try:
+                async with asyncio.timeout(seconds):
+                    return await child.wait() == 0
+            except TimeoutError:
+                return False
+            finally:
+                child.kill()
+
+    def _spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        on_output: Callable[[str, bytes], None] | None = None,
+        output: IO[bytes] | None = None,
+    ) -> Child:
+        return Child(
+            argv,
+            environment=self._start.environment,
+            folder=self._start.folder,
+            groups=self._start.groups,
+            announce=self._engine.announce,
+            on_output=on_output,
+            output=output,
+        )
+
+    def _on_output(self, stream: str, data: bytes) -> None:
+        self._log.write(data)
+        self._lines[stream].feed(data)
+
+    def _on_line(self, stream: str, line: str) -> None:
+        if self._engine.log_sink is None:
+            return
+        try:
+            self._engine.log_sink(self._arn, self._start.name, stream, line, self._engine.clock.now())
+        except Exception:
+            _logger.exception("the log sink failed for container %s of %s", self._start.name, self._arn)
+
+
+def _cannot_start(start: _Start, error: Exception) -> StartError:
+    """What Fargate (platform 1.4) says of a command that can't be run."""
+    program = start.argv[0] if start.argv else ""
+    if not program:
+        trouble = "no command specified"
+    elif isinstance(error, FileNotFoundError) and "/" not in program:
+        trouble = f'exec: "{program}": executable file not found in $PATH'
+    else:
+        detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        trouble = f'exec: "{program}": stat {program}: {detail.lower()}'
+    return StartError(
+        "Task failed to start",
+        container=start.name,
+        container_reason=(
+            "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: "
+            "failed to create shim task: OCI runtime create failed: runc create failed: "
+            f"unable to start container process: {trouble}: unknown"
+        ),
+    )
+
+
+def _keep_to_file_modes() -> None:
+    """Where the sandbox runs as root: what this thread starts from now on is bound by file modes, as other users are.
+
+    Linux keeps the bounding set for each thread, so the rest of the sandbox is not touched.
+    """
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        for capability in _OUT_OF_FILE_MODES:
+            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)

@@ -1,0 +1,46 @@
+"""What AWS says when an EFS volume can't be mounted. Pure text, but for one look at the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inference_sandbox.ports import EfsMount, TaskLaunch
+
+
+def mount_failure(task: TaskLaunch) -> str | None:
+    """The stoppedReason for the first mount whose folder is not there, None if all are."""
+    for container in task.containers:
+        for mount in container.mounts:
+            if not Path(mount.host_path).is_dir():
+                return _missing(_volume(task, container.definition, mount), region=task.arn.split(":")[3])
+    return None
+
+
+def _volume(task: TaskLaunch, definition: Mapping[str, Any], mount: EfsMount) -> Mapping[str, Any]:
+    """The `efsVolumeConfiguration` behind a mount."""
+    sources = {point["containerPath"]: point["sourceVolume"] for point in definition.get("mountPoints") or ()}
+    for volume in task.task_definition.get("volumes") or ():
+        if volume["name"] == sources.get(mount.container_path):
+            found: Mapping[str, Any] = volume.get("efsVolumeConfiguration") or {}
+            return found
+    return {}
+
+
+def _missing(volume: Mapping[str, Any], *, region: str) -> str:
+    """With TLS the mount helper speaks to its tunnel. A missing access-point folder is a refusal, not an absence."""
+    server = (
+        "127.0.0.1"
+        if volume.get("transitEncryption") == "ENABLED"
+        else f"{volume.get('fileSystemId')}.efs.{region}.amazonaws.com"
+    )
+    if (volume.get("authorizationConfig") or {}).get("accessPointId"):
+        trouble = f"mount.nfs4: access denied by server while mounting {server}:/"
+    else:
+        folder = volume.get("rootDirectory") or "/"
+        trouble = f"mount.nfs4: mounting {server}:{folder} failed, reason given by server: No such file or directory"
+    return (
+        "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: "
+        f"stderr: b'{trouble}' : unsuccessful EFS utils command execution; code: 32"
+    )
