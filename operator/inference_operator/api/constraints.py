@@ -8,13 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-SHOWN_LENGTH = 80
+SHOWN_LENGTH: Final = 80
+"""Characters of a refused value that are shown."""
+
+MUST_BE: Final = "x-must-be"
+"""Schema keyword of our own: a constraint in words, completing "must be …". It becomes part of the description."""
 
 
 def refuse(text: str) -> PydanticCustomError:
@@ -22,16 +26,31 @@ def refuse(text: str) -> PydanticCustomError:
     return PydanticCustomError("rule", "{text}", {"text": text})
 
 
-def add_rule(node: JsonSchemaValue, **rule: str) -> JsonSchemaValue:
-    """`node` with one more CEL rule; `rule` holds `rule` and `message` or `messageExpression`."""
-    return {**node, "x-kubernetes-validations": [*node.get("x-kubernetes-validations", ()), rule]}
+def must_be(node: JsonSchemaValue, what: str, rule: str) -> JsonSchemaValue:
+    """`node` with a CEL rule on its own value, and `what` the rule means as message and description."""
+    return {**node, MUST_BE: what, "x-kubernetes-validations": [{"rule": rule, "message": f"must be {what}"}]}
+
+
+def decimal(number: str, digits: int) -> str:
+    """CEL for the text of a number from 0 to 10**`digits` - 1.
+
+    `string(number)` would do, but the API server takes its result to be boundless, and a message made of it for too
+    costly.
+    """
+    places = (f"({number} / {10**place} % 10)" for place in reversed(range(digits)))
+    texts = (f"'0123456789'.substring({place}, {place} + 1)" for place in places)
+    shown = (
+        f"({number} >= {10**place} ? {text} : '')" if place else text
+        for place, text in zip(reversed(range(digits)), texts, strict=True)
+    )
+    return f"({' + '.join(shown)})"
 
 
 @dataclass(frozen=True)
 class Form:
     """A text that `regex` matches whole. RE2 syntax: no look-around, so that the API server can run it as well.
 
-    `must_be` completes the sentence "must be …", with an example. It contains no double quote and no backslash.
+    `must_be` completes the sentence "must be …", with an example.
     """
 
     regex: str
@@ -39,19 +58,14 @@ class Form:
 
     def _check(self, value: str) -> str:
         if not re.fullmatch(self.regex, value, re.ASCII):
-            raise refuse(f"must be {self.must_be}; got '{value[:SHOWN_LENGTH]}'")
+            raise refuse(f"must be {self.must_be}")
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return add_rule(
-            handler(schema),
-            rule=f"self.matches(r'^(?:{self.regex})$')",
-            messageExpression=f'"must be {self.must_be}; got \'" + '
-            f'(self.size() > {SHOWN_LENGTH} ? self.substring(0, {SHOWN_LENGTH}) : self) + "\'"',
-        )
+        return must_be(handler(schema), self.must_be, f"self.matches(r'^(?:{self.regex})$')")
 
 
 @dataclass(frozen=True)

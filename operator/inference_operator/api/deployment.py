@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from inference_operator.api import fargate
-from inference_operator.api.constraints import Flag, Unique, refuse, text, whole
+from inference_operator.api.constraints import Flag, Unique, decimal, refuse, text, whole
 from inference_operator.api.environment import EFS_FOLDER, FOLDER_DEPTH, FOLDER_LENGTH, MAXIMUM_REPLICAS
 from inference_operator.api.meta import RESERVED_ENV, RESERVED_ENV_PREFIXES
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, SpecModel
@@ -34,7 +34,7 @@ class Models(SpecModel):
     mount_path: Annotated[
         str, *text(255, "(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+", "an absolute folder other than /, such as /models")
     ] = "/models"
-    """Folder of the container where the models appear, read-only. At most 255 characters. Default /models."""
+    """Folder of the container where the models appear, read-only."""
 
 
 class EnvVar(SpecModel):
@@ -48,10 +48,10 @@ class EnvVar(SpecModel):
             "a name of letters, digits and _ that begins with no digit, such as LOG_LEVEL",
         ),
     ]
-    """Name: at most 128 letters, digits and `_`. Names that the operator or Fargate sets are refused."""
+    """Name. Those that the operator or Fargate sets are refused."""
 
     value: Annotated[str, Field(max_length=4096)]
-    """Value, at most 4096 characters. Not for secrets: whoever can read the object can read it."""
+    """Value. Not for secrets: whoever can read the object can read it."""
 
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:
@@ -72,10 +72,10 @@ class Health(SpecModel):
     """How it is known that a task can serve."""
 
     path: Annotated[str, *text(255, r"/[A-Za-z0-9_.~/%?=&+-]*", "an absolute URL path, such as /readyz")] = "/readyz"
-    """URL path that answers 200 when the task can serve. At most 255 characters. Default /readyz."""
+    """URL path that answers 200 when the task can serve."""
 
     startup: Annotated[timedelta, DurationRange(timedelta(0), timedelta(hours=6))] = timedelta(minutes=5)
-    """How long a new task may take to load its models before a failing check counts. 0s to 6h. Default 5m."""
+    """How long a new task may take to load its models before a failing check counts."""
 
 
 class Ingress(SpecModel):
@@ -91,8 +91,7 @@ class Ingress(SpecModel):
         Field(max_length=1),
         Unique(),
     ] = ()
-    """URL paths sent to this service, each ending in `/*`. At most 1, at most 128 characters.
-    Default `/<namespace>/<name>/*`. `/*` needs a host."""
+    """URL paths that are sent to this service. `/<namespace>/<name>/*` if absent. `/*`, every path, needs a host."""
 
     hosts: Annotated[
         tuple[
@@ -109,7 +108,7 @@ class Ingress(SpecModel):
         Field(max_length=4),
         Unique(),
     ] = ()
-    """Host names sent to this service; `*` stands for any text. At most 4, of 128 characters. Default: every host."""
+    """Host names under which requests are sent to this service. Every host if absent."""
 
     @model_validator(mode="after")
     def _all_paths_need_a_host(self) -> Self:
@@ -129,20 +128,20 @@ class CircuitBreaker(SpecModel):
     """What ECS does with a rollout whose tasks do not come up."""
 
     enabled: Flag = True
-    """Whether ECS gives up a rollout after too many tasks failed to come up. Default true."""
+    """Whether ECS gives up a rollout after too many tasks failed to come up."""
 
     rollback: Flag = True
-    """Whether a rollout that was given up is rolled back to the last one that completed. Default true."""
+    """Whether a rollout that was given up is rolled back to the last one that completed."""
 
 
 class Rollout(SpecModel):
     """How tasks are replaced when the spec changes."""
 
     minimum_healthy_percent: Annotated[int, whole(0, 100)] = 100
-    """Percentage of replicas, rounded up, that stay healthy during a rollout. 0 to 100. Default 100."""
+    """Percentage of replicas, rounded up, that stay healthy during a rollout."""
 
     maximum_percent: Annotated[int, whole(100, 200)] = 200
-    """Percentage of replicas, rounded down, that may run during a rollout. 100 to 200. Default 200."""
+    """Percentage of replicas, rounded down, that may run during a rollout."""
 
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     """What ECS does with a rollout whose tasks do not come up."""
@@ -150,7 +149,7 @@ class Rollout(SpecModel):
     progress_deadline: Annotated[timedelta, DurationRange(timedelta(minutes=1), timedelta(hours=24))] = timedelta(
         minutes=30
     )
-    """How long a rollout may take before it counts as failed, whatever ECS says. 1m to 24h. Default 30m."""
+    """How long a rollout may take before it counts as failed, whatever ECS says."""
 
 
 def rollout_refusal(replicas: int, minimum: int, maximum: int) -> str | None:
@@ -162,15 +161,28 @@ def rollout_refusal(replicas: int, minimum: int, maximum: int) -> str | None:
     must_stay = -(-minimum * replicas // 100)
     if replicas == 0 or may_run > replicas or must_stay < replicas:
         return None
+    shortfall = -(-100 // replicas)
     return (
         f"with {replicas} replicas, minimumHealthyPercent {minimum} and maximumPercent {maximum} "
         f"leave no room to replace a task; "
-        f"set maximumPercent to at least {-(-100 * (replicas + 1) // replicas)} "
-        f"or minimumHealthyPercent to at most {100 * (replicas - 1) // replicas}"
+        f"set maximumPercent to at least {100 + shortfall} "
+        f"or minimumHealthyPercent to at most {100 - shortfall}"
     )
 
 
-_FARGATE_SIZES = json.dumps([[str(size.cpu), str(size.memory)] for size in fargate.SIZES], separators=(",", ":"))
+def _room_rule() -> dict[str, str]:
+    """`rollout_refusal` in CEL, whose division of integers cuts, as `//` does where nothing is negative."""
+    replicas, minimum, maximum = "self.replicas", "self.rollout.minimumHealthyPercent", "self.rollout.maximumPercent"
+    shortfall = f"((100 + {replicas} - 1) / {replicas})"  # one task in percent of the replicas, rounded up
+    return {
+        "rule": f"{replicas} == 0 || {maximum} * {replicas} / 100 > {replicas}"
+        f" || ({minimum} * {replicas} + 99) / 100 < {replicas}",
+        "messageExpression": f"'with ' + {decimal(replicas, 4)} + ' replicas, minimumHealthyPercent '"
+        f" + {decimal(minimum, 3)} + ' and maximumPercent ' + {decimal(maximum, 3)}"
+        " + ' leave no room to replace a task; set maximumPercent to at least '"
+        f" + {decimal(f'(100 + {shortfall})', 3)} + ' or minimumHealthyPercent to at most '"
+        f" + {decimal(f'(100 - {shortfall})', 3)}",
+    }
 
 
 class InferenceDeploymentSpec(SpecModel):
@@ -179,7 +191,7 @@ class InferenceDeploymentSpec(SpecModel):
     environment: Annotated[
         str, *text(NAME_LENGTH, NAME_REGEX, "the name of an InferenceEnvironment, such as production")
     ] = "default"
-    """Name of the InferenceEnvironment to run in. Default `default`."""
+    """Name of the InferenceEnvironment to run in."""
 
     image: Annotated[
         str,
@@ -191,25 +203,25 @@ class InferenceDeploymentSpec(SpecModel):
             "an image reference, such as registry.example.com/team/inference-server:1.4.0",
         ),
     ]
-    """Container image, with a tag or a digest. At most 255 characters."""
+    """Container image, with a tag or a digest."""
 
     replicas: Annotated[int, whole(0, MAXIMUM_REPLICAS)] = 1
-    """Number of tasks. 0 to 5000. Default 1."""
+    """Number of tasks."""
 
     cpu: Cpu = Cpu.parse("1")
-    """vCPUs of one task, e.g. 500m or 2. With `memory` it must be a size that Fargate has. Default 1."""
+    """vCPUs of one task. With `memory` it must be a size that Fargate has."""
 
     memory: Memory = Memory.parse("2Gi")
-    """Memory of one task, e.g. 512Mi or 4Gi. With `cpu` it must be a size that Fargate has. Default 2Gi."""
+    """Memory of one task. With `cpu` it must be a size that Fargate has."""
 
     models: Models
     """Which models are served, and where the container finds them."""
 
     port: Annotated[int, whole(1, 65535)] = 8080
-    """TCP port on which the container serves HTTP. 1 to 65535. Default 8080."""
+    """TCP port on which the container serves HTTP."""
 
     env: Annotated[tuple[EnvVar, ...], Field(max_length=100), Unique("name")] = ()
-    """Environment variables of the container, by name. At most 100."""
+    """Environment variables of the container, by name."""
 
     health: Health = Health()
     """How it is known that a task can serve."""
@@ -232,3 +244,5 @@ class InferenceDeploymentSpec(SpecModel):
         if refusal:
             raise refuse(refusal)
         return self
+
+    rules = (fargate.rule("self.cpu", "self.memory"), _room_rule())

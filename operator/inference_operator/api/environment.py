@@ -45,23 +45,23 @@ class Network(SpecModel):
     """Where in the VPC the tasks have their network interfaces."""
 
     subnets: Annotated[tuple[_SubnetId, ...], Field(min_length=1, max_length=16), Unique()]
-    """Ids of the subnets that tasks are placed in, one or more for each availability zone. 1 to 16."""
+    """Ids of the subnets that tasks are placed in, one or more for each availability zone."""
 
     security_groups: Annotated[tuple[_SecurityGroupId, ...], Field(min_length=1, max_length=5), Unique()]
-    """Ids of the security groups of every task. They must let the load balancer in on the service's port. 1 to 5."""
+    """Ids of the security groups of every task. They must let the load balancer in on the service's port."""
 
     assign_public_ip: Flag = False
-    """Whether tasks get a public IPv4 address: for subnets without a NAT gateway or VPC endpoints. Default false."""
+    """Whether tasks get a public IPv4 address: for subnets without a NAT gateway or VPC endpoints."""
 
 
 class PosixUser(SpecModel):
     """The user as whom the file system is read, whoever the container runs as."""
 
     uid: Annotated[int, whole(0, 4294967295)]
-    """User id, 0 to 4294967295."""
+    """User id."""
 
     gid: Annotated[int, whole(0, 4294967295)]
-    """Group id, 0 to 4294967295."""
+    """Group id."""
 
 
 class ModelStore(SpecModel):
@@ -76,8 +76,7 @@ class ModelStore(SpecModel):
         str,
         *text(FOLDER_LENGTH, f"/|(/{EFS_FOLDER}){{1,3}}", "an absolute folder at most 3 deep, such as / or /models"),
     ] = "/"
-    """Folder of the file system that `models.path` of a service starts from. At most 3 deep, 100 characters.
-    Default /."""
+    """Folder of the file system that `models.path` of a service starts from."""
 
     posix_user: PosixUser
     """The user as whom the file system is read, whoever the container runs as."""
@@ -106,35 +105,34 @@ class LoadBalancer(SpecModel):
             "the address that callers use, without a path, such as https://inference.example.com",
         ),
     ]
-    """Address at which callers reach the listener, without a path or a final slash. `status.url` of a service
-    begins with it."""
+    """Address at which callers reach the listener; `status.url` of a service begins with it."""
 
 
 class EnvironmentLogging(SpecModel):
     """What becomes of what the containers write."""
 
     retention_days: RETENTION_DAYS = 90
-    """Days that CloudWatch Logs keeps what services log: one of the values that CloudWatch accepts. Default 90."""
+    """Days that CloudWatch Logs keeps what services log."""
 
 
 class Maximum(SpecModel):
     """The most that one service may ask for."""
 
     cpu: Cpu | None = None
-    """Most vCPUs of one task, e.g. 4. No limit if absent."""
+    """Most vCPUs of one task. No limit if absent."""
 
     memory: Memory | None = None
-    """Most memory of one task, e.g. 16Gi. No limit if absent."""
+    """Most memory of one task. No limit if absent."""
 
     replicas: Annotated[int, whole(0, MAXIMUM_REPLICAS)] | None = None
-    """Most tasks of one service, 0 to 5000. No limit of its own if absent."""
+    """Most tasks of one service. No limit of its own if absent."""
 
 
 class Policy(SpecModel):
     """What services in this environment may ask for. A service that asks for more is not accepted."""
 
     images: Annotated[tuple[_ImagePattern, ...], Field(min_length=1, max_length=50), Unique()] | None = None
-    """Patterns of the images allowed: `*` stands for any text, `?` for one character. Any image if absent. 1 to 50."""
+    """Patterns of the images allowed. Any image if absent."""
 
     maximum: Maximum | None = None
     """The most that one service may ask for. No limit if absent."""
@@ -144,12 +142,12 @@ class InferenceEnvironmentSpec(SpecModel):
     """Where services run, and what they may ask for."""
 
     region: Annotated[str, *text(30, "[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}", "an AWS region, such as eu-west-1")]
-    """AWS region, e.g. eu-west-1."""
+    """AWS region of the cluster and of all else."""
 
     cluster: Annotated[
         str, *text(255, "[A-Za-z0-9_-]+", "the name (not the ARN) of an ECS cluster: letters, digits, - and _")
     ]
-    """Name of the ECS cluster, which must exist. At most 255 letters, digits, `-` and `_`."""
+    """Name of the ECS cluster, which must exist."""
 
     network: Network
     """Where in the VPC the tasks have their network interfaces."""

@@ -5,6 +5,8 @@ Source: the parameter `cpu` of RegisterTaskDefinition in the ECS API reference (
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,3 +62,56 @@ def refusal(cpu: Cpu, memory: Memory) -> str:
     """What to tell someone who asked for a size that does not exist."""
     choices = " or ".join(str(size) for size in nearest(cpu, memory))
     return f"Fargate has no size of {Size(cpu, memory)}; the nearest: {choices}"
+
+
+def rule(cpu: str, memory: str) -> dict[str, str]:
+    """`is_valid` and `refusal` as a CEL rule over two int-or-string expressions.
+
+    A text that is no quantity is left to the field's own rule. Written without searching lists of texts, since the API
+    server takes what comes out of a list to be boundless, and a message made of it for too costly.
+    """
+    quantities = f"string({cpu}), string({memory})".split(", ")
+    is_quantity = " && ".join(f"isQuantity({text})" for text in quantities)
+    cpu_number, memory_number = (f"[quantity({text}).asApproximateFloat()]" for text in quantities)
+    below, above = _first(reversed(SIZES), ">=", SMALLEST), _first(SIZES, "<=", LARGEST)
+    return {
+        "rule": f"!({is_quantity}) || {cpu_number}.exists(c, {memory_number}.exists(m, {_table(clamped=False)}))",
+        "messageExpression": f"{cpu_number}.map(c, {memory_number}.map(m,"
+        f" 'Fargate has no size of cpu ' + string({cpu}) + ' with memory ' + string({memory})"
+        f" + '; the nearest: ' + ({below}) + ({_table(clamped=True)} ? '' : ' or ' + ({above}))"
+        ")[0])[0]",
+    }
+
+
+def _number(amount: Cpu | Memory) -> str:
+    """In CEL: vCPUs or bytes, as a double."""
+    return repr(amount.millis / 1000 if isinstance(amount, Cpu) else float(amount.bytes))
+
+
+def _first(sizes: Iterable[Size], asked: str, last: Size) -> str:
+    """CEL for the first of `sizes` that the `asked` c and m compare with so; an end of the table counts as reached."""
+
+    def compared(name: str, amount: Cpu | Memory, end: Cpu | Memory) -> str:
+        return "true" if amount == end else f"{name} {asked} {_number(amount)}"
+
+    chain = (
+        f"{compared('c', size.cpu, last.cpu)} && {compared('m', size.memory, last.memory)} ? '{size}' : "
+        for size in sizes
+        if size != last
+    )
+    return "".join(chain) + f"'{last}'"
+
+
+def _table(*, clamped: bool) -> str:
+    """CEL for "c and m are a size"; `clamped`: where what is beyond an end of the table counts as that end."""
+    rows = []
+    for cpu, sizes in itertools.groupby(SIZES, key=lambda size: size.cpu):
+        memories = [size.memory for size in sizes]
+        cpu_fits = [f"c == {_number(cpu)}"]
+        memory_fits = [f"m in [{', '.join(_number(memory) for memory in memories)}]"]
+        if clamped:
+            cpu_fits += [f"c < {_number(cpu)}"] * (cpu == SMALLEST.cpu) + [f"c > {_number(cpu)}"] * (cpu == LARGEST.cpu)
+            memory_fits += [f"m < {_number(SMALLEST.memory)}"] * (SMALLEST.memory in memories)
+            memory_fits += [f"m > {_number(LARGEST.memory)}"] * (LARGEST.memory in memories)
+        rows.append(f"({' || '.join(cpu_fits)}) && ({' || '.join(memory_fits)})")
+    return f"({' || '.join(rows)})"

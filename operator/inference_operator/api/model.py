@@ -62,21 +62,23 @@ class StatusModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def cut(length: int) -> BeforeValidator:
-    """Metadata of a text in a status: what is longer is cut, since the API server would refuse the whole status."""
+def cut(length: int) -> Any:
+    """What makes a `str` of a status at most `length` long: by cutting, since the API server would refuse it all."""
 
     def shorten(given: Any) -> Any:
         return given[: length - 1] + "…" if isinstance(given, str) and len(given) > length else given
 
-    return BeforeValidator(shorten)
+    return Field(max_length=length), BeforeValidator(shorten)
 
 
-def newest(count: int) -> BeforeValidator:
-    """Metadata of a list in a status, newest first: what is beyond `count` is dropped."""
-    return BeforeValidator(lambda given: given[:count] if isinstance(given, (list, tuple)) else given)
+def newest(count: int) -> Any:
+    """What makes a list of a status, newest first, at most `count` long: by dropping the oldest."""
+    return Field(max_length=count), BeforeValidator(
+        lambda given: given[:count] if isinstance(given, (list, tuple)) else given
+    )
 
 
-Message = Annotated[str, cut(MESSAGE_LENGTH), Field(max_length=MESSAGE_LENGTH)]
+Message = Annotated[str, *cut(MESSAGE_LENGTH)]
 
 
 class Condition(StatusModel):

@@ -14,7 +14,9 @@ from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, core_schema
+
+from inference_operator.api.constraints import must_be, refuse
 
 QUANTITY_MAX_LENGTH: Final = 16
 _BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -43,7 +45,7 @@ class _Quantity:
             or len(text) > QUANTITY_MAX_LENGTH
             or not re.fullmatch(cls.regex, text, re.ASCII)
         ):
-            raise ValueError(f"must be {cls.must_be}; got '{text[:40]}'")
+            raise ValueError(f"must be {cls.must_be}")
         return cls(cls._value_of(text), text)
 
     @classmethod
@@ -61,7 +63,7 @@ class _Quantity:
             try:
                 return cls.parse(given)
             except ValueError as error:
-                raise PydanticCustomError("quantity", "{text}", {"text": str(error)}) from None
+                raise refuse(str(error)) from None
 
         return core_schema.no_info_plain_validator_function(
             validate,
@@ -70,22 +72,17 @@ class _Quantity:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "maxLength": QUANTITY_MAX_LENGTH,
-            "x-kubernetes-validations": [
-                {
-                    "rule": f"string(self).matches(r'^(?:{cls.regex})$')",
-                    "messageExpression": f'"must be {cls.must_be}; got \'" + string(self) + "\'"',
-                }
-            ],
-        }
+        return must_be(
+            {"anyOf": [{"type": "integer"}, {"type": "string"}], "maxLength": QUANTITY_MAX_LENGTH},
+            cls.must_be,
+            f"string(self).matches(r'^(?:{cls.regex})$')",
+        )
 
 
 @dataclass(frozen=True, order=True)
 class Cpu(_Quantity):
     regex: ClassVar[str] = r"[0-9]+m|[0-9]+(\.[0-9]{1,3})?"
-    must_be: ClassVar[str] = "a number of vCPUs such as 500m, 0.5 or 2"
+    must_be: ClassVar[str] = 'a number of vCPUs such as 500m, "0.5" or 2'
 
     @classmethod
     def _value_of(cls, text: str) -> int:
@@ -129,7 +126,7 @@ def parse_duration(text: str) -> timedelta:
     """`90s`, `10m`, `1h30m`. Raises ValueError for any other form."""
     match = re.fullmatch(DURATION_REGEX, text, re.ASCII) if text else None
     if match is None:
-        raise ValueError(f"must be a duration such as 90s, 10m or 1h30m; got '{text[:40]}'")
+        raise ValueError("must be a duration such as 90s, 10m or 1h30m")
     hours, minutes, seconds = (int(part[:-1]) if part else 0 for part in match.groups())
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
@@ -149,9 +146,9 @@ class DurationRange:
     maximum: timedelta
 
     @property
-    def _must_be(self) -> str:
+    def must_be(self) -> str:
         limits = f"between {format_duration(self.minimum)} and {format_duration(self.maximum)}"
-        return f"must be a duration such as 90s, 10m or 1h30m, {limits}"
+        return f"a duration such as 90s, 10m or 1h30m, {limits}"
 
     def _read(self, given: Any) -> timedelta:
         try:
@@ -159,7 +156,7 @@ class DurationRange:
         except (TypeError, ValueError):
             value = None
         if value is None or not self.minimum <= value <= self.maximum:
-            raise PydanticCustomError("duration", "{text}", {"text": f"{self._must_be}; got '{str(given)[:40]}'"})
+            raise refuse(f"must be {self.must_be}")
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -172,18 +169,11 @@ class DurationRange:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         low, high = (f"duration('{format_duration(limit)}')" for limit in (self.minimum, self.maximum))
-        return {
-            "type": "string",
-            "minLength": 2,
-            "maxLength": DURATION_MAX_LENGTH,
-            "x-kubernetes-validations": [
-                {
-                    "rule": f"self.matches('^{DURATION_REGEX}$')"
-                    f" && {low} <= duration(self) && duration(self) <= {high}",
-                    "messageExpression": f'"{self._must_be}; got \'" + self + "\'"',
-                }
-            ],
-        }
+        return must_be(
+            {"type": "string", "minLength": 2, "maxLength": DURATION_MAX_LENGTH},
+            self.must_be,
+            f"self.matches('^{DURATION_REGEX}$') && {low} <= duration(self) && duration(self) <= {high}",
+        )
 
 
 def _to_time(given: Any) -> Any:

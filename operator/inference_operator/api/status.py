@@ -17,8 +17,8 @@ EVENTS_LIMIT: Final = 20
 STOPPED_TASKS_LIMIT: Final = 20
 TASKS_LIMIT: Final = 10
 
-_Name = Annotated[str, cut(2048), Field(max_length=2048)]
-_Word = Annotated[str, cut(128), Field(max_length=128)]
+_Name = Annotated[str, *cut(2048)]
+_Word = Annotated[str, *cut(128)]
 
 
 class DesiredRevision(StatusModel):
@@ -52,6 +52,10 @@ class DeploymentState(StatusModel):
 
     id: _Word | None = None
     """Id that ECS gave it, e.g. ecs-svc/1234567890123456789."""
+    revision: _Name | None = None
+    """ARN of the task-definition revision that it brings."""
+    generation: Annotated[int | None, Field(ge=0)] = None
+    """Generation of the spec that asked for it."""
     state: _Word | None = None
     """How it stands, e.g. InProgress, Completed, Failed or RolledBack."""
     started_at: Time | None = None
@@ -83,8 +87,8 @@ class Failure(StatusModel):
     """Exit code of the container that failed."""
     container: _Word | None = None
     """Name of the container that failed."""
-    tasks: Annotated[tuple[_Name, ...], newest(TASKS_LIMIT), Field(max_length=TASKS_LIMIT)] = ()
-    """Ids of the tasks that show it, newest first. At most 10."""
+    tasks: Annotated[tuple[_Name, ...], *newest(TASKS_LIMIT)] = ()
+    """Ids of the tasks that show it, newest first."""
     at: Time | None = None
     """When it failed."""
 
@@ -146,7 +150,7 @@ class Resources(StatusModel):
     task_definition: _Name | None = None
     """ARN of the latest task-definition revision."""
     access_point: _Name | None = None
-    """ARN of the EFS access point."""
+    """Id of the EFS access point."""
     target_group: _Name | None = None
     """ARN of the target group."""
     listener_rule: _Name | None = None
@@ -178,14 +182,12 @@ class InferenceDeploymentStatus(StatusModel):
     """The latest ECS deployment of the service."""
     last_failure: Failure | None = None
     """Why the latest failed rollout failed, and what to do."""
-    history: Annotated[tuple[HistoryEntry, ...], newest(HISTORY_LIMIT), Field(max_length=HISTORY_LIMIT)] = ()
-    """The latest rollouts, newest first. At most 10."""
-    events: Annotated[tuple[ServiceEvent, ...], newest(EVENTS_LIMIT), Field(max_length=EVENTS_LIMIT)] = ()
-    """The latest events of the ECS service, newest first, each id once. At most 20."""
-    stopped_tasks: Annotated[
-        tuple[StoppedTask, ...], newest(STOPPED_TASKS_LIMIT), Field(max_length=STOPPED_TASKS_LIMIT)
-    ] = ()
-    """The latest tasks that stopped, newest first. At most 20."""
+    history: Annotated[tuple[HistoryEntry, ...], *newest(HISTORY_LIMIT)] = ()
+    """The latest rollouts, newest first."""
+    events: Annotated[tuple[ServiceEvent, ...], *newest(EVENTS_LIMIT)] = ()
+    """The latest events of the ECS service, newest first, each id once."""
+    stopped_tasks: Annotated[tuple[StoppedTask, ...], *newest(STOPPED_TASKS_LIMIT)] = ()
+    """The latest tasks that stopped, newest first."""
     resources: Resources | None = None
     """The AWS resources of this service."""
     last_reconcile_at: _Name | None = None
