@@ -1,0 +1,23 @@
+"""The AWS kinds, in the order in which they are made. Teardown is the list reversed.
+
+To add a kind: write its module beside the others, add its line here, and the operations that it needs to
+`aws/ports.py`.
+"""
+
+from inference_operator.resources.access_point import AccessPoints
+from inference_operator.resources.base import AnyKind
+from inference_operator.resources.listener_rule import ListenerRules
+from inference_operator.resources.log_group import LogGroups
+from inference_operator.resources.service import Services
+from inference_operator.resources.target_group import TargetGroups
+from inference_operator.resources.task_definition import TaskDefinitions
+
+KINDS: tuple[AnyKind, ...] = (
+    LogGroups(),
+    AccessPoints(),
+    TargetGroups(),
+    ListenerRules(),
+    TaskDefinitions(),
+    Services(),
+)
+"""Each kind reads the facts of those before it."""

@@ -1,0 +1,3 @@
+from inference_operator.cli import main
+
+main()

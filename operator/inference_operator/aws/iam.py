@@ -1,0 +1,52 @@
+"""The IAM policy of the operator's role, read off the ports: one action for each operation that it can ask for."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from inference_operator.aws import ports
+
+_SERVICES: tuple[tuple[type, str], ...] = (
+    (ports.Ecs, "ecs"),
+    (ports.Efs, "elasticfilesystem"),
+    (ports.Elb, "elasticloadbalancing"),
+    (ports.Logs, "logs"),
+)
+
+# Creating something with tags also needs the right to tag it (Service Authorization Reference, "Dependent actions").
+_TAGGING = {
+    "elasticfilesystem": "elasticfilesystem:TagResource",
+    "elasticloadbalancing": "elasticloadbalancing:AddTags",
+    "logs": "logs:TagResource",
+    "ecs": "ecs:TagResource",
+}
+
+
+def actions() -> list[str]:
+    found = set(_TAGGING.values())
+    for port, prefix in _SERVICES:
+        for name, _ in inspect.getmembers(port, inspect.isfunction):
+            if not name.startswith("_"):
+                found.add(f"{prefix}:{''.join(word.capitalize() for word in name.split('_'))}")
+    return sorted(found)
+
+
+def policy() -> dict[str, Any]:
+    """A policy document. The roles to pass are the platform team's to name: replace the two example ARNs."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": "Manage", "Effect": "Allow", "Action": actions(), "Resource": "*"},
+            {
+                "Sid": "PassTheRolesOfTasks",
+                "Effect": "Allow",
+                "Action": "iam:PassRole",
+                "Resource": [
+                    "arn:aws:iam::123456789012:role/inference-execution",
+                    "arn:aws:iam::123456789012:role/inference-task",
+                ],
+                "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+            },
+        ],
+    }

@@ -1,0 +1,99 @@
+"""Everything that the operator asks of AWS, operation by operation. Reading this file is reading the IAM policy.
+
+A method is a boto3 client's method with the members that we send; answers are botocore's maps, with the member names of
+the API reference. Errors are `aws.errors.AwsError`. Adding a method here adds its action to the policy (`iam.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+Answer = Mapping[str, Any]
+
+
+class Ecs(Protocol):
+    def describe_services(self, *, cluster: str, services: Sequence[str], include: Sequence[str]) -> Answer: ...
+    def create_service(self, **members: Any) -> Answer: ...
+    def update_service(self, **members: Any) -> Answer: ...
+    def delete_service(self, *, cluster: str, service: str, force: bool) -> Answer: ...
+    def register_task_definition(self, **members: Any) -> Answer: ...
+    def deregister_task_definition(self, *, taskDefinition: str) -> Answer: ...  # noqa: N803 boto3's names
+    def describe_task_definition(self, *, taskDefinition: str, include: Sequence[str]) -> Answer: ...  # noqa: N803
+    def list_task_definitions(self, **members: Any) -> Answer: ...
+    def list_tasks(self, **members: Any) -> Answer: ...
+    def describe_tasks(self, *, cluster: str, tasks: Sequence[str]) -> Answer: ...
+    def tag_resource(self, *, resourceArn: str, tags: Sequence[Mapping[str, str]]) -> Answer: ...  # noqa: N803
+
+
+class Efs(Protocol):
+    def describe_access_points(self, **members: Any) -> Answer: ...
+    def create_access_point(self, **members: Any) -> Answer: ...
+    def delete_access_point(self, *, AccessPointId: str) -> Answer: ...  # noqa: N803
+
+
+class Elb(Protocol):
+    def describe_load_balancers(self, *, LoadBalancerArns: Sequence[str]) -> Answer: ...  # noqa: N803
+    def describe_target_groups(self, *, Names: Sequence[str]) -> Answer: ...  # noqa: N803
+    def describe_target_group_attributes(self, *, TargetGroupArn: str) -> Answer: ...  # noqa: N803
+    def create_target_group(self, **members: Any) -> Answer: ...
+    def modify_target_group(self, **members: Any) -> Answer: ...
+    def modify_target_group_attributes(self, **members: Any) -> Answer: ...
+    def delete_target_group(self, *, TargetGroupArn: str) -> Answer: ...  # noqa: N803
+    def describe_rules(self, **members: Any) -> Answer: ...
+    def create_rule(self, **members: Any) -> Answer: ...
+    def modify_rule(self, **members: Any) -> Answer: ...
+    def delete_rule(self, *, RuleArn: str) -> Answer: ...  # noqa: N803
+    def describe_tags(self, *, ResourceArns: Sequence[str]) -> Answer: ...  # noqa: N803
+
+
+class Logs(Protocol):
+    def describe_log_groups(self, **members: Any) -> Answer: ...
+    def create_log_group(self, **members: Any) -> Answer: ...
+    def put_retention_policy(self, *, logGroupName: str, retentionInDays: int) -> Answer: ...  # noqa: N803
+    def delete_log_group(self, *, logGroupName: str) -> Answer: ...  # noqa: N803
+    def list_tags_for_resource(self, *, resourceArn: str) -> Answer: ...  # noqa: N803
+
+
+class Services(Protocol):
+    """DescribeServices for many objects at once: ten to a call (the API's limit), answers shared among the objects."""
+
+    def get(self, cluster: str, service: str, *, max_age: timedelta) -> Answer | None:
+        """The service as AWS showed it at most `max_age` ago, or None if there is none (or an INACTIVE one)."""
+
+    def record(self, cluster: str, service: str, answer: Answer | None) -> None:
+        """What a write just answered. DescribeServices may lag behind it for some seconds and is then not believed."""
+
+
+class Listings(Protocol):
+    """Lists that many objects read: fetched once, shared for some seconds.
+
+    What this process has created since may be missing from them, so who creates remembers.
+    """
+
+    def access_points(self, file_system: str) -> Sequence[Answer]:
+        """As DescribeAccessPoints shows them."""
+
+    def rules(self, listener: str) -> Sequence[Answer]:
+        """As DescribeRules shows them, with their `Tags` from DescribeTags."""
+
+    def vpc_of(self, listener: str) -> str:
+        """The id of the VPC that the listener's load balancer is in."""
+
+    def forget(self) -> None:
+        """A write ended in doubt: the next look is a fresh one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aws:
+    """One account and region."""
+
+    region: str
+    ecs: Ecs
+    efs: Efs
+    elb: Elb
+    logs: Logs
+    services: Services
+    listings: Listings

@@ -1,0 +1,165 @@
+"""Reads that many objects share, so that AWS is asked little: `BatchedServices` and `SharedListings`.
+
+Both are plain threads-and-locks code over the ports; time comes in as a clock. Nothing here knows boto3.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from inference_operator.aws.ports import Answer, Ecs, Efs, Elb
+
+BATCH = 10  # DescribeServices: services, 10 at most
+TAGS_BATCH = 20  # ELB DescribeTags: ResourceArns, 20 at most
+LAG = timedelta(seconds=30)  # how long a describe may show the state before a write (eventual consistency)
+SHARED_FOR = timedelta(seconds=20)
+
+Now = Callable[[], datetime]
+Key = tuple[str, str]
+
+
+@dataclass
+class _Entry:
+    answer: Answer | None = None
+    seen: datetime | None = None
+    written: Answer | None = None
+    written_at: datetime | None = None
+
+
+@dataclass
+class BatchedServices:
+    """See `ports.Services`. A call that must go out is filled up with the services that have waited longest, so that
+    ten objects that look once per interval cost one call per interval."""
+
+    ecs: Ecs
+    now: Now
+    on_change: Callable[[str, str], None] = lambda _cluster, _service: None
+    """Told of a service that another object's call showed to have changed."""
+    _entries: dict[Key, _Entry] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _calls: dict[str, threading.Lock] = field(default_factory=dict)
+
+    def get(self, cluster: str, service: str, *, max_age: timedelta) -> Answer | None:
+        key = (cluster, service)
+        with self._lock:
+            self._entries.setdefault(key, _Entry())
+            in_call = self._calls.setdefault(cluster, threading.Lock())
+        if self._stale(key, max_age):
+            with in_call:  # whoever waits here finds the answer of the call that it waited for
+                if self._stale(key, max_age):
+                    self._describe(cluster, self._batch(key))
+        with self._lock:
+            return self._entries[key].answer if key in self._entries else None
+
+    def record(self, cluster: str, service: str, answer: Answer | None) -> None:
+        with self._lock:
+            if answer is None:
+                self._entries.pop((cluster, service), None)
+                return
+            at = self.now()
+            self._entries[cluster, service] = _Entry(answer=answer, seen=at, written=answer, written_at=at)
+
+    def _stale(self, key: Key, max_age: timedelta) -> bool:
+        with self._lock:
+            seen = self._entries.setdefault(key, _Entry()).seen
+        return seen is None or self.now() - seen > max_age
+
+    def _batch(self, key: Key) -> list[str]:
+        with self._lock:
+            others = [k for k in self._entries if k[0] == key[0] and k != key]
+            others.sort(key=lambda k: self._entries[k].seen or datetime.min.replace(tzinfo=self.now().tzinfo))
+        return [key[1], *(name for _, name in others[: BATCH - 1])]
+
+    def _describe(self, cluster: str, names: Sequence[str]) -> None:
+        answer = self.ecs.describe_services(cluster=cluster, services=list(names), include=["TAGS"])
+        found = {s["serviceName"]: s for s in answer["services"] if s["status"] != "INACTIVE"}
+        changed = self._keep(cluster, names, found)
+        for name in changed - {names[0]}:
+            self.on_change(cluster, name)
+
+    def _keep(self, cluster: str, names: Sequence[str], found: dict[str, Answer]) -> set[str]:
+        at = self.now()
+        changed = set()
+        with self._lock:
+            for name in names:
+                entry = self._entries.get((cluster, name))
+                if entry is None:  # deleted meanwhile
+                    continue
+                entry.seen = at
+                if found.get(name) != entry.answer and not _lags(found.get(name), entry, at):
+                    entry.answer = found.get(name)
+                    changed.add(name)
+        return changed
+
+
+def _lags(found: Answer | None, entry: _Entry, at: datetime) -> bool:
+    """Whether `found` shows the time before our last write: it does not know the deployment that the write answered."""
+    if entry.written is None or entry.written_at is None or at - entry.written_at > LAG:
+        return False
+    if found is None:
+        return True
+    written = {d["id"] for d in entry.written.get("deployments", ()) if d["status"] == "PRIMARY"}
+    known = {d["id"] for d in found.get("deployments", ())}
+    return not written <= known and found["status"] == entry.written["status"]
+
+
+@dataclass
+class SharedListings:
+    """See `ports.Listings`."""
+
+    efs: Efs
+    elb: Elb
+    now: Now
+    _kept: dict[tuple[str, str], tuple[datetime, Sequence[Answer]]] = field(default_factory=dict)
+    _vpcs: dict[str, str] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def access_points(self, file_system: str) -> Sequence[Answer]:
+        return self._shared("access points", file_system, self._list_access_points)
+
+    def rules(self, listener: str) -> Sequence[Answer]:
+        return self._shared("rules", listener, self._list_rules)
+
+    def vpc_of(self, listener: str) -> str:
+        # An ALB's listener ARN is its load balancer's with another word and one more segment; it stays in its VPC.
+        if listener not in self._vpcs:
+            arn = listener.replace(":listener/", ":loadbalancer/").rpartition("/")[0]
+            self._vpcs[listener] = self.elb.describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"][0]["VpcId"]
+        return self._vpcs[listener]
+
+    def forget(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+    def _shared(self, what: str, of: str, fetch: Callable[[str], Iterator[Answer]]) -> Sequence[Answer]:
+        with self._lock:  # held while fetching: a fleet that starts asks once
+            kept = self._kept.get((what, of))
+            if kept is None or self.now() - kept[0] > SHARED_FOR:
+                kept = self._kept[what, of] = (self.now(), list(fetch(of)))
+            return kept[1]
+
+    def _list_access_points(self, file_system: str) -> Iterator[Answer]:
+        page: dict[str, str] = {}
+        while True:
+            answer = self.efs.describe_access_points(FileSystemId=file_system, MaxResults=100, **page)
+            yield from answer["AccessPoints"]
+            if not answer.get("NextToken"):
+                return
+            page = {"NextToken": answer["NextToken"]}
+
+    def _list_rules(self, listener: str) -> Iterator[Answer]:
+        rules: list[Answer] = []
+        page: dict[str, str] = {}
+        while True:
+            answer = self.elb.describe_rules(ListenerArn=listener, **page)
+            rules += answer["Rules"]
+            if not answer.get("NextMarker"):
+                break
+            page = {"Marker": answer["NextMarker"]}
+        for some in (rules[i : i + TAGS_BATCH] for i in range(0, len(rules), TAGS_BATCH)):
+            described = self.elb.describe_tags(ResourceArns=[rule["RuleArn"] for rule in some])["TagDescriptions"]
+            of = {d["ResourceArn"]: d["Tags"] for d in described}
+            yield from ({**rule, "Tags": of.get(rule["RuleArn"], [])} for rule in some)

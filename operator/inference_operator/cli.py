@@ -1,0 +1,83 @@
+"""`inference-operator`: run it, or ask it what it would do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from inference_operator import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Keeps inference services on ECS Fargate as InferenceDeployments ask."""
+
+
+@main.command()
+def run() -> None:
+    """Watch the cluster and keep its InferenceDeployments, until SIGTERM.
+
+    Configured by INFERENCE_OPERATOR_*, AWS_* and KUBECONFIG (or the pod's service account).
+    """
+    import kopf  # noqa: PLC0415 half a second that the other commands need not pay
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from inference_operator.runtime import handlers, logs  # noqa: PLC0415
+    from inference_operator.runtime.settings import Settings  # noqa: PLC0415
+
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise click.ClickException(str(error)) from error
+    logs.configure(settings.log_level)
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, settings)
+    kopf.run(registry=registry, clusterwide=True, standalone=True)
+
+
+@main.command()
+@click.option(
+    "-f", "--file", "files", required=True, multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def plan(files: tuple[Path, ...], output: str) -> None:
+    """Print the AWS calls that would make the objects in FILE, offline: as if nothing were there yet.
+
+    FILE holds InferenceDeployments and the InferenceEnvironments that they name.
+    """
+    from inference_operator.engine.offline import plan_documents  # noqa: PLC0415
+
+    documents = [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+    plans = plan_documents(documents)
+    if output == "json":
+        click.echo(json.dumps([p.document() for p in plans], indent=2, default=str))
+    else:
+        click.echo("\n\n".join(p.text() for p in plans))
+    if any(p.refusal for p in plans):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--check", is_flag=True, help="Write nothing; fail if a file is not up to date.")
+def crd(directory: Path, check: bool) -> None:
+    """Write the CustomResourceDefinitions to DIRECTORY."""
+    from inference_operator.api import crd as definitions  # noqa: PLC0415
+
+    stale: Any = definitions.check_crds(directory) if check else definitions.write_crds(directory)
+    if check and stale:
+        raise click.ClickException(f"not up to date: {', '.join(map(str, stale))}; run `make manifests`")
+
+
+@main.command("iam-policy")
+def iam_policy() -> None:
+    """Print the IAM policy that the operator's role needs."""
+    from inference_operator.aws.iam import policy  # noqa: PLC0415
+
+    click.echo(json.dumps(policy(), indent=2))

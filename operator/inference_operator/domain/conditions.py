@@ -1,0 +1,62 @@
+"""Conditions as the Kubernetes API conventions have them: `lastTransitionTime` moves only when `status` does. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from inference_operator.api.v1alpha1 import Condition
+from inference_operator.domain.reasons import Reason
+
+Status = Literal["True", "False", "Unknown"]
+
+
+class Type(StrEnum):
+    """Conditions about the whole object. Each AWS kind has `<name>Ready` besides."""
+
+    ACCEPTED = "Accepted"
+    READY = "Ready"
+    PROGRESSING = "Progressing"
+    DEGRADED = "Degraded"
+    RECONCILING = "Reconciling"
+    """kstatus: present only while true."""
+    STALLED = "Stalled"
+    """kstatus: present only while true."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is to be said of one aspect."""
+
+    type: str
+    status: Status
+    reason: Reason
+    message: str
+
+
+def merged(
+    previous: Iterable[Condition], said: Iterable[Said], *, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """The new list: what is said, in that order. What is no longer said is gone."""
+    before = {condition.type: condition for condition in previous}
+
+    def condition(it: Said) -> Condition:
+        old = before.get(it.type)
+        since = old.last_transition_time if old is not None and old.status == it.status else now
+        return Condition(
+            type=it.type,
+            status=it.status,
+            reason=it.reason.value,
+            message=it.message,
+            last_transition_time=since,
+            observed_generation=generation,
+        )
+
+    return tuple(condition(it) for it in said)
+
+
+def find(conditions: Iterable[Condition], wanted: str) -> Condition | None:
+    return next((c for c in conditions if c.type == wanted), None)

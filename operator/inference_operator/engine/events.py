@@ -1,0 +1,43 @@
+"""What is worth a Kubernetes Event: transitions of an object's summary and what was done to its resources. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
+from inference_operator.domain.conditions import Type, find
+from inference_operator.domain.reasons import Reason
+from inference_operator.engine.plan import Create, Delete, Replace, StepResult, Trouble, Update, describe
+
+NORMAL = frozenset({Reason.READY, Reason.SCALED_TO_ZERO, Reason.ROLLING_OUT, Reason.WAITING, Reason.DELETING})
+
+
+@dataclass(frozen=True)
+class Event:
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def transitions(
+    before: InferenceDeploymentStatus, after: InferenceDeploymentStatus, results: Sequence[StepResult] = ()
+) -> list[Event]:
+    """In the order in which a reader wants them: what was done, then how it stands."""
+    return [*_steps(results), *_summary(before, after)]
+
+
+def _steps(results: Sequence[StepResult]) -> Iterator[Event]:
+    done = {Create: "Created", Update: "Updated", Replace: "Replaced", Delete: "Deleted"}
+    for result in results:
+        word = done.get(type(result.step))
+        if word is not None and not isinstance(result.outcome, Trouble):
+            yield Event("Normal", f"{result.kind}{word}", describe(result.step))
+
+
+def _summary(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> Iterator[Event]:
+    old, new = find(before.conditions, Type.READY), find(after.conditions, Type.READY)
+    if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
+        return
+    yield Event("Normal" if new.reason in NORMAL else "Warning", new.reason, new.message)

@@ -1,0 +1,222 @@
+"""One pass over one InferenceDeployment, from the object as the API server has it to its status: parse, accept,
+reconcile, tell. What runs around it (watching, threads, clocks, writing) is the runtime's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from inference_operator.api import meta
+from inference_operator.api.errors import explain
+from inference_operator.api.v1alpha1 import (
+    InferenceDeploymentSpec,
+    InferenceDeploymentStatus,
+    InferenceEnvironmentSpec,
+    ObjectMeta,
+)
+from inference_operator.aws.ports import Aws
+from inference_operator.domain import policy
+from inference_operator.domain.names import Identity
+from inference_operator.domain.reasons import Reason
+from inference_operator.engine import backoff, status
+from inference_operator.engine.events import Event, transitions
+from inference_operator.engine.plan import StepResult, Trouble
+from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile
+from inference_operator.engine.status import Refusal
+from inference_operator.resources import KINDS
+from inference_operator.resources.base import Context, Failed, Scene, Wait
+
+log = structlog.get_logger(__name__)
+
+Document = Mapping[str, Any]
+Connect = Callable[[str], Aws]
+"""The AWS clients of a region."""
+
+SHARE = 0.95  # of an interval: an observation younger than this was made for the same round of looking
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What an object is looked at in."""
+
+    environments: Mapping[str, Document]
+    """InferenceEnvironment objects by name."""
+    connect: Connect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    status: InferenceDeploymentStatus
+    requeue_after: timedelta
+    events: tuple[Event, ...] = ()
+    results: tuple[StepResult, ...] = ()
+    done: bool = True
+    """Of a deletion: nothing of the object is left."""
+
+
+def look_after(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
+    """Bring AWS to what the object asks for, as far as can be done now."""
+    object_meta, previous = _read(document)
+    accepted = accept(document, world.environments)
+    if isinstance(accepted, Refusal):
+        told = status.refused(previous, accepted, generation=object_meta.generation, now=now)
+        return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)))
+    spec, environment = accepted
+    asked = object_meta.annotations.get(meta.RECONCILE_AT)
+    retry = asked if asked != previous.last_reconcile_at else None
+    if retry is not None:
+        memory.forget()
+    ctx = Context(
+        identity=_identity(object_meta),
+        environment=environment,
+        aws=world.connect(environment.region),
+        now=now,
+        freshness=timedelta() if retry is not None else memory.interval * SHARE,
+        previous=previous,
+        spec=spec,
+        generation=object_meta.generation,
+        retry=retry,
+    )
+    done = reconcile(KINDS, ctx, memory)
+    told = status.summarize(ctx, done)
+    memory.interval = _interval(done)
+    return Outcome(
+        status=told,
+        requeue_after=_requeue(done.results, memory),
+        events=tuple(transitions(previous, told, done.results)),
+        results=tuple(done.results),
+    )
+
+
+def take_away(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
+    """Remove what was made for an object. Needs its identity and its environment, not a valid spec."""
+    object_meta, previous = _read(document)
+    name = _environment_name(document)
+    found = world.environments.get(name)
+    environment = _environment(found) if found is not None else None
+    if not isinstance(environment, InferenceEnvironmentSpec):
+        return _without_environment(name, environment, object_meta, previous, now)
+    scene = Scene(
+        identity=_identity(object_meta),
+        environment=environment,
+        aws=world.connect(environment.region),
+        now=now,
+        freshness=backoff.ROLLING * SHARE,
+        previous=previous,
+    )
+    results = finalize(KINDS, scene, memory)
+    told = status.deleting(previous, results, generation=object_meta.generation, now=now)
+    done = all(result.outcome is None for result in results)
+    wait = _requeue(results, memory)
+    return Outcome(
+        status=told,
+        requeue_after=wait,
+        events=tuple(transitions(previous, told, results)),
+        results=tuple(results),
+        done=done,
+    )
+
+
+def accept(
+    document: Document, environments: Mapping[str, Document]
+) -> tuple[InferenceDeploymentSpec, InferenceEnvironmentSpec] | Refusal:
+    """The spec and its environment, or why they are not acted on. Pure."""
+    try:
+        spec = InferenceDeploymentSpec.model_validate(document.get("spec", {}))
+    except ValidationError as error:
+        return Refusal(Reason.INVALID_SPEC, f"{explain(error)} What runs goes on as it is. Next: mend the spec.")
+    found = environments.get(spec.environment)
+    if found is None:
+        return Refusal(Reason.ENVIRONMENT_NOT_FOUND, _not_found(spec.environment, environments))
+    environment = _environment(found)
+    if isinstance(environment, ValidationError):
+        return Refusal(
+            Reason.ENVIRONMENT_INVALID,
+            f"InferenceEnvironment '{spec.environment}' is not valid: {explain(environment)} Next: mend it.",
+        )
+    forbidden = policy.refusals(spec, environment)
+    if forbidden:
+        return Refusal(
+            Reason.FORBIDDEN_BY_POLICY,
+            f"the policy of InferenceEnvironment '{spec.environment}' forbids this: {'; '.join(forbidden)}. "
+            f"Next: change the spec, or ask the platform team to change spec.policy.",
+        )
+    return spec, environment
+
+
+def _read(document: Document) -> tuple[ObjectMeta, InferenceDeploymentStatus]:
+    object_meta = ObjectMeta.model_validate(document["metadata"])
+    try:
+        return object_meta, InferenceDeploymentStatus.model_validate(document.get("status") or {})
+    except ValidationError as error:  # of another version, or written by hand: it is made anew
+        log.warning("unreadable status", name=object_meta.name, namespace=object_meta.namespace, error=explain(error))
+        return object_meta, InferenceDeploymentStatus()
+
+
+def _identity(object_meta: ObjectMeta) -> Identity:
+    return Identity(namespace=object_meta.namespace or "default", name=object_meta.name, uid=object_meta.uid)
+
+
+def _environment_name(document: Document) -> str:
+    default: str = InferenceDeploymentSpec.model_fields["environment"].default
+    name = (document.get("spec") or {}).get("environment", default)
+    return name if isinstance(name, str) else default
+
+
+def _environment(document: Document) -> InferenceEnvironmentSpec | ValidationError:
+    try:
+        return InferenceEnvironmentSpec.model_validate(document.get("spec", {}))
+    except ValidationError as error:
+        return error
+
+
+def _not_found(name: str, environments: Iterable[str]) -> str:
+    known = ", ".join(sorted(environments)) or "none"
+    return (
+        f"there is no InferenceEnvironment '{name}' (there is: {known}). "
+        f"Next: set spec.environment to one that exists, or ask the platform team to create it."
+    )
+
+
+def _without_environment(
+    name: str,
+    error: ValidationError | None,
+    object_meta: ObjectMeta,
+    previous: InferenceDeploymentStatus,
+    now: datetime,
+) -> Outcome:
+    """Without its environment it is not known where an object's resources are. If it never had any, it may go."""
+    if previous.resources is None:
+        return Outcome(status=previous, requeue_after=timedelta())
+    why = f"is not valid: {explain(error)}" if error is not None else "does not exist"
+    message = (
+        f"its resources can't be removed: InferenceEnvironment '{name}' {why} "
+        f"Next: restore it; or remove what status.resources lists by hand, and then the finalizer {meta.FINALIZER}."
+    )
+    trouble = Trouble(reason=Reason.ENVIRONMENT_NOT_FOUND, message=message, retry_soon=False)
+    results = [status.blocked_deletion(trouble)]
+    told = status.deleting(previous, results, generation=object_meta.generation, now=now)
+    return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)), done=False)
+
+
+def _interval(done: Pass) -> timedelta:
+    """How often the object's service is worth a look."""
+    moving = done.wrote or any(isinstance(r.outcome, Wait | Failed) for r in done.results)
+    return backoff.ROLLING if moving else backoff.RESYNC
+
+
+def _requeue(results: Iterable[StepResult], memory: Memory) -> timedelta:
+    outcomes = [result.outcome for result in results]
+    if any(isinstance(outcome, Trouble) for outcome in outcomes):
+        memory.failures += 1
+        return backoff.after_failures(memory.failures)
+    memory.failures = 0
+    if any(isinstance(outcome, Wait) for outcome in outcomes):
+        return backoff.ROLLING
+    return memory.interval

@@ -1,0 +1,91 @@
+"""What a pass does, as values: a plan can be printed, compared and stopped before it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference_operator.domain.reasons import Reason
+from inference_operator.resources.base import Change, Failed, Settled, Wait
+
+
+@dataclass(frozen=True)
+class Keep:
+    """It is as wanted."""
+
+
+@dataclass(frozen=True)
+class Create:
+    """It is not there."""
+
+
+@dataclass(frozen=True)
+class Update:
+    change: Change
+
+
+@dataclass(frozen=True)
+class Replace:
+    change: Change
+
+
+@dataclass(frozen=True)
+class Delete:
+    """It is there, and not wanted."""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """It is neither there nor wanted."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Nothing can be done now: an earlier kind is not there yet (`retry` None), or somebody has to act."""
+
+    reason: Reason
+    message: str
+
+
+Step = Keep | Create | Update | Replace | Delete | Absent | Hold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Why a step did not succeed."""
+
+    reason: Reason
+    message: str
+    retry_soon: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """One kind in one pass: what was to do, and how the thing stands after it."""
+
+    kind: str
+    step: Step
+    outcome: Settled | Wait | Failed | Trouble | None
+    """None: not wanted and not there."""
+
+    @property
+    def wrote(self) -> bool:
+        return isinstance(self.step, Create | Update | Replace | Delete)
+
+
+def describe(step: Step) -> str:
+    """One line for people and logs."""
+    match step:
+        case Update(change):
+            return f"update {', '.join(change.paths)}"
+        case Replace(change):
+            return f"replace because of {', '.join(change.paths)}"
+        case Hold(_, message):
+            return f"hold: {message}"
+        case _:
+            return type(step).__name__.lower()
+
+
+def text(results: Sequence[StepResult]) -> str:
+    width = max((len(r.kind) for r in results), default=0)
+    return "\n".join(f"{r.kind:<{width}}  {describe(r.step)}" for r in results)

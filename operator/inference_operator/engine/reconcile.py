@@ -1,0 +1,226 @@
+"""One pass over one object: for each kind look, decide, act. And its reverse, for an object that is to go.
+
+Every kind is tried even if one before it failed, unless it needs what that one should have given. Nothing is remembered
+that could not be found again: a `Memory` only saves looking at what nobody else is expected to touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from inference_operator.aws.errors import AwsError, Unavailable
+from inference_operator.domain import tags
+from inference_operator.domain.reasons import Reason
+from inference_operator.engine.backoff import AUDIT, RESYNC
+from inference_operator.engine.plan import (
+    Absent,
+    Create,
+    Delete,
+    Hold,
+    Keep,
+    Replace,
+    Step,
+    StepResult,
+    Trouble,
+    Update,
+    describe,
+)
+from inference_operator.resources.base import AnyKind, Blocked, Change, Context, Scene, Settled, Wait
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Memory:
+    """What this process has seen of an object's resources. Losing it costs some reads."""
+
+    seen: dict[str, tuple[datetime, Any]] = field(default_factory=dict)
+    """By kind: when, and what (None: there was none)."""
+    interval: timedelta = RESYNC
+    """What the last pass asked to wait before the next."""
+    failures: int = 0
+    """Passes in a row that ended in an error."""
+
+    def forget(self) -> None:
+        self.seen.clear()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """All that a pass found out."""
+
+    results: Sequence[StepResult]
+    have: dict[str, Any]
+    """By kind, what there is after the pass."""
+    want: dict[str, Any]
+
+    @property
+    def wrote(self) -> bool:
+        return any(result.wrote for result in self.results)
+
+
+def reconcile(kinds: Sequence[AnyKind], ctx: Context, memory: Memory, *, act: bool = True) -> Pass:
+    """Make what is wanted. With `act` false only say what would be done."""
+    run = _Run(ctx, memory, act=act)
+    for kind in kinds:
+        run.results.append(_guarded(kind, memory, ctx, lambda kind=kind: run.one(kind)))  # type: ignore[misc]  # mypy infers no lambda defaults
+    finished = Pass(results=run.results, have=run.have, want=run.want)
+    if act and all(isinstance(r.outcome, Settled | None) for r in finished.results):
+        _tidy(kinds, ctx, memory, finished)
+    return finished
+
+
+def finalize(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence[StepResult]:
+    """Take away everything that is ours, last made first. Done when no outcome is left; doing it again is harmless.
+
+    What something else still needs is not asked to go: the walk stops at the first kind that has still to end.
+    """
+    results: list[StepResult] = []
+    for kind in reversed(kinds):
+        result = _guarded(kind, memory, scene, lambda kind=kind: _remove(kind, scene, memory))  # type: ignore[misc]  # as above
+        results.append(result)
+        if result.outcome is not None:
+            break
+    return results
+
+
+@dataclass
+class _Run:
+    ctx: Context
+    memory: Memory
+    act: bool
+    results: list[StepResult] = field(default_factory=list)
+    have: dict[str, Any] = field(default_factory=dict)
+    want: dict[str, Any] = field(default_factory=dict)
+
+    def one(self, kind: AnyKind) -> StepResult:
+        have = _look(kind, self.ctx, self.memory)
+        want = kind.desire(self.ctx)
+        step = decide(kind, self.ctx, want, have)
+        if isinstance(step, Hold):
+            self._export(kind, have if have is not None and tags.owned(have.tags, self.ctx.identity) else None)
+            return StepResult(kind=kind.name, step=step, outcome=_held(want, step))
+        if self.act:
+            have = self._do(kind, step, want, have)
+        self._export(kind, have)
+        self.want[kind.name] = want
+        outcome = kind.settled(self.ctx, want, have) if want is not None and have is not None else None
+        return StepResult(kind=kind.name, step=step, outcome=outcome)
+
+    def _do(self, kind: AnyKind, step: Step, want: Any, have: Any) -> Any:
+        if not isinstance(step, Keep | Absent):
+            log.info("step", kind=kind.name, step=describe(step))
+        match step:
+            case Create():
+                have = kind.create(self.ctx, want)
+            case Update(change) | Replace(change):
+                have = kind.update(self.ctx, want, have, change)
+            case Delete():
+                have = None if kind.delete(self.ctx, have) is None else have
+        self.memory.seen[kind.name] = (self.ctx.now, have)
+        return have
+
+    def _export(self, kind: AnyKind, have: Any) -> None:
+        if have is not None:
+            self.have[kind.name] = have
+            self.ctx.facts.update(kind.facts(have))
+
+
+def decide(kind: AnyKind, ctx: Scene, want: Any, have: Any) -> Step:
+    """What to do about one kind. Pure."""
+    if have is not None and not tags.owned(have.tags, ctx.identity):
+        return Absent() if want is None else Hold(Reason.NOT_OWNED, _not_ours(kind, ctx, have.tags))
+    match want:
+        case Blocked(reason, message) | Wait(message, reason):
+            return Hold(reason, message)
+        case None:
+            return Absent() if have is None else Delete()
+        case _:
+            return Create() if have is None else _differing(kind.diff(want, have))
+
+
+def _differing(change: Change) -> Step:
+    if not change:
+        return Keep()
+    return Replace(change) if change.replace else Update(change)
+
+
+def _look(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
+    known = memory.seen.get(kind.name)
+    if known is not None and not kind.volatile and scene.now - known[0] < AUDIT:
+        return known[1]
+    have = kind.observe(scene)
+    memory.seen[kind.name] = (scene.now, have)
+    return have
+
+
+def _remove(kind: AnyKind, scene: Scene, memory: Memory) -> StepResult:
+    have = _look(kind, scene, memory)
+    if have is None or not tags.owned(have.tags, scene.identity):
+        return StepResult(kind=kind.name, step=Absent(), outcome=None)
+    log.info("step", kind=kind.name, step="delete")
+    waiting = kind.delete(scene, have)
+    if waiting is None:
+        memory.seen[kind.name] = (scene.now, None)
+    return StepResult(kind=kind.name, step=Delete(), outcome=waiting)
+
+
+def _tidy(kinds: Sequence[AnyKind], ctx: Context, memory: Memory, finished: Pass) -> None:
+    for kind in reversed(kinds):
+        want, have = finished.want.get(kind.name), finished.have.get(kind.name)
+        if want is not None and have is not None:
+            try:
+                memory.seen[kind.name] = (memory.seen[kind.name][0], kind.tidy(ctx, want, have))
+            except AwsError as error:  # it is tried again at the next look
+                _doubt(kind, ctx, memory, error)
+                log.warning("left over", kind=kind.name, error=str(error))
+
+
+def _guarded(kind: AnyKind, memory: Memory, scene: Scene, work: Callable[[], StepResult]) -> StepResult:
+    """The result of `work`, whatever happens in it: one kind's failure is not the next one's."""
+    try:
+        return work()
+    except AwsError as error:
+        _doubt(kind, scene, memory, error)
+        log.warning("AWS error", kind=kind.name, operation=error.operation, code=error.code, error=error.message)
+        trouble = Trouble(
+            reason=error.reason,
+            message=f"{error}. Next: {error.next_step()}.",
+            retry_soon=error.retry_soon,
+        )
+    except Exception as error:  # a bug in one kind must neither stop the others nor end the loop
+        memory.seen.pop(kind.name, None)
+        log.exception("internal error", kind=kind.name)
+        trouble = Trouble(
+            reason=Reason.INTERNAL_ERROR,
+            message=f"the operator failed on this ({type(error).__name__}); its log has the details. Next: report it.",
+            retry_soon=False,
+        )
+    return StepResult(kind=kind.name, step=Hold(trouble.reason, trouble.message), outcome=trouble)
+
+
+def _doubt(kind: AnyKind, scene: Scene, memory: Memory, error: AwsError) -> None:
+    """What is known of the kind may be wrong now."""
+    memory.seen.pop(kind.name, None)
+    if isinstance(error, Unavailable):
+        scene.aws.listings.forget()
+
+
+def _held(want: Any, step: Hold) -> Wait | Trouble:
+    if isinstance(want, Wait) and step.reason is not Reason.NOT_OWNED:
+        return want
+    return Trouble(reason=step.reason, message=step.message, retry_soon=False)
+
+
+def _not_ours(kind: AnyKind, scene: Scene, found: tags.Tags) -> str:
+    owner = found.get(tags.OWNER)
+    whose = f"belongs to {owner} (uid {found.get(tags.UID, 'unknown')})" if owner else f"has no tag {tags.OWNER}"
+    return (
+        f"a {kind.name} with the name that {scene.identity.key} would use exists and {whose}, so it is left alone. "
+        f"Next: delete it, or rename this object."
+    )

@@ -1,0 +1,333 @@
+"""The status of an object, from what a pass found. One pure function, called once per pass, whatever happened in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inference_operator.api.v1alpha1 import (
+    DeploymentState,
+    DesiredRevision,
+    Failure,
+    HistoryEntry,
+    InferenceDeploymentStatus,
+    Resources,
+    RunningRevision,
+    ServiceEvent,
+    StoppedTask,
+)
+from inference_operator.domain import failures
+from inference_operator.domain.conditions import Said, Type, merged
+from inference_operator.domain.reasons import Reason
+from inference_operator.domain.rollout import Rollout, State
+from inference_operator.engine.plan import Hold, StepResult, Trouble
+from inference_operator.engine.reconcile import Pass
+from inference_operator.resources import listener_rule, service, task_definition
+from inference_operator.resources.base import Context, Fact, Failed, Settled, Wait
+
+TASKS, SERVICE = task_definition.TaskDefinitions.name, service.Services.name
+RULE = listener_rule.ListenerRules.name
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a spec is not acted on."""
+
+    reason: Reason
+    message: str
+
+
+def refused(
+    previous: InferenceDeploymentStatus, refusal: Refusal, *, generation: int, now: Any
+) -> InferenceDeploymentStatus:
+    """The spec can't be acted on. What runs goes on running, and what is known of it stays."""
+    message = refusal.message
+    said = [
+        Said(Type.ACCEPTED, "False", refusal.reason, message),
+        Said(Type.READY, "False", refusal.reason, message),
+        Said(Type.PROGRESSING, "False", refusal.reason, "nothing is done until the object is accepted"),
+        _degraded(refusal.reason, message, serving=previous.ready_replicas > 0),
+        Said(Type.STALLED, "True", refusal.reason, message),
+    ]
+    return previous.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": merged(previous.conditions, said, generation=generation, now=now),
+        }
+    )
+
+
+def blocked_deletion(trouble: Trouble) -> StepResult:
+    """A deletion that can't begin."""
+    return StepResult(kind="InferenceEnvironment", step=Hold(trouble.reason, trouble.message), outcome=trouble)
+
+
+def deleting(
+    previous: InferenceDeploymentStatus, results: Sequence[StepResult], *, generation: int, now: Any
+) -> InferenceDeploymentStatus:
+    """What a deletion still waits for."""
+    last = results[-1] if results else None
+    waiting = last is not None and isinstance(last.outcome, Wait)
+    outcome = last.outcome if last is not None else None
+    message = f"{last.kind}: {outcome.message}" if last is not None and outcome is not None else "all is gone"
+    trouble = outcome.reason if isinstance(outcome, Trouble) else Reason.DELETING
+    said = [
+        Said(Type.READY, "False", trouble, message),
+        Said(Type.PROGRESSING, "True" if waiting or outcome is None else "False", trouble, message),
+    ]
+    if isinstance(outcome, Trouble) and not outcome.retry_soon:
+        said.append(Said(Type.STALLED, "True", trouble, message))
+    return previous.model_copy(update={"conditions": merged(previous.conditions, said, generation=generation, now=now)})
+
+
+def summarize(ctx: Context, done: Pass) -> InferenceDeploymentStatus:
+    """What a pass found, told."""
+    previous, have = ctx.previous, done.have
+    running: service.Service | None = have.get(SERVICE)
+    rollout = _rollout(ctx, done)
+    answer = running.answer if running is not None else {}
+    failure = _last_failure(ctx, running, rollout)
+    return InferenceDeploymentStatus(
+        observed_generation=ctx.generation,
+        conditions=merged(previous.conditions, _conditions(ctx, done, rollout), generation=ctx.generation, now=ctx.now),
+        url=_url(ctx) if RULE in have else None,
+        replicas=answer.get("runningCount", 0) + answer.get("pendingCount", 0),
+        ready_replicas=answer.get("runningCount", 0),
+        selector=f"ecs-inference.dev/deployment={ctx.identity.name}",
+        desired=_desired(ctx, have),
+        running=_running(ctx, running, rollout),
+        deployment=_deployment(ctx, rollout, answer),
+        last_failure=failure,
+        history=_history(ctx, rollout),
+        events=_events(previous.events, answer.get("events", ())),
+        stopped_tasks=_stopped(previous.stopped_tasks, running.stopped_tasks if running is not None else ()),
+        resources=_resources(ctx, done),
+        last_reconcile_at=_honoured(ctx, done),
+    )
+
+
+def _honoured(ctx: Context, done: Pass) -> str | None:
+    failed = any(isinstance(result.outcome, Trouble) for result in done.results)
+    return ctx.previous.last_reconcile_at if ctx.retry is None or failed else ctx.retry
+
+
+def _rollout(ctx: Context, done: Pass) -> Rollout | None:
+    want, have = done.want.get(SERVICE), done.have.get(SERVICE)
+    return service.follow(ctx, want, have) if want is not None and have is not None else None
+
+
+def _conditions(ctx: Context, done: Pass, rollout: Rollout | None) -> list[Said]:
+    kinds = [_of_kind(result) for result in done.results if result.outcome is not None]
+    running = done.have[SERVICE].answer["runningCount"] if SERVICE in done.have else 0
+    ready = _ready(ctx, done, running)
+    progressing = _progressing(done)
+    said = [Said(Type.ACCEPTED, "True", Reason.ACCEPTED, "the spec is valid and its environment allows it"), ready]
+    said.append(Said(Type.PROGRESSING, progressing.status, progressing.reason, progressing.message))
+    rolling = rollout is not None and rollout.state in (State.IN_PROGRESS, State.NOT_SENT)
+    below = ready.status == "False" and not (rolling and progressing.status == "True")
+    if below:
+        said.append(_degraded(ready.reason, ready.message, serving=running > 0))
+    else:
+        said.append(Said(Type.DEGRADED, "False", Reason.STEADY, "what runs is what is asked for, or on its way there"))
+    said += kinds
+    if progressing.status == "True":
+        said.append(Said(Type.RECONCILING, "True", progressing.reason, progressing.message))
+    if ready.status == "False" and _stuck(done):
+        said.append(Said(Type.STALLED, "True", ready.reason, ready.message))
+    return said
+
+
+def _degraded(reason: Reason, message: str, *, serving: bool) -> Said:
+    if serving:
+        return Said(Type.DEGRADED, "True", reason, message)
+    return Said(Type.DEGRADED, "False", reason, "nothing serves")
+
+
+def _of_kind(result: StepResult) -> Said:
+    type_ = f"{result.kind}Ready"
+    match result.outcome:
+        case Settled(message):
+            return Said(type_, "True", Reason.AS_SPECIFIED, message)
+        case Wait(message, reason):
+            return Said(type_, "False", reason, message)
+        case Failed(reason, message):
+            return Said(type_, "False", reason, message)
+        case Trouble() as trouble:
+            return Said(type_, "False", trouble.reason, trouble.message)
+        case None:
+            return Said(type_, "False", Reason.NOT_WANTED, "")
+
+
+_URGENCY = (Failed, Trouble, Wait)
+"""What of several outcomes the summary tells: a verdict, then what is wrong, then what is awaited."""
+
+
+def _ready(ctx: Context, done: Pass, running: int) -> Said:
+    for family in _URGENCY:
+        for result in done.results:
+            if isinstance(result.outcome, family) and _tells(result):
+                said = _of_kind(result)
+                return Said(Type.READY, "False", said.reason, f"{result.kind}: {said.message}")
+    if ctx.spec.replicas == 0:
+        return Said(Type.READY, "True", Reason.SCALED_TO_ZERO, "scaled to zero, as asked")
+    return Said(Type.READY, "True", Reason.READY, f"{running} of {ctx.spec.replicas} tasks run the revision asked for")
+
+
+def _tells(result: StepResult) -> bool:
+    """Not one that only waits for another of the list."""
+    return not (isinstance(result.outcome, Wait) and result.outcome.reason is Reason.DEPENDENCY_NOT_READY)
+
+
+def _progressing(done: Pass) -> Said:
+    for result in done.results:
+        outcome = result.outcome
+        waits = isinstance(outcome, Wait) and _tells(result)
+        if waits or (isinstance(outcome, Trouble) and outcome.retry_soon):
+            said = _of_kind(result)
+            return Said(Type.PROGRESSING, "True", said.reason, f"{result.kind}: {said.message}")
+    return Said(Type.PROGRESSING, "False", Reason.STEADY, "nothing is under way")
+
+
+def _stuck(done: Pass) -> bool:
+    """Whether somebody has to act before it can be as asked."""
+    return any(
+        isinstance(r.outcome, Failed) or (isinstance(r.outcome, Trouble) and not r.outcome.retry_soon)
+        for r in done.results
+    )
+
+
+def _url(ctx: Context) -> str | None:
+    if ctx.environment.load_balancer is None:
+        return None
+    host = ctx.environment.load_balancer.url.rstrip("/")
+    return host + listener_rule.path_of(ctx.spec, ctx.identity)
+
+
+def _desired(ctx: Context, have: Mapping[str, Any]) -> DesiredRevision:
+    registered: task_definition.TaskDefinition | None = have.get(TASKS)
+    return DesiredRevision(
+        revision=registered.arn if registered is not None else None,
+        spec_hash=registered.hash if registered is not None else None,
+        image=ctx.spec.image,
+        model=ctx.spec.models.path,
+    )
+
+
+def _running(ctx: Context, running: service.Service | None, rollout: Rollout | None) -> RunningRevision | None:
+    """What serves: the last revision whose rollout completed, while it has tasks."""
+    if running is None or running.answer["runningCount"] == 0:
+        return None
+    before = ctx.previous.running
+    if rollout is not None and rollout.state is State.COMPLETED:
+        since = before.since if before is not None and before.revision == rollout.revision else rollout.updated_at
+        return RunningRevision(
+            revision=rollout.revision, image=ctx.spec.image, model=ctx.spec.models.path, since=since or ctx.now
+        )
+    completed = next((d for d in running.deployments if d.get("rolloutState") == "COMPLETED"), None)
+    if completed is None or (before is not None and before.revision == completed["taskDefinition"]):
+        return before
+    return RunningRevision(revision=completed["taskDefinition"], since=completed.get("updatedAt"))
+
+
+def _deployment(ctx: Context, rollout: Rollout | None, answer: Mapping[str, Any]) -> DeploymentState | None:
+    previous = ctx.previous.deployment
+    if rollout is None or rollout.state is State.NOT_SENT:
+        return previous
+    same = previous if previous is not None and previous.revision == rollout.revision else DeploymentState()
+    return DeploymentState(
+        id=rollout.deployment or same.id,
+        revision=rollout.revision,
+        generation=same.generation or ctx.generation,
+        state=rollout.state.value,
+        started_at=rollout.started_at or same.started_at,
+        reason=rollout.reason or same.reason,
+        failed_tasks=max(rollout.failed_tasks, (same.failed_tasks or 0) if rollout.held else 0),
+        threshold=_threshold(ctx, answer),
+        strategy="ROLLING",
+    )
+
+
+def _threshold(ctx: Context, answer: Mapping[str, Any]) -> int | None:
+    """ECS's default circuit breaker, BOUNDED_PERCENT 50: half of the desired tasks, at least 3, at most 200."""
+    if not ctx.spec.rollout.circuit_breaker.enabled:
+        return None
+    return min(200, max(3, math.ceil(int(answer.get("desiredCount", ctx.spec.replicas)) / 2)))
+
+
+def _last_failure(ctx: Context, running: service.Service | None, rollout: Rollout | None) -> Failure | None:
+    previous = ctx.previous.last_failure
+    if rollout is None or running is None:
+        return previous
+    told = previous if previous is not None and previous.revision == rollout.revision else None
+    if rollout.state is State.COMPLETED and told is not None:
+        return None  # it was tried again, and this time it came up
+    if not rollout.held:
+        return previous
+    seen = failures.failure(
+        running.stopped_tasks,
+        revision=rollout.revision,
+        generation=ctx.generation,
+        reason=rollout.reason,
+        at=rollout.updated_at or ctx.now,
+    )
+    is_news = told is None or (bool(seen.tasks) and seen.tasks[0] not in told.tasks)
+    return seen if is_news else told
+
+
+def _history(ctx: Context, rollout: Rollout | None) -> tuple[HistoryEntry, ...]:
+    history = ctx.previous.history
+    before = ctx.previous.deployment
+    if rollout is None or rollout.state is State.NOT_SENT:
+        return history
+    if before is not None and before.revision != rollout.revision and before.state == State.IN_PROGRESS.value:
+        superseded = HistoryEntry(
+            revision=before.revision,
+            generation=before.generation,
+            outcome="Superseded",
+            started_at=before.started_at,
+            finished_at=ctx.now,
+        )
+        history = (superseded, *history)
+    if rollout.state is State.IN_PROGRESS or (
+        before is not None and before.revision == rollout.revision and before.state == rollout.state.value
+    ):
+        return history
+    ended = HistoryEntry(
+        revision=rollout.revision,
+        generation=ctx.generation,
+        outcome=rollout.state.value,
+        started_at=rollout.started_at or (before.started_at if before is not None else None),
+        finished_at=rollout.updated_at or ctx.now,
+    )
+    return (ended, *history)
+
+
+def _events(known: Sequence[ServiceEvent], shown: Sequence[Mapping[str, Any]]) -> tuple[ServiceEvent, ...]:
+    merged_events = {event.id: event for event in (*map(failures.service_event, shown), *known)}
+    return tuple(sorted(merged_events.values(), key=lambda e: e.at, reverse=True))
+
+
+def _stopped(known: Sequence[StoppedTask], shown: Sequence[Mapping[str, Any]]) -> tuple[StoppedTask, ...]:
+    merged_tasks = {task.task: task for task in (*known, *map(failures.stopped_task, shown))}
+    return tuple(sorted(merged_tasks.values(), key=lambda t: (t.at is not None, t.at), reverse=True))
+
+
+def _resources(ctx: Context, done: Pass) -> Resources:
+    facts = ctx.facts
+    before = ctx.previous.resources or Resources()
+    if any(isinstance(r.outcome, Trouble) for r in done.results):  # what could not be looked at is not known to be gone
+        known = {fact.value: facts[fact] for fact in Fact if fact in facts and fact is not Fact.LOG_GROUP}
+        kept = {k: v for k, v in before.document().items() if k not in known}
+        groups = [facts[Fact.LOG_GROUP]] if Fact.LOG_GROUP in facts else list(before.log_groups)
+        return Resources.model_validate({**kept, **known, "cluster": ctx.environment.cluster, "logGroups": groups})
+    return Resources(
+        cluster=ctx.environment.cluster,
+        service=facts.get(Fact.SERVICE),
+        task_definition=facts.get(Fact.TASK_DEFINITION),
+        access_point=facts.get(Fact.ACCESS_POINT),
+        target_group=facts.get(Fact.TARGET_GROUP),
+        listener_rule=facts.get(Fact.LISTENER_RULE),
+        log_groups=(facts[Fact.LOG_GROUP],) if Fact.LOG_GROUP in facts else (),
+    )

@@ -1,0 +1,143 @@
+"""The EFS access point through which the tasks read their models: one path, one POSIX user.
+
+An access point can't be changed. Another path is another access point, and the one before it goes once no task needs
+it (`tidy`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from inference_operator.aws.errors import AlreadyExists, NotFound
+from inference_operator.aws.ports import Answer
+from inference_operator.domain import tags
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, differing
+
+TRANSIENT = ("creating", "updating")
+PERMISSIONS = "0755"  # of a folder that EFS makes because it is missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    file_system: str
+    path: str
+    uid: int
+    gid: int
+    token: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessPoint:
+    id: str
+    path: str
+    uid: int
+    gid: int
+    state: str
+    tags: Mapping[str, str]
+    superseded: tuple[str, ...] = ()
+    """Ids of our access points to other paths."""
+
+
+class AccessPoints:
+    name: ClassVar[str] = "AccessPoint"
+    volatile: ClassVar[bool] = False
+
+    def desire(self, ctx: Context) -> Want:
+        models, user = ctx.environment.models, ctx.environment.models.posix_user
+        path = "/" + "/".join(part for part in (models.root_directory + ctx.spec.models.path).split("/") if part)
+        return Want(
+            file_system=models.file_system_id,
+            path=path,
+            uid=user.uid,
+            gid=user.gid,
+            token=ctx.identity.client_token(models.file_system_id, path, user.uid, user.gid),
+            tags={**tags.ownership(ctx.identity), "Name": ctx.identity.key},
+        )
+
+    def diff(self, want: Want, have: AccessPoint) -> Change:
+        paths = differing(
+            {
+                "rootDirectory.path": (want.path, have.path),
+                "posixUser.uid": (want.uid, have.uid),
+                "posixUser.gid": (want.gid, have.gid),
+            }
+        )
+        return Change(paths, replace=True)
+
+    def settled(self, ctx: Context, want: Want, have: AccessPoint) -> Settled | Wait:  # noqa: ARG002 its state says it
+        if have.state in TRANSIENT:
+            return Wait(f"access point {have.id} is {have.state}")
+        return Settled(f"{have.id} shows {have.path}")
+
+    def facts(self, have: AccessPoint) -> Mapping[Fact, str]:
+        return {Fact.ACCESS_POINT: have.id}
+
+    def observe(self, scene: Scene) -> AccessPoint | None:
+        listed = scene.aws.listings.access_points(scene.environment.models.file_system_id)
+        ours = [a for a in map(_read, listed) if tags.owned(a.tags, scene.identity) and a.state != "deleting"]
+        if not ours:
+            return None
+        # The one in use is the one that the status names; after a crash before that was written, `create` finds the
+        # newer one by its token.
+        known = scene.previous.resources.access_point if scene.previous.resources else None
+        current = next((a for a in ours if a.id == known), ours[-1])
+        return replace(current, superseded=tuple(a.id for a in ours if a.id != current.id))
+
+    def create(self, ctx: Context, want: Want) -> AccessPoint:
+        try:
+            answer = ctx.aws.efs.create_access_point(**_input(want))
+        except AlreadyExists as error:  # by an earlier try with the same token
+            answer = self._describe(ctx, str(error.detail["AccessPointId"]))
+        return _read(answer)
+
+    def update(self, ctx: Context, want: Want, have: AccessPoint, change: Change) -> AccessPoint:  # noqa: ARG002
+        created = self.create(ctx, want)
+        return replace(created, superseded=tuple({have.id, *have.superseded} - {created.id}))
+
+    def delete(self, scene: Scene, have: AccessPoint) -> None:
+        for access_point in (*have.superseded, have.id):
+            self._delete(scene, access_point)
+
+    def tidy(self, ctx: Context, want: Want, have: AccessPoint) -> AccessPoint:  # noqa: ARG002 what is not wanted is known
+        for access_point in have.superseded:
+            self._delete(ctx, access_point)
+        return replace(have, superseded=())
+
+    def _delete(self, scene: Scene, access_point: str) -> None:
+        with suppress(NotFound):
+            scene.aws.efs.delete_access_point(AccessPointId=access_point)
+
+    def _describe(self, ctx: Context, access_point: str) -> Answer:
+        answer: Answer = ctx.aws.efs.describe_access_points(AccessPointId=access_point)["AccessPoints"][0]
+        return answer
+
+
+def _input(want: Want) -> dict[str, Any]:
+    """CreateAccessPoint. Without CreationInfo a mount of a missing path fails; with it an empty folder would hide a
+    wrong path, but the server then says which model it misses."""
+    return {
+        "ClientToken": want.token,
+        "FileSystemId": want.file_system,
+        "PosixUser": {"Uid": want.uid, "Gid": want.gid},
+        "RootDirectory": {
+            "Path": want.path,
+            "CreationInfo": {"OwnerUid": want.uid, "OwnerGid": want.gid, "Permissions": PERMISSIONS},
+        },
+        "Tags": tags.list_of(want.tags),
+    }
+
+
+def _read(answer: Answer) -> AccessPoint:
+    user = answer.get("PosixUser") or {}
+    return AccessPoint(
+        id=answer["AccessPointId"],
+        path=answer.get("RootDirectory", {}).get("Path", "/"),
+        uid=user.get("Uid", -1),
+        gid=user.get("Gid", -1),
+        state=answer.get("LifeCycleState", "available"),
+        tags=tags.parse(answer.get("Tags")),
+    )

@@ -1,0 +1,153 @@
+"""What a kind of AWS resource is to the engine: a pure half that decides and a thin half that calls AWS.
+
+A kind is added by a module beside this one and a line in `resources/__init__.py`. Its conditions, its place in the
+teardown, its lines of the plan and its metrics labels follow from the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceDeploymentStatus, InferenceEnvironmentSpec
+from inference_operator.aws.ports import Aws
+from inference_operator.domain.names import Identity
+from inference_operator.domain.reasons import Reason
+
+
+class Fact(StrEnum):
+    """What a kind tells those after it in the list, and `status.resources`."""
+
+    LOG_GROUP = "logGroup"
+    ACCESS_POINT = "accessPoint"
+    TARGET_GROUP = "targetGroup"
+    LISTENER_RULE = "listenerRule"
+    TASK_DEFINITION = "taskDefinition"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Where a pass plays: enough to find what was made for an object and to delete it, whatever its spec says."""
+
+    identity: Identity
+    environment: InferenceEnvironmentSpec
+    aws: Aws
+    now: datetime
+    freshness: timedelta
+    """How old an observation of something that changes by itself may be."""
+    previous: InferenceDeploymentStatus = field(default_factory=InferenceDeploymentStatus)
+    facts: dict[Fact, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context(Scene):
+    """A scene with something asked for."""
+
+    spec: InferenceDeploymentSpec
+    generation: int
+    retry: str | None = None
+    """A `reconcile-at` value that has not been honoured yet: what is held is tried again."""
+
+
+# What a kind wants, if not a thing: nothing, or nothing yet.
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """It can't be done, and waiting won't help: somebody has to change something."""
+
+    reason: Reason
+    message: str
+    """What is wrong, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """It can't be done yet."""
+
+    message: str
+    reason: Reason = Reason.WAITING
+
+
+@dataclass(frozen=True)
+class Change:
+    """How what is differs from what is wanted: the paths of the update's input that differ, none if they agree."""
+
+    paths: tuple[str, ...] = ()
+    replace: bool = False
+    """AWS can't change these in place."""
+
+    def __bool__(self) -> bool:
+        return bool(self.paths)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """It is as wanted, and at rest."""
+
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """It came to rest as something else than was wanted."""
+
+    reason: Reason
+    message: str
+
+
+class Have(Protocol):
+    """Something that exists."""
+
+    @property
+    def tags(self) -> Mapping[str, str]: ...
+
+
+W = TypeVar("W")
+H = TypeVar("H", bound=Have)
+
+
+class Kind(Protocol[W, H]):
+    """One kind of AWS resource, of which an object has at most one in use. All but the last five methods are pure.
+
+    The methods that call AWS raise `aws.errors.AwsError`; doing again what is done already is no error.
+    """
+
+    name: ClassVar[str]
+    """As in the condition `<name>Ready`."""
+    volatile: ClassVar[bool]
+    """It changes without us, so that each pass looks at it; others are looked at when something is to do, and now and
+    then."""
+
+    def desire(self, ctx: Context) -> W | Blocked | Wait | None:
+        """What there should be; None if there should be nothing."""
+
+    def diff(self, want: W, have: H) -> Change: ...
+
+    def settled(self, ctx: Context, want: W, have: H) -> Settled | Wait | Failed: ...
+
+    def facts(self, have: H) -> Mapping[Fact, str]: ...
+
+    def observe(self, scene: Scene) -> H | None: ...
+
+    def create(self, ctx: Context, want: W) -> H: ...
+
+    def update(self, ctx: Context, want: W, have: H, change: Change) -> H: ...
+
+    def delete(self, scene: Scene, have: H) -> Wait | None:
+        """None when it is gone; else what is waited for."""
+
+    def tidy(self, ctx: Context, want: W, have: H) -> H:
+        """Called once the whole object is settled: remove what an earlier replacement left, if anything."""
+
+
+AnyKind = Kind[Any, Any]
+
+
+def differing(pairs: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:
+    """The paths whose two sides differ, of `{path: (want, have)}`."""
+    return tuple(path for path, (want, have) in pairs.items() if want != have)

@@ -1,0 +1,314 @@
+"""The ECS service: how many tasks of which revision run, how they are replaced, and what became of the latest rollout.
+
+After a circuit-breaker rollback the service shows the old revision again. That is no drift: a revision that failed is
+held, and not sent again until the spec or `reconcile-at` changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from inference_operator.api import meta
+from inference_operator.aws.errors import NotFound
+from inference_operator.aws.ports import Answer
+from inference_operator.domain import rollout, tags
+from inference_operator.domain.reasons import Reason
+from inference_operator.domain.rollout import Known, Rollout, State
+from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, differing
+from inference_operator.resources.task_definition import CONTAINER, revision_of
+
+STOPPED_TASKS_READ = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    cluster: str
+    name: str
+    settings: Mapping[str, Any]
+    """The members that CreateService and UpdateService share."""
+    tags: Mapping[str, str]
+    known: Known
+    deadline: timedelta
+    retry: bool
+
+    @property
+    def revision(self) -> str:
+        return str(self.settings["taskDefinition"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    arn: str
+    cluster: str
+    name: str
+    status: str
+    answer: Answer
+    """As DescribeServices shows it."""
+    tags: Mapping[str, str]
+    stopped_tasks: Sequence[Answer] = ()
+    """As DescribeTasks shows them, newest first; read only while a deployment has failed tasks."""
+
+    @property
+    def deployments(self) -> Sequence[rollout.Deployment]:
+        deployments: Sequence[rollout.Deployment] = self.answer["deployments"]
+        return deployments
+
+    @property
+    def primary(self) -> rollout.Deployment | None:
+        return next((d for d in self.deployments if d["status"] == "PRIMARY"), None)
+
+
+class Services:
+    name: ClassVar[str] = "Service"
+    volatile: ClassVar[bool] = True
+
+    def desire(self, ctx: Context) -> Want | Wait:
+        needed = [Fact.TASK_DEFINITION]
+        if ctx.environment.load_balancer is not None:
+            # CreateService refuses a target group that no load balancer uses.
+            needed += [Fact.TARGET_GROUP, Fact.LISTENER_RULE]
+        missing = [fact.value for fact in needed if fact not in ctx.facts]
+        if missing:
+            return Wait(f"not there yet: {', '.join(missing)}", Reason.DEPENDENCY_NOT_READY)
+        return Want(
+            cluster=ctx.environment.cluster,
+            name=ctx.identity.service,
+            settings=_settings(ctx),
+            tags=tags.ownership(ctx.identity),
+            known=_known(ctx),
+            deadline=ctx.spec.rollout.progress_deadline,
+            retry=ctx.retry is not None,
+        )
+
+    def diff(self, want: Want, have: Service) -> Change:
+        if have.status != "ACTIVE":
+            return Change()  # a draining service takes no update; its name is free once it is gone
+        paths = differing(_owned(want.settings, have.answer))
+        held = _held(want, have)
+        if held and want.retry:
+            return Change((*(p for p in paths if p != "taskDefinition"), "taskDefinition", "forceNewDeployment"))
+        if held:
+            return Change(tuple(p for p in paths if p != "taskDefinition"))
+        return Change(paths)
+
+    def settled(self, ctx: Context, want: Want, have: Service) -> Settled | Wait | Failed:
+        if have.status != "ACTIVE":
+            return Wait(f"the service is {have.status}; it is made again when it is gone")
+        seen = follow(ctx, want, have)
+        if seen.state is not State.COMPLETED:
+            return _unfinished(want, have, seen)
+        desired, running = have.answer["desiredCount"], have.answer["runningCount"]
+        if running != desired or len(have.deployments) > 1:
+            return Wait(f"{running} of {desired} tasks run", Reason.REPLICAS_UNAVAILABLE)
+        return Settled(f"{revision_of(want.revision)}, {running} of {desired} tasks run")
+
+    def facts(self, have: Service) -> Mapping[Fact, str]:
+        return {Fact.SERVICE: have.arn}
+
+    def observe(self, scene: Scene) -> Service | None:
+        cluster, name = scene.environment.cluster, scene.identity.service
+        answer = scene.aws.services.get(cluster, name, max_age=scene.freshness)
+        if answer is None:
+            return None
+        have = _read(answer)
+        if any(d.get("failedTasks") or d.get("rolloutState") == "FAILED" for d in have.deployments):
+            return replace(have, stopped_tasks=_stopped_tasks(scene, cluster, name))
+        return have
+
+    def create(self, ctx: Context, want: Want) -> Service:
+        # No client token: a service's name is unique in its cluster while it is there, and that is the better guard.
+        answer = ctx.aws.ecs.create_service(
+            cluster=want.cluster,
+            serviceName=want.name,
+            launchType="FARGATE",
+            schedulingStrategy="REPLICA",
+            **want.settings,
+            tags=tags.list_of(want.tags, key="key", value="value"),
+        )["service"]
+        return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(want.tags)})
+
+    def update(self, ctx: Context, want: Want, have: Service, change: Change) -> Service:
+        # Only what differs: to name the network or the load balancers starts a deployment (API_UpdateService).
+        members: dict[str, Any] = {path: want.settings[path] for path in change.paths if path in want.settings}
+        if "forceNewDeployment" in change.paths:
+            members["forceNewDeployment"] = True
+        try:
+            answer = ctx.aws.ecs.update_service(cluster=want.cluster, service=want.name, **members)["service"]
+        except NotFound:
+            ctx.aws.services.record(want.cluster, want.name, None)  # gone since we looked
+            raise
+        return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(have.tags)})
+
+    def delete(self, scene: Scene, have: Service) -> Wait | None:
+        cluster, name = scene.environment.cluster, scene.identity.service
+        if have.status == "ACTIVE":
+            try:
+                answer = scene.aws.ecs.delete_service(cluster=cluster, service=name, force=True)["service"]
+            except NotFound:
+                return None
+            scene.aws.services.record(cluster, name, {**answer, "tags": answer.get("tags") or tags.list_of(have.tags)})
+            have = _read({**answer, "tags": answer.get("tags") or tags.list_of(have.tags)})
+        tasks = have.answer["runningCount"] + have.answer["pendingCount"]
+        return Wait(f"the service is {have.status}: {tasks} tasks have still to end")
+
+    def tidy(self, ctx: Context, want: Want, have: Service) -> Service:  # noqa: ARG002 nothing is ever left
+        return have
+
+    def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:
+        ctx.aws.services.record(want.cluster, want.name, answer)
+        return _read(answer)
+
+
+def follow(ctx: Context, want: Want, have: Service) -> Rollout:
+    """What became of the revision that is asked for."""
+    return rollout.follow(have.deployments, wanted=want.revision, known=want.known, deadline=want.deadline, now=ctx.now)
+
+
+def _held(want: Want, have: Service) -> bool:
+    """Whether the revision asked for has failed. The deadline plays no part, so neither does the time."""
+    now = max(d["createdAt"] for d in have.deployments)
+    return rollout.follow(
+        have.deployments, wanted=want.revision, known=want.known, deadline=want.deadline, now=now
+    ).held
+
+
+def _known(ctx: Context) -> Known:
+    sent, failure = ctx.previous.deployment, ctx.previous.last_failure
+    return Known(
+        sent=sent.revision if sent else None,
+        sent_state=sent.state if sent else None,
+        failed=failure.revision if failure else None,
+    )
+
+
+def _settings(ctx: Context) -> dict[str, Any]:
+    spec, network, asked = ctx.spec, ctx.environment.network, ctx.spec.rollout
+    settings: dict[str, Any] = {
+        "taskDefinition": ctx.facts[Fact.TASK_DEFINITION],
+        "desiredCount": spec.replicas,
+        "deploymentConfiguration": {
+            "minimumHealthyPercent": asked.minimum_healthy_percent,
+            "maximumPercent": asked.maximum_percent,
+            "deploymentCircuitBreaker": {
+                "enable": asked.circuit_breaker.enabled,
+                "rollback": asked.circuit_breaker.enabled and asked.circuit_breaker.rollback,
+            },
+        },
+        "networkConfiguration": {
+            "awsvpcConfiguration": {
+                "subnets": list(network.subnets),
+                "securityGroups": list(network.security_groups),
+                "assignPublicIp": "ENABLED" if network.assign_public_ip else "DISABLED",
+            }
+        },
+        # Rebalancing starts tasks before it stops others, so it needs room above 100 %.
+        "availabilityZoneRebalancing": "ENABLED" if asked.maximum_percent > 100 else "DISABLED",  # noqa: PLR2004 percent
+    }
+    if ctx.environment.load_balancer is not None:
+        settings["healthCheckGracePeriodSeconds"] = int(spec.health.startup.total_seconds())
+        settings["loadBalancers"] = [
+            {
+                "targetGroupArn": ctx.facts[Fact.TARGET_GROUP],
+                "containerName": CONTAINER,
+                "containerPort": spec.port,
+            }
+        ]
+    return settings
+
+
+def _owned(want: Mapping[str, Any], have: Answer) -> dict[str, tuple[Any, Any]]:
+    """`{member of UpdateService: (want, have)}`, both sides in one shape; what we do not set is not compared."""
+    pairs: dict[str, tuple[Any, Any]] = {}
+    for member, wanted in want.items():
+        pairs[member] = (_plain(wanted), _plain(_like(wanted, have.get(member))))
+    if "loadBalancers" not in want:
+        pairs["loadBalancers"] = ([], _plain(have.get("loadBalancers") or []))
+    return pairs
+
+
+def _like(wanted: Any, have: Any) -> Any:
+    """`have` with the members alone that `wanted` has."""
+    if isinstance(wanted, Mapping) and isinstance(have, Mapping):
+        return {k: _like(v, have.get(k)) for k, v in wanted.items()}
+    if isinstance(wanted, list) and isinstance(have, list) and len(wanted) == len(have):
+        return [_like(w, h) for w, h in zip(wanted, have, strict=True)]
+    return have
+
+
+def _plain(value: Any) -> Any:
+    """Lists of ids in one order: AWS answers subnets and security groups in any."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return sorted(value) if all(isinstance(v, str) for v in value) else [_plain(v) for v in value]
+    return value
+
+
+def _read(answer: Answer) -> Service:
+    return Service(
+        arn=answer["serviceArn"],
+        cluster=answer["clusterArn"].rpartition("/")[2],
+        name=answer["serviceName"],
+        status=answer["status"],
+        answer=answer,
+        tags=tags.parse(answer.get("tags")),
+    )
+
+
+def _stopped_tasks(scene: Scene, cluster: str, name: str) -> list[Answer]:
+    """ECS forgets stopped tasks after about an hour, so they are read while they are there."""
+    listed = scene.aws.ecs.list_tasks(
+        cluster=cluster, serviceName=name, desiredStatus="STOPPED", maxResults=STOPPED_TASKS_READ
+    )["taskArns"]
+    if not listed:
+        return []
+    tasks = scene.aws.ecs.describe_tasks(cluster=cluster, tasks=listed)["tasks"]
+    return sorted((t for t in tasks if t.get("stoppedAt")), key=lambda t: (t["stoppedAt"], t["taskArn"]), reverse=True)
+
+
+def _unfinished(want: Want, have: Service, seen: Rollout) -> Wait | Failed:
+    if seen.state is State.ROLLED_BACK:
+        return Failed(Reason.ROLLED_BACK, _rolled_back(want, have, seen))
+    if seen.state is State.FAILED:
+        return Failed(Reason.ROLLOUT_FAILED, _gave_up(seen))
+    if seen.overdue:
+        return Failed(Reason.PROGRESS_DEADLINE_EXCEEDED, _overdue(want, have, seen))
+    return Wait(_progress(want, have, seen), Reason.ROLLING_OUT)
+
+
+def _progress(want: Want, have: Service, seen: Rollout) -> str:
+    if seen.state is State.NOT_SENT:
+        return f"{revision_of(want.revision)} has still to be rolled out"
+    primary = have.primary or {}
+    told = (
+        f"{revision_of(want.revision)}: {primary.get('runningCount', 0)} of {primary.get('desiredCount', 0)} tasks run"
+    )
+    return told + (f", {seen.failed_tasks} failed to come up" if seen.failed_tasks else "")
+
+
+def _rolled_back(want: Want, have: Service, seen: Rollout) -> str:
+    running = revision_of(have.primary["taskDefinition"]) if have.primary else "no revision"
+    return (
+        f"{revision_of(want.revision)} failed and {running} serves again"
+        f"{f' ({seen.reason})' if seen.reason else ''}. {_HOW_TO_GO_ON}"
+    )
+
+
+def _gave_up(seen: Rollout) -> str:
+    return (
+        f"{revision_of(seen.revision)} failed and nothing was rolled back"
+        f"{f' ({seen.reason})' if seen.reason else ''}. {_HOW_TO_GO_ON}"
+    )
+
+
+def _overdue(want: Want, have: Service, seen: Rollout) -> str:
+    return f"{_progress(want, have, seen)}, and that for longer than rollout.progressDeadline. {_HOW_TO_GO_ON}"
+
+
+_HOW_TO_GO_ON = (
+    "See status.lastFailure and status.stoppedTasks for the cause; it is not tried again until the spec changes or the "
+    f"annotation {meta.RECONCILE_AT} gets a new value."
+)

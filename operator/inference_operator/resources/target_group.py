@@ -1,0 +1,126 @@
+"""The target group that the service's tasks register with, on the environment's shared load balancer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from inference_operator.aws.errors import NotFound
+from inference_operator.domain import tags
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, differing
+
+# Two good answers ten seconds
+# apart put a task to work, three bad ones take it out; AWS's own five of 30 s make a rollout
+# slow.
+HEALTH_CHECK: Mapping[str, int] = {
+    "HealthCheckIntervalSeconds": 10,
+    "HealthCheckTimeoutSeconds": 5,
+    "HealthyThresholdCount": 2,
+    "UnhealthyThresholdCount": 3,
+}
+ATTRIBUTES: Mapping[str, str] = {
+    # AWS's 300 s keep each old task for five minutes of a rollout; an inference request takes seconds.
+    "deregistration_delay.timeout_seconds": "30",
+    # An inference takes as long as it takes: the least busy task is the better choice.
+    "load_balancing.algorithm.type": "least_outstanding_requests",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    name: str
+    listener: str
+    health_path: str
+    tags: Mapping[str, str]
+
+    def health_check(self) -> dict[str, Any]:
+        return {"HealthCheckPath": self.health_path, "Matcher": {"HttpCode": "200"}, **HEALTH_CHECK}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetGroup:
+    arn: str
+    health_check: Mapping[str, Any]
+    attributes: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+class TargetGroups:
+    name: ClassVar[str] = "TargetGroup"
+    volatile: ClassVar[bool] = False
+
+    def desire(self, ctx: Context) -> Want | None:
+        if ctx.environment.load_balancer is None:
+            return None
+        return Want(
+            name=ctx.identity.target_group,
+            listener=ctx.environment.load_balancer.listener_arn,
+            health_path=ctx.spec.health.path,
+            tags=tags.ownership(ctx.identity),
+        )
+
+    def diff(self, want: Want, have: TargetGroup) -> Change:
+        health = {path: (value, have.health_check.get(path)) for path, value in want.health_check().items()}
+        attributes = {path: (value, have.attributes.get(path)) for path, value in ATTRIBUTES.items()}
+        return Change(differing({**health, **attributes}))
+
+    def settled(self, ctx: Context, want: Want, have: TargetGroup) -> Settled:  # noqa: ARG002 it is there or it is not
+        return Settled(f"{want.name}, health checked at {want.health_path}")
+
+    def facts(self, have: TargetGroup) -> Mapping[Fact, str]:
+        return {Fact.TARGET_GROUP: have.arn}
+
+    def observe(self, scene: Scene) -> TargetGroup | None:
+        elb = scene.aws.elb
+        try:
+            answer = elb.describe_target_groups(Names=[scene.identity.target_group])["TargetGroups"][0]
+        except NotFound:
+            return None
+        arn = answer["TargetGroupArn"]
+        attributes = elb.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
+        return TargetGroup(
+            arn=arn,
+            health_check={path: answer.get(path) for path in ("HealthCheckPath", "Matcher", *HEALTH_CHECK)},
+            attributes={a["Key"]: a["Value"] for a in attributes},
+            tags=tags.parse(elb.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"]),
+        )
+
+    def create(self, ctx: Context, want: Want) -> TargetGroup:
+        # Idempotent at AWS: the same name with the same settings answers the group that there is.
+        created = ctx.aws.elb.create_target_group(
+            Name=want.name,
+            Protocol="HTTP",
+            ProtocolVersion="HTTP1",
+            Port=80,  # never used: ECS registers each task with its container's port
+            VpcId=ctx.aws.listings.vpc_of(want.listener),
+            TargetType="ip",
+            HealthCheckProtocol="HTTP",
+            HealthCheckEnabled=True,
+            **want.health_check(),
+            Tags=tags.list_of(want.tags),
+        )["TargetGroups"][0]
+        have = TargetGroup(
+            arn=created["TargetGroupArn"], health_check=want.health_check(), attributes={}, tags=want.tags
+        )
+        return self._set_attributes(ctx, have)
+
+    def update(self, ctx: Context, want: Want, have: TargetGroup, change: Change) -> TargetGroup:
+        if not set(change.paths) <= set(ATTRIBUTES):
+            ctx.aws.elb.modify_target_group(TargetGroupArn=have.arn, **want.health_check())
+            have = replace(have, health_check=want.health_check())
+        if set(change.paths) & set(ATTRIBUTES):
+            have = self._set_attributes(ctx, have)
+        return have
+
+    def delete(self, scene: Scene, have: TargetGroup) -> None:
+        scene.aws.elb.delete_target_group(TargetGroupArn=have.arn)  # deleting what is not there is no error at AWS
+
+    def tidy(self, ctx: Context, want: Want, have: TargetGroup) -> TargetGroup:  # noqa: ARG002 nothing is ever left
+        return have
+
+    def _set_attributes(self, ctx: Context, have: TargetGroup) -> TargetGroup:
+        ctx.aws.elb.modify_target_group_attributes(
+            TargetGroupArn=have.arn, Attributes=[{"Key": k, "Value": v} for k, v in ATTRIBUTES.items()]
+        )
+        return replace(have, attributes={**have.attributes, **ATTRIBUTES})

@@ -1,0 +1,163 @@
+"""The task definition: what one task runs. Each different one is a revision; which revision runs is the service's
+matter.
+
+AWS writes defaults into what it answers, so revisions are compared by the hash of what we sent, kept as a tag.
+RegisterTaskDefinition knows no idempotency token: before registering, the newest revision's hash is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from inference_operator.aws.errors import AwsError
+from inference_operator.domain import tags
+from inference_operator.domain.names import digest
+from inference_operator.domain.reasons import Reason
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait
+
+CONTAINER = "app"
+MODELS = "models"
+SCRATCH = "scratch"
+SCRATCH_PATH = "/tmp"  # noqa: S108 where a container with a read-only root may write
+NO_SUCH_FAMILY = "ClientException"  # "Unable to describe task definition."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    input: Mapping[str, Any]
+    """RegisterTaskDefinition, without tags."""
+    hash: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskDefinition:
+    arn: str
+    hash: str | None
+    tags: Mapping[str, str]
+
+
+class TaskDefinitions:
+    name: ClassVar[str] = "TaskDefinition"
+    volatile: ClassVar[bool] = False
+
+    def desire(self, ctx: Context) -> Want | Wait:
+        missing = [fact.value for fact in (Fact.LOG_GROUP, Fact.ACCESS_POINT) if fact not in ctx.facts]
+        if missing:
+            return Wait(f"not there yet: {', '.join(missing)}", Reason.DEPENDENCY_NOT_READY)
+        rendered = render(ctx)
+        spec_hash = digest(rendered)
+        return Want(input=rendered, hash=spec_hash, tags={**tags.ownership(ctx.identity), tags.SPEC_HASH: spec_hash})
+
+    def diff(self, want: Want, have: TaskDefinition) -> Change:
+        return Change(() if want.hash == have.hash else ("revision",), replace=True)
+
+    def settled(self, ctx: Context, want: Want, have: TaskDefinition) -> Settled:  # noqa: ARG002 a revision never changes
+        return Settled(f"{revision_of(have.arn)}, hash {want.hash[:12]}")
+
+    def facts(self, have: TaskDefinition) -> Mapping[Fact, str]:
+        return {Fact.TASK_DEFINITION: have.arn}
+
+    def observe(self, scene: Scene) -> TaskDefinition | None:
+        try:
+            answer = scene.aws.ecs.describe_task_definition(taskDefinition=scene.identity.service, include=["TAGS"])
+        except AwsError as error:
+            if error.code == NO_SUCH_FAMILY:
+                return None
+            raise
+        return _read(answer)
+
+    def create(self, ctx: Context, want: Want) -> TaskDefinition:
+        listed = tags.list_of(want.tags, key="key", value="value")
+        answer = ctx.aws.ecs.register_task_definition(**want.input, tags=listed)
+        return TaskDefinition(arn=answer["taskDefinition"]["taskDefinitionArn"], hash=want.hash, tags=want.tags)
+
+    def update(self, ctx: Context, want: Want, have: TaskDefinition, change: Change) -> TaskDefinition:  # noqa: ARG002
+        return self.create(ctx, want)
+
+    def delete(self, scene: Scene, have: TaskDefinition) -> None:  # noqa: ARG002 every active revision, not the newest alone
+        """Deregisters the family's active revisions, if the newest is ours. AWS keeps inactive ones as a record."""
+        members: dict[str, str] = {"familyPrefix": scene.identity.service, "status": "ACTIVE"}
+        while True:
+            page = scene.aws.ecs.list_task_definitions(**members)
+            for arn in page["taskDefinitionArns"]:
+                if family_of(arn) == scene.identity.service:  # the prefix matches longer names too
+                    scene.aws.ecs.deregister_task_definition(taskDefinition=arn)
+            if not page.get("nextToken"):
+                return
+            members["nextToken"] = page["nextToken"]
+
+    def tidy(self, ctx: Context, want: Want, have: TaskDefinition) -> TaskDefinition:  # noqa: ARG002 old revisions stay
+        return have
+
+
+def render(ctx: Context) -> dict[str, Any]:
+    """RegisterTaskDefinition for a spec. Pure, and free of everything that differs from pass to pass."""
+    spec, environment = ctx.spec, ctx.environment
+    return {
+        "family": ctx.identity.service,
+        "requiresCompatibilities": ["FARGATE"],
+        "networkMode": "awsvpc",
+        "cpu": str(spec.cpu.units),
+        "memory": str(spec.memory.mib),
+        "runtimePlatform": {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"},
+        "executionRoleArn": environment.execution_role_arn,
+        "taskRoleArn": environment.task_role_arn,
+        "containerDefinitions": [_container(ctx)],
+        "volumes": [_models_volume(ctx), {"name": SCRATCH}],
+    }
+
+
+def _container(ctx: Context) -> dict[str, Any]:
+    spec = ctx.spec
+    ours = {"INFERENCE_MODELS_DIR": spec.models.mount_path, "INFERENCE_PORT": str(spec.port)}
+    variables = {**{variable.name: variable.value for variable in spec.env}, **ours}
+    return {
+        "name": CONTAINER,
+        "image": spec.image,
+        "essential": True,
+        "readonlyRootFilesystem": True,
+        "portMappings": [{"containerPort": spec.port, "protocol": "tcp"}],
+        "environment": [{"name": name, "value": value} for name, value in sorted(variables.items())],
+        "mountPoints": [
+            {"sourceVolume": MODELS, "containerPath": spec.models.mount_path, "readOnly": True},
+            {"sourceVolume": SCRATCH, "containerPath": SCRATCH_PATH, "readOnly": False},
+        ],
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": ctx.facts[Fact.LOG_GROUP],
+                "awslogs-region": ctx.environment.region,
+                "awslogs-stream-prefix": CONTAINER,
+            },
+        },
+    }
+
+
+def _models_volume(ctx: Context) -> dict[str, Any]:
+    """EFS through the access point: then TLS is required and the directory is the access point's
+    (API_EFSVolumeConfiguration: transitEncryption, rootDirectory). `iam` makes the task role count."""
+    return {
+        "name": MODELS,
+        "efsVolumeConfiguration": {
+            "fileSystemId": ctx.environment.models.file_system_id,
+            "transitEncryption": "ENABLED",
+            "authorizationConfig": {"accessPointId": ctx.facts[Fact.ACCESS_POINT], "iam": "ENABLED"},
+        },
+    }
+
+
+def _read(answer: Mapping[str, Any]) -> TaskDefinition:
+    found = tags.parse(answer.get("tags"))
+    return TaskDefinition(arn=answer["taskDefinition"]["taskDefinitionArn"], hash=found.get(tags.SPEC_HASH), tags=found)
+
+
+def revision_of(arn: str) -> str:
+    """`family:revision`."""
+    return arn.rpartition("/")[2]
+
+
+def family_of(arn: str) -> str:
+    return revision_of(arn).rpartition(":")[0]

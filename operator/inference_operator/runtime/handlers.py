@@ -1,0 +1,151 @@
+"""kopf's part: it watches, keeps a memory for each object, holds the finalizer, and calls the `Keeper`.
+
+`on.event` wakes, one daemon per object looks, `on.delete` takes away. The last is guarded by `when`: unguarded, kopf
+would write an annotation at each change. A daemon alone would not do: for an object deleted while the operator was down
+kopf starts none, and its resources would be left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+import structlog
+from prometheus_client import start_http_server
+
+from inference_operator.api.meta import FINALIZER, GROUP, VERSION
+from inference_operator.aws.clients import connect
+from inference_operator.aws.ports import Aws
+from inference_operator.engine.environments import judge
+from inference_operator.runtime import metrics
+from inference_operator.runtime.kube import COMPONENT, DEPLOYMENTS, ENVIRONMENTS, GoneError, Kube
+from inference_operator.runtime.loop import Keeper, Slot
+from inference_operator.runtime.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+OBJECTS = (GROUP, VERSION, DEPLOYMENTS)
+
+
+def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
+    """Adds the operator's handlers to a registry of kopf's."""
+    keeper = _LateKeeper()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_via_client(**kwargs)
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure(settings)
+        await keeper.start(own)
+
+    own = settings
+
+    @kopf.on.event(GROUP, VERSION, ENVIRONMENTS, registry=registry)
+    async def environment(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
+        await keeper.it.environment_seen(body, gone=event["type"] == "DELETED")
+
+    @kopf.on.event(*OBJECTS, registry=registry)
+    async def notice(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
+        if event["type"] == "DELETED":
+            keeper.it.forget(body)
+        else:
+            keeper.it.notice(dict(body), slot_of(memo))
+
+    @kopf.daemon(*OBJECTS, registry=registry, id="keep")
+    async def keep(body: kopf.Body, memo: kopf.Memo, stopped: kopf.DaemonStopped, **_: Any) -> None:
+        await keeper.it.keep(body, slot_of(memo), stopped)
+
+    @kopf.on.delete(*OBJECTS, registry=registry, id="finish", when=_is_deleting)
+    async def finish(body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
+        await keeper.it.finish(body, slot_of(memo))
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """kopf, as this operator wants it; each default that is changed here costs something there."""
+    settings.peering.standalone = True
+    settings.scanning.disabled = True  # no right to list namespaces and CRDs is needed
+    settings.posting.enabled = False  # Events are posted by the recorder
+    settings.posting.loggers = False
+    settings.persistence.finalizer = FINALIZER
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP, v1=False)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, v1=False)
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = [1, 2, 5, 10, 20]
+    settings.watching.connect_timeout = 10
+    settings.background.cancellation_polling = 5
+    settings.process.ultimate_exiting_timeout = 25
+
+
+def slot_of(memo: kopf.Memo) -> Slot:
+    if "slot" not in memo:
+        memo.slot = Slot()
+    slot: Slot = memo.slot
+    return slot
+
+
+def _is_deleting(meta: Mapping[str, Any], **_: Any) -> bool:
+    return meta.get("deletionTimestamp") is not None
+
+
+class _Watching(Keeper):
+    """A keeper that hears of environments from the watch."""
+
+    async def environment_seen(self, body: kopf.Body, *, gone: bool) -> None:
+        document: Mapping[str, Any] = dict(body)
+        name = document["metadata"]["name"]
+        before = self.environments.get(name, {}).get("spec")
+        if gone or before != document.get("spec") or name not in self.environments:
+            self.environment_changed(name, None if gone else document)
+        if gone:
+            return
+        told = judge(document, datetime.now(UTC)).document()
+        try:
+            await asyncio.to_thread(self.kube.write_status, document, document.get("status"), told)
+        except GoneError:
+            pass
+        except Exception:  # the next event of the environment tries again
+            log.exception("status of the environment not written", environment=name)
+
+
+class _LateKeeper:
+    """The keeper, which can only be made once kopf's event loop runs."""
+
+    it: _Watching
+
+    async def start(self, settings: Settings) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(settings.concurrency + 4, thread_name_prefix="pass"))
+        if settings.metrics_port is not None:
+            start_http_server(settings.metrics_port)
+        kube = await asyncio.to_thread(Kube)
+
+        def changed(_cluster: str, service: str) -> None:
+            loop.call_soon_threadsafe(self.it.service_changed, service)
+
+        self.it = _Watching(kube=kube, connect=_Connections(changed), gate=asyncio.Semaphore(settings.concurrency))
+        # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
+        self.it.environments.update(await asyncio.to_thread(kube.environments))
+        log.info("started", component=COMPONENT, environments=sorted(self.it.environments))
+
+
+class _Connections:
+    """AWS clients by region, made once: what objects share, they share through these."""
+
+    def __init__(self, changed: Callable[[str, str], None]) -> None:
+        self._changed = changed
+        self._made: dict[str, Aws] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, region: str) -> Aws:
+        with self._lock:
+            if region not in self._made:
+                self._made[region] = connect(region, observer=metrics.aws_call, on_change=self._changed)
+            return self._made[region]

@@ -1,0 +1,104 @@
+"""What the operator writes to and lists from the Kubernetes API, beside what kopf does. Blocking; called in threads."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+
+from inference_operator.api.meta import API_VERSION, GROUP, VERSION
+from inference_operator.engine.events import Event
+
+DEPLOYMENTS = "inferencedeployments"
+ENVIRONMENTS = "inferenceenvironments"
+COMPONENT = "inference-operator"
+MESSAGE_LIMIT = 1024  # Event: note
+TIMEOUT = (5, 15)  # connect, read
+
+
+class GoneError(Exception):
+    """The object is no longer there."""
+
+
+class Kube:
+    def __init__(self) -> None:
+        try:
+            config.load_incluster_config()  # type: ignore[no-untyped-call]  # typed in part
+        except ConfigException:
+            config.load_kube_config()  # type: ignore[no-untyped-call]  # typed in part
+        self._objects = client.CustomObjectsApi()
+        self._events = client.EventsV1Api()
+        self._instance = socket.gethostname()
+
+    def environments(self) -> dict[str, Mapping[str, Any]]:
+        listed: Any = self._objects.list_cluster_custom_object(GROUP, VERSION, ENVIRONMENTS, _request_timeout=TIMEOUT)
+        return {item["metadata"]["name"]: item for item in listed["items"]}
+
+    def write_status(
+        self, document: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
+    ) -> bool:
+        """Makes `after` the status of an object whose status is `before`; nothing is sent if they are equal.
+
+        Raises GoneError if the object is gone.
+        """
+        patch = merge_patch(before or {}, after)
+        if not patch:
+            return False
+        metadata = document["metadata"]
+        body = {"status": patch}
+        options: dict[str, Any] = {"_content_type": "application/merge-patch+json", "_request_timeout": TIMEOUT}
+        try:
+            if "namespace" in metadata:
+                self._objects.patch_namespaced_custom_object_status(
+                    GROUP, VERSION, metadata["namespace"], DEPLOYMENTS, metadata["name"], body, **options
+                )
+            else:
+                self._objects.patch_cluster_custom_object_status(
+                    GROUP, VERSION, ENVIRONMENTS, metadata["name"], body, **options
+                )
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                raise GoneError(metadata["name"]) from error
+            raise
+        return True
+
+    def publish(self, document: Mapping[str, Any], event: Event) -> None:
+        metadata = document["metadata"]
+        body = client.EventsV1Event(
+            metadata=client.V1ObjectMeta(generate_name=f"{metadata['name']}-", namespace=metadata["namespace"]),
+            event_time=datetime.now(UTC),
+            type=event.type,
+            reason=event.reason,
+            action="Reconcile",
+            note=event.message[:MESSAGE_LIMIT],
+            reporting_controller=COMPONENT,
+            reporting_instance=self._instance,
+            regarding=client.V1ObjectReference(
+                api_version=API_VERSION,
+                kind="InferenceDeployment",
+                namespace=metadata["namespace"],
+                name=metadata["name"],
+                uid=metadata["uid"],
+            ),
+        )
+        self._events.create_namespaced_event(metadata["namespace"], body, _request_timeout=TIMEOUT)
+
+
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7386) from one document to another: lists whole, absent members null."""
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            inner = merge_patch(old, value)
+            if inner:
+                patch[name] = inner
+        elif value != old or name not in before:
+            patch[name] = value
+    return patch
