@@ -15,22 +15,23 @@ def limit(node: Mapping[str, Any]) -> str:
         node.get(MUST_BE, ""),
         "one of " + ", ".join(str(value) for value in node["enum"]) if "enum" in node else "",
         _range(node.get("minimum"), node.get("maximum"), ""),
-        "" if MUST_BE in node and "type" not in node else _range(None, node.get("maxLength"), " characters"),
-        _range(node.get("minItems"), node.get("maxItems"), " items"),
+        "" if MUST_BE in node and "type" not in node else _range(None, node.get("maxLength"), "character"),
+        _range(node.get("minItems"), node.get("maxItems"), "item"),
     ]
     return "; ".join(part for part in parts if part)
 
 
 def _range(low: int | None, high: int | None, unit: str) -> str:
+    plural = unit and f" {unit}{'' if (low if high is None else high) == 1 else 's'}"
     match low, high:
         case None, None:
             return ""
         case None, _:
-            return f"at most {high}{unit}"
+            return f"at most {high}{plural}"
         case _, None:
-            return f"at least {low}{unit}"
+            return f"at least {low}{plural}"
         case _:
-            return f"{low} to {high}{unit}"
+            return f"{low} to {high}{plural}"
 
 
 def default(node: Mapping[str, Any]) -> str:
