@@ -1,0 +1,106 @@
+"""The script `inference-server`: reads arguments and environment, calls what does the work, says what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from inference_server.repository.model_config import ModelError
+from inference_server.settings import Settings, SettingsError, load_settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ecs-inference")
+def main() -> None:
+    """Serve models over the Open Inference Protocol (V2)."""
+
+
+@main.command()
+def run() -> None:
+    """Serve the models of INFERENCE_MODELS_DIR, as PID 1 of a container. Configured by INFERENCE_* variables alone."""
+    from inference_server import supervisor  # noqa: PLC0415  (of use to this command only)
+    from inference_server.uwsgi_config import uwsgi_ini  # noqa: PLC0415
+
+    settings = _settings()
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix="inference-server-", dir=settings.scratch_dir))
+    except OSError as error:
+        raise click.ClickException(
+            f"no folder for local copies: {error}; mount a volume and set INFERENCE_SCRATCH_DIR"
+        ) from None
+    (scratch / supervisor.INI_FILE).write_text(uwsgi_ini(settings))
+    (scratch / supervisor.LAUNCH_FILE).write_text(settings.model_dump_json())
+    # The supervisor takes this process over: it keeps the PID and leaves behind what only the command line needs.
+    os.execv(sys.executable, [sys.executable, "-m", supervisor.__name__, str(scratch)])  # noqa: S606  (no shell is meant)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def check(directory: Path, *, as_json: bool) -> None:
+    """Load every model of the repository DIRECTORY as the server would, and say which can't be served and why.
+
+    Exits 1 if a required model can't be served.
+    """
+    from inference_server import logs  # noqa: PLC0415  (loading brings the runtimes in, which is slow)
+    from inference_server.loading import load_repository  # noqa: PLC0415
+
+    logs.configure("CRITICAL", sys.stderr.fileno())
+    scratch = Path(tempfile.mkdtemp(prefix="inference-server-check-"))
+    try:
+        catalog = load_repository(directory, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    served: list[dict[str, object]] = [
+        {"model": model.name, "version": version, "platform": model.runtime.platform}
+        for versions in catalog.models.values()
+        for version, model in versions.items()
+    ]
+    problems: list[dict[str, object]] = [
+        {"model": problem.model, "version": problem.version, "reason": problem.reason, "required": problem.required}
+        for problem in catalog.problems
+    ]
+    if as_json:
+        click.echo(json.dumps({"ready": catalog.ready, "served": served, "problems": problems}, indent=1))
+    else:
+        for entry in served:
+            click.echo(f"ok       {entry['model']} version {entry['version']} ({entry['platform']})")
+        for entry in problems:
+            subject = (
+                f"{entry['model']} version {entry['version']}" if entry["version"] else entry["model"] or directory
+            )
+            click.echo(f"{'problem' if entry['required'] else 'skipped'}  {subject}: {entry['reason']}")
+    sys.exit(0 if catalog.ready else 1)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--replace", is_flag=True, help="Write new manifests even where a published version was changed.")
+def publish(directory: Path, *, replace: bool) -> None:
+    """Write the manifest of every version in the repository DIRECTORY: the server takes only versions that have one."""
+    from inference_server.repository.publish import publish as publish_repository  # noqa: PLC0415
+
+    try:
+        for version in publish_repository(directory, replace=replace):
+            click.echo(f"{version.state:9}  {version.model} version {version.version}")
+    except (ModelError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command("print-config")
+def print_config() -> None:
+    """Print the configuration that `run` would use, as JSON."""
+    click.echo(_settings().model_dump_json(indent=1))
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings(os.environ)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None

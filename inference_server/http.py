@@ -1,0 +1,42 @@
+"""An HTTP answer as a value, and errors as one. Knows neither WSGI nor Flask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from inference_server.protocol.errors import RequestError
+
+JSON = "application/json"
+BINARY = "application/octet-stream"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+@dataclass(slots=True)
+class Answer:
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+def json_answer(status: int, document: Any) -> Answer:
+    return Answer(status, orjson.dumps(document))
+
+
+def error_answer(status: int, message: str) -> Answer:
+    """`error` is always a string and the type exactly application/json: clients of the protocol count on both."""
+    return json_answer(status, {"error": message})
+
+
+def answer_for(error: RequestError) -> Answer:
+    answer = error_answer(error.status, str(error))
+    if error.retry_after is not None:
+        answer.headers.append(("Retry-After", str(error.retry_after)))
+    return answer

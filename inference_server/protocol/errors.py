@@ -1,0 +1,65 @@
+"""What can go wrong with a request, each with the HTTP status that tells the caller whose turn it is.
+
+Must not know how a response is written; `http.py` turns these into `{"error": "..."}`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RequestError(Exception):
+    """A request that is answered with an error. The text is shown to the caller: no secrets, no paths."""
+
+    status: ClassVar[int] = 500
+    retry_after: ClassVar[int | None] = None
+    """Seconds, for `Retry-After`; None sends no such header."""
+
+
+class InvalidRequestError(RequestError):
+    """The caller sent something that can't be right, whenever it is sent again."""
+
+    status = 400
+
+
+class UnknownNameError(RequestError):
+    """There is no such model, version or path here."""
+
+    status = 404
+
+
+class TooLargeError(RequestError):
+    """The body, as sent or once inflated, is over the limit."""
+
+    status = 413
+
+
+class UnsupportedEncodingError(RequestError):
+    """The Content-Encoding is none that this server reads."""
+
+    status = 415
+
+
+class NotSupportedError(RequestError):
+    """A part of the protocol that this server does not offer (sequences, shared memory, classification)."""
+
+    status = 501
+
+
+class UnavailableError(RequestError):
+    """Not now: the model is not ready, or the server is full."""
+
+    status = 503
+    retry_after = 1
+
+
+class DeadlineError(RequestError):
+    """The answer would come too late."""
+
+    status = 504
+
+
+class PredictionError(RequestError):
+    """The model failed on a well-formed request: the fault is on this side."""
+
+    status = 500

@@ -1,0 +1,93 @@
+"""Writes the body of an inference response: JSON, or JSON followed by binary tensors.
+
+Source: Open Inference Protocol, "Inference Response JSON Object"; Triton, "Binary Tensor Data Extension". JSON has no
+NaN and no infinity, so an output that has one is refused with the advice to ask for binary data, which carries both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from inference_server.protocol.datatypes import narrow_to_bf16
+from inference_server.protocol.errors import InvalidRequestError, PredictionError
+from inference_server.protocol.request import RequestedOutput
+from inference_server.protocol.signature import Signature, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedResponse:
+    body: bytes
+    header_length: int | None
+    """Length of the JSON part if binary tensors follow it, for `Inference-Header-Content-Length`; else None."""
+
+
+def write_response(
+    head: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    wanted: Sequence[RequestedOutput],
+    signature: Signature,
+) -> EncodedResponse:
+    """Encode the wanted outputs.
+
+    `head` is what comes before `outputs`: model_name, model_version, and id and parameters if there are any.
+    """
+    outputs: list[dict[str, Any]] = []
+    tail: list[bytes] = []
+    for output in wanted:
+        spec = signature.outputs[output.name]
+        array = arrays.get(output.name)
+        if array is None:
+            raise PredictionError(f"the model gave no output '{output.name}', which its metadata promises")
+        entry: dict[str, Any] = {"name": output.name, "datatype": spec.datatype, "shape": array.shape}
+        if output.binary:
+            raw = _to_binary(array, spec)
+            entry["parameters"] = {"binary_data_size": len(raw)}
+            tail.append(raw)
+        else:
+            entry["data"] = _to_json(array, spec)
+        outputs.append(entry)
+    text = orjson.dumps({**head, "outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not tail:
+        return EncodedResponse(text, None)
+    return EncodedResponse(b"".join((text, *tail)), len(text))
+
+
+def _to_json(array: np.ndarray, spec: TensorSpec) -> Any:
+    """The elements as a flat list, or as an array that orjson writes as one."""
+    if spec.datatype == "BYTES":
+        return [_text(element, spec.name) for element in array.ravel().tolist()]
+    if spec.datatype == "BF16":
+        raise InvalidRequestError(f"output '{spec.name}' is BF16, which JSON can't carry; ask for it with binary_data")
+    array = np.ascontiguousarray(array, dtype=spec.type.array).ravel()
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidRequestError(
+            f"output '{spec.name}' has NaN or infinity, which JSON can't carry; ask for it with binary_data"
+        )
+    return array
+
+
+def _text(element: Any, name: str) -> str:
+    if type(element) is bytes:
+        try:
+            return element.decode()
+        except UnicodeDecodeError:
+            raise InvalidRequestError(f"output '{name}' is not UTF-8 text; ask for it with binary_data") from None
+    return str(element)
+
+
+def _to_binary(array: np.ndarray, spec: TensorSpec) -> bytes:
+    if spec.datatype == "BYTES":
+        return b"".join(_with_length(element) for element in array.ravel().tolist())
+    if spec.datatype == "BF16":
+        return narrow_to_bf16(array).tobytes()
+    return np.ascontiguousarray(array, dtype=spec.type.wire).tobytes()
+
+
+def _with_length(element: Any) -> bytes:
+    raw = element if type(element) is bytes else str(element).encode()
+    return len(raw).to_bytes(4, "little") + raw

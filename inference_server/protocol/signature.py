@@ -1,0 +1,48 @@
+"""What a model takes and gives: named tensors with a datatype and a shape.
+
+Plain values; how a model file tells them is the runtimes' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inference_server.protocol.datatypes import DATATYPES, Datatype
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output. A dimension of -1 takes any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    optional: bool = False
+    """An input that a request may leave out, or an output that is given only when it is asked for."""
+
+    @property
+    def type(self) -> Datatype:
+        return DATATYPES[self.datatype]
+
+    def describe(self) -> dict[str, Any]:
+        """The tensor's entry in model metadata."""
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+    def admits(self, shape: Sequence[int]) -> bool:
+        """Whether a tensor of this shape fits: as many dimensions, and each fixed one equal."""
+        wanted = self.shape
+        return len(shape) == len(wanted) and all(want in (-1, have) for want, have in zip(wanted, shape, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The inputs and outputs of a model by name, in the model's own order."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+
+    @classmethod
+    def of(cls, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Signature:
+        return cls({spec.name: spec for spec in inputs}, {spec.name: spec for spec in outputs})

@@ -1,0 +1,84 @@
+"""`model.json`: what a model is and how it wants to be served. Nothing here reads models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inference_server.protocol.datatypes import DatatypeName
+from inference_server.protocol.signature import TensorSpec
+
+MODEL_FILE = "model.json"
+
+
+class ModelError(Exception):
+    """A model or a version that can't be served. The text names what is wrong and what to do."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorConfig(_Part):
+    """A tensor as the author of the model states it; held against what the model itself says."""
+
+    name: str
+    datatype: DatatypeName
+    shape: list[Annotated[int, Field(ge=-1)]]
+
+    def spec(self) -> TensorSpec:
+        return TensorSpec(self.name, self.datatype, tuple(self.shape))
+
+
+class LatestVersions(_Part):
+    latest: Annotated[int, Field(ge=1)]
+
+
+class SpecificVersions(_Part):
+    specific: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+
+
+class ModelConfig(_Part):
+    """The content of `model.json`."""
+
+    runtime: str
+    """`onnx`, `numpy_topn`, or the name of an installed plug-in."""
+    inputs: list[TensorConfig] | None = None
+    outputs: list[TensorConfig] | None = None
+    version_policy: Literal["all"] | LatestVersions | SpecificVersions = LatestVersions(latest=1)
+    """Which published versions are served."""
+    default_version: Annotated[int, Field(ge=1)] | None = None
+    """The version that answers a request that names none; the highest one served if absent."""
+    required: bool = True
+    """Whether the server is ready only once this model is."""
+    parameters: dict[str, Any] = {}
+    """For the runtime: see its documentation."""
+    labels: dict[str, str] = {}
+    """Shown in the model's metadata as `properties`."""
+
+
+def read_model_config(folder: Path) -> ModelConfig:
+    """Read `model.json` of a model's folder."""
+    path = folder / MODEL_FILE
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f'{MODEL_FILE} is missing; the least is {{"runtime": "onnx"}}') from None
+    except OSError as error:
+        raise ModelError(f"{MODEL_FILE} can't be read: {error.strerror}") from None
+    try:
+        return ModelConfig.model_validate_json(text)
+    except ValidationError as error:
+        raise ModelError(f"{MODEL_FILE} is not valid: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """The faults of a document on one line: where, what, and the value."""
+    faults = []
+    for fault in error.errors(include_url=False):
+        where = ".".join(map(str, fault["loc"])) or "the document"
+        value = "" if fault["type"] in {"missing", "json_invalid"} else f" (it is {fault['input']!r})"
+        faults.append(f"{where}: {fault['msg']}{value}")
+    return "; ".join(faults)

@@ -1,0 +1,100 @@
+"""ONNX models, by onnxruntime. The file is `model.onnx`.
+
+`parameters` of model.json: none.
+
+One thread a session: parallelism comes from worker processes, and a thread pool made before the fork would not exist
+after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime
+
+from inference_server.protocol.errors import InvalidRequestError
+from inference_server.protocol.signature import Signature, TensorSpec
+from inference_server.repository.model_config import ModelError
+from inference_server.runtimes.base import Prediction, Runtime
+
+MODEL_FILE = "model.onnx"
+
+_DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+
+
+class Onnx(Runtime):
+    platform = "onnxruntime_onnx"
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._signature = Signature.of(_specs(session.get_inputs(), "input"), _specs(session.get_outputs(), "output"))
+        self._outputs = list(self._signature.outputs)
+        self._strings = [spec.name for spec in self._signature.inputs.values() if spec.datatype == "BYTES"]
+
+    @classmethod
+    def load(cls, folder: Path, parameters: Mapping[str, Any]) -> Self:
+        if parameters:
+            raise ModelError(f"parameters {', '.join(sorted(parameters))} are not known to runtime onnx; remove them")
+        path = folder / MODEL_FILE
+        if not path.is_file():
+            raise ModelError(f"{MODEL_FILE} is missing")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen types that have no common base but Exception
+            raise ModelError(f"onnxruntime can't load {MODEL_FILE}: {error}") from error
+        return cls(session)
+
+    @property
+    def signature(self) -> Signature:
+        return self._signature
+
+    def predict(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]) -> Prediction:
+        del parameters
+        feeds = dict(inputs)
+        for name in self._strings:
+            feeds[name] = _as_text(feeds[name], name)
+        return Prediction(dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True)))
+
+
+def _specs(nodes: Sequence[Any], what: str) -> list[TensorSpec]:
+    specs = []
+    for node in nodes:
+        datatype = _DATATYPES.get(node.type)
+        if datatype is None:
+            hint = " (export the classifier with zipmap off)" if "map(" in node.type else ""
+            raise ModelError(f"{what} '{node.name}' of {MODEL_FILE} is a {node.type}, which can't be served{hint}")
+        shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape)
+        specs.append(TensorSpec(node.name, datatype, shape))
+    return specs
+
+
+def _as_text(array: np.ndarray, name: str) -> np.ndarray:
+    """`str` elements: of `bytes` onnxruntime would see their Python notation."""
+    text = np.empty(array.shape, dtype=object)
+    try:
+        text.ravel()[:] = [element.decode() for element in array.ravel()]
+    except UnicodeDecodeError:
+        raise InvalidRequestError(f"input '{name}' is not UTF-8 text, which this model takes") from None
+    return text

@@ -1,0 +1,93 @@
+"""The configuration: `INFERENCE_*` environment variables, read once, checked, and refused with what to do instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from inference_server.cgroup import cpus
+
+PREFIX = "INFERENCE_"
+OTHER_PROGRAMS = ("INFERENCE_OPERATOR_", "INFERENCE_SANDBOX_")
+"""Prefixes that programs beside this one own; they may share an environment on one machine."""
+
+
+class SettingsError(Exception):
+    """The environment is not a valid configuration. The text has a line for each fault."""
+
+
+class Settings(BaseSettings):
+    """One field for each variable: `INFERENCE_` and the field's name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    host: str = Field(default="0.0.0.0", description="IPv4 address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8080, description="Port to listen on; 0 takes a free one."
+    )
+    models_dir: Path = Field(default=Path("/models"), description="The model repository.")
+    workers: Annotated[int, Field(ge=1, le=512)] = Field(
+        default_factory=lambda: max(2, cpus()),
+        description="Worker processes; the cpu quota rounded up, at least 2 so that one is free for health checks.",
+    )
+    drain_seconds: Annotated[float, Field(ge=0, le=110)] = Field(
+        default=10,
+        description="After SIGTERM, seconds of serving on with readiness at 503, for load balancers to look elsewhere.",
+    )
+    grace_seconds: Annotated[float, Field(gt=0, le=120)] = Field(
+        default=15,
+        description="After the drain, seconds for requests in flight; then SIGKILL. Drain and grace together must be "
+        "less than the container's stopTimeout (30 if not set).",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        default="INFO", description="The least level that is logged."
+    )
+    max_body_bytes: Annotated[int, Field(ge=1)] = Field(
+        default=64 * 1024 * 1024, description="Largest request body, in bytes; above it 413."
+    )
+    client_timeout_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
+        default=15, description="Seconds that a client may keep a worker waiting for the next bytes of its request."
+    )
+    hard_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=120, description="Seconds after which a worker that is still at one request is killed and replaced."
+    )
+    backlog: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default=1024,
+        description="Connections that may wait for a worker; no more than the kernel's net.core.somaxconn.",
+    )
+    scratch_dir: Path | None = Field(
+        default=None,
+        description="Where to make a folder for local copies of models; the system's temporary folder if not set.",
+    )
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the process environment (given again as `environment`, for names). Raises SettingsError."""
+    faults = _unknown(environment)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        faults += [
+            f"{PREFIX}{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg']}"
+            for fault in error.errors(include_url=False)
+        ]
+        raise SettingsError("\n".join(faults)) from None
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return settings
+
+
+def _unknown(environment: Mapping[str, str]) -> list[str]:
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    faults = []
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name.startswith(OTHER_PROGRAMS) or name in known:
+            continue
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
+        faults.append(f"{name} is not a setting; did you mean {nearest[0]}?")
+    return faults

@@ -1,0 +1,59 @@
+"""Turns what uWSGI and the interpreter print into log records: a level and a message, a traceback being one record.
+
+Pure, and of the standard library alone, as it runs in the supervisor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_KNOWN_HARMLESS = ("you are running uWSGI as root", "harakiri without post buffering")
+_TRACEBACK = "Traceback (most recent call last):"
+_ERROR = re.compile(
+    r"DAMN|HARAKIRI|segfault|Segmentation fault|killed by signal|no python application|unable to|[Ee]rror"
+)
+_WARNING = re.compile(r"!!!|WARNING|respawn|listen queue.*full", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class OutputReader:
+    """Fed with blocks of bytes, cut anywhere."""
+
+    _rest: bytes = b""
+    _traceback: list[str] = field(default_factory=list)
+
+    def feed(self, block: bytes) -> Iterator[tuple[str, str]]:
+        """The records that are complete now. An empty block is the end of the output."""
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        if not block and self._rest:
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            yield from self._line(line.decode(errors="replace").rstrip("\r"))
+        if not block and self._traceback:
+            yield self._end_traceback()
+
+    def _line(self, line: str) -> Iterator[tuple[str, str]]:
+        if self._traceback:
+            self._traceback.append(line)
+            if line and not line.startswith((" ", "\t")):
+                yield self._end_traceback()
+        elif line == _TRACEBACK:
+            self._traceback.append(line)
+        elif line.strip():
+            yield level_of(line), line
+
+    def _end_traceback(self) -> tuple[str, str]:
+        text, self._traceback = "\n".join(self._traceback), []
+        return "ERROR", text
+
+
+def level_of(line: str) -> str:
+    """The level of a line of uWSGI, which gives none; its banner is of use only to who debugs it."""
+    if any(text in line for text in _KNOWN_HARMLESS):
+        return "DEBUG"
+    if _ERROR.search(line):
+        return "ERROR"
+    return "WARNING" if _WARNING.search(line) else "DEBUG"

@@ -1,0 +1,154 @@
+"""The server as a process: started as in a container, asked over HTTP, stopped by signals."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from tests.eventually import eventually
+from tests.inference_server.models import linear, published, write_linear, write_top_n
+from tests.inference_server.running import DEADLINE, running
+
+ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.5, -1, 2, 3]}]}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    root = tmp_path / "models"
+    write_linear(root)
+    write_top_n(root)
+    return published(root)
+
+
+def test_it_serves_predictions_and_says_so_in_json_lines(models: Path) -> None:
+    with running(models) as server:
+        answer = server.post("/v2/models/linear/infer", json={"id": "7", **ROW})
+        assert answer.status_code == 200
+        assert answer.json()["id"] == "7"
+        (output,) = answer.json()["outputs"]
+        assert output["shape"] == [1, 3]
+        np.testing.assert_allclose(output["data"], linear(np.array([[0.5, -1, 2, 3]]))[0], rtol=1e-6)
+        assert server.get("/readyz").status_code == 200
+        server.process.terminate()
+        assert server.wait() == 0
+    requests = server.logged("request")
+    assert {"path": "/v2/models/linear/infer", "status": 200, "model": "linear"}.items() <= requests[0].items()
+    assert all({"ts", "level", "logger", "message"} <= record.keys() for record in server.records)
+    assert {record["level"] for record in server.records} == {"INFO"}
+
+
+def test_sigterm_under_load_fails_no_request_and_exits_zero(models: Path) -> None:
+    with running(models, drain_seconds=1) as server:
+        server.wait_until_live()
+        address = urlsplit(server.base_url)
+        outcomes: Counter[str] = Counter()
+        stopped = threading.Event()
+
+        def ask_on_and_on() -> None:
+            while not stopped.is_set():
+                connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+                try:
+                    connection.connect()
+                except ConnectionRefusedError:
+                    stopped.set()
+                    outcomes["refused"] += 1
+                    return
+                try:
+                    connection.request("POST", "/v2/models/linear/infer", json.dumps(ROW))
+                    outcomes[str(connection.getresponse().status)] += 1
+                except OSError as error:
+                    outcomes[repr(error)] += 1
+                finally:
+                    connection.close()
+
+        callers = [threading.Thread(target=ask_on_and_on) for _ in range(16)]
+        for caller in callers:
+            caller.start()
+        eventually(lambda: outcomes["200"] > 100, DEADLINE)
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: server.logged("draining"), DEADLINE)
+        before = outcomes["200"]
+        assert server.get("/readyz").status_code == 503
+        assert server.get("/healthz").status_code == 200
+        assert server.wait() == 0
+        for caller in callers:
+            caller.join()
+        assert set(outcomes) == {"200", "refused"}, outcomes
+        assert outcomes["200"] > before
+
+
+def test_the_workers_share_the_supervisors_fate(models: Path) -> None:
+    with running(models) as server:
+        server.wait_until_live()
+        workers = server.workers()
+        assert len(workers) == 2
+        server.process.kill()
+        server.process.wait()
+        eventually(lambda: not any(is_running(pid) for pid in workers), DEADLINE)
+
+
+def test_a_killed_worker_is_replaced(models: Path) -> None:
+    with running(models) as server:
+        server.wait_until_live()
+        killed = server.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: len(server.workers()) == 2 and killed not in server.workers(), DEADLINE)
+        assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
+
+
+def test_a_port_in_use_is_named_in_the_log_and_the_exit_code_is_one(models: Path) -> None:
+    with running(models) as first:
+        port = urlsplit(first.base_url).port
+        with running(models, port=port) as second:
+            assert second.wait() == 1
+            (record,) = second.records
+            assert record["level"] == "CRITICAL"
+            assert f"127.0.0.1:{port}" in record["message"]
+
+
+def test_many_servers_share_a_port_on_addresses_of_their_own(models: Path) -> None:
+    with running(models, host="127.0.3.7") as first:
+        port = urlsplit(first.base_url).port
+        with running(models, host="127.0.3.8", port=port) as second:
+            assert second.get("/readyz").status_code == 200
+            assert first.get("/readyz").status_code == 200
+
+
+def test_a_repository_without_a_model_is_not_ready_but_live(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        ready = server.get("/readyz")
+        assert ready.status_code == 503
+        assert "has no model" in ready.json()["error"]
+        assert server.get("/healthz").status_code == 200
+
+
+def test_a_corrupt_model_makes_readiness_name_it_and_liveness_stays_ok(models: Path) -> None:
+    (models / "linear/1/model.onnx").write_bytes(b"x" * (models / "linear/1/model.onnx").stat().st_size)
+    with running(models) as server:
+        ready = server.get("/readyz")
+        assert ready.status_code == 503
+        (problem,) = ready.json()["problems"]
+        assert problem["model"] == "linear"
+        assert problem["version"] == 1
+        assert "corrupt" in problem["reason"]
+        assert server.get("/healthz").status_code == 200
+        infer = server.post("/v2/models/linear/infer", json=ROW)
+        assert infer.status_code == 503
+        assert infer.headers["Retry-After"]
+        assert server.get("/v2/models/recommender/ready").status_code == 200
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
