@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from inference_sandbox.control_plane import Cluster, ControlPlane, why_unavailable
@@ -57,3 +58,8 @@ def kube(control_plane: Cluster) -> Iterator[Kube]:
             core=core,
             custom=kubernetes.client.CustomObjectsApi(api),
         )
+
+
+# A machine under load draws examples slowly. What these tests test is not time.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")

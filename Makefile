@@ -1,0 +1,53 @@
+# Everything that a person or a machine runs here. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks
+PINS := operator server sandbox
+
+.PHONY: help demo test check manifests bench pins control-plane clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	@echo "Installing the pinned dependencies into $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed (PYTHON=…)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+control-plane: $(VENV)/.installed ## Build etcd, kube-apiserver and kubectl once into the user's cache (about 4 minutes)
+	@$(BIN)/inference-sandbox build
+
+demo: control-plane ## Show the whole path on this machine: no AWS account, no cluster
+	@$(BIN)/python -m demo
+
+test: control-plane ## Run every test
+	@$(BIN)/pytest -n $(WORKERS)
+
+check: $(VENV)/.installed ## Lint, types, layers, and that generated files are up to date
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/ruff format --check $(PACKAGES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --show-timings
+	$(BIN)/inference-operator manifests --check
+
+manifests: $(VENV)/.installed ## Write the generated files: CRDs, IAM policy, reference pages
+	$(BIN)/inference-operator manifests
+
+bench: $(VENV)/.installed ## Measure, each figure beside a baseline of the same run
+	@for script in benchmarks/*/__main__.py benchmarks/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+pins: $(VENV)/.installed ## Renew requirements/*.txt from pyproject.toml
+	@for extra in $(PINS); do $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+	  --python-version 3.11 --extra $$extra pyproject.toml --output-file requirements/$$extra.txt; done
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	  --all-extras --group demo --group check pyproject.toml --output-file requirements/dev.txt
+
+clean: ## Remove what was built here; the user's cache stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build

@@ -1,0 +1,108 @@
+"""Reads that objects share: how many calls they cost, and what a lagging answer does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from inference_operator.aws.ports import Answer
+from inference_operator.aws.reading import BatchedServices
+from tests.operator.builders import NOW, ecs_deployment, ecs_service
+
+FIVE_MINUTES = timedelta(minutes=5)
+
+
+@dataclass
+class FakeEcs:
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: list[Sequence[str]] = field(default_factory=list)
+
+    def describe_services(self, *, services: Sequence[str], **_: Any) -> Answer:
+        self.asked.append(services)
+        return {"services": [self.services[name] for name in services if name in self.services], "failures": []}
+
+
+@dataclass
+class Clock:
+    time: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def advance(self, by: timedelta) -> None:
+        self.time += by
+
+
+def reader(*names: str) -> tuple[BatchedServices, FakeEcs, Clock, list[str]]:
+    ecs, clock, changed = FakeEcs({n: ecs_service(n, ecs_deployment("r:1")) for n in names}), Clock(), list[str]()
+    return BatchedServices(ecs, clock, lambda _cluster, name: changed.append(name)), ecs, clock, changed  # type: ignore[arg-type]  # the fake answers the one call that is made
+
+
+def test_ten_objects_that_look_once_an_interval_cost_one_call_an_interval() -> None:
+    names = [f"s{i}" for i in range(10)]
+    services, ecs, clock, _ = reader(*names)
+    for name in names:  # the first looks, at start
+        services.get("c", name, max_age=FIVE_MINUTES * 0.95)
+    ecs.asked.clear()
+    for _ in range(3):
+        for name in names:
+            clock.advance(FIVE_MINUTES / 10)
+            services.get("c", name, max_age=FIVE_MINUTES * 0.95)
+    assert [len(asked) for asked in ecs.asked] == [10, 10, 10]
+
+
+def test_no_call_asks_for_more_than_ten() -> None:
+    names = [f"s{i}" for i in range(25)]
+    services, ecs, _, _ = reader(*names)
+    for name in names:
+        services.get("c", name, max_age=timedelta())
+    assert max(len(asked) for asked in ecs.asked) == 10
+
+
+def test_a_service_that_is_gone_or_inactive_is_none() -> None:
+    services, ecs, clock, _ = reader("a", "b")
+    ecs.services["b"]["status"] = "INACTIVE"
+    assert services.get("c", "missing", max_age=FIVE_MINUTES) is None
+    assert services.get("c", "b", max_age=FIVE_MINUTES) is None
+    assert services.get("c", "a", max_age=FIVE_MINUTES) is not None
+    del ecs.services["a"]
+    clock.advance(FIVE_MINUTES * 2)
+    assert services.get("c", "a", max_age=FIVE_MINUTES) is None
+
+
+def test_a_describe_that_lags_behind_our_write_is_not_believed_for_half_a_minute() -> None:
+    services, ecs, clock, _ = reader("a")
+    written = ecs_service("a", ecs_deployment("r:2", name="ecs-svc/2"), ecs_deployment("r:1", status="ACTIVE"))
+    services.record("c", "a", written)
+    clock.advance(timedelta(seconds=10))
+    assert services.get("c", "a", max_age=timedelta()) == written
+    clock.advance(timedelta(seconds=30))
+    assert services.get("c", "a", max_age=timedelta()) == ecs.services["a"]
+
+
+def test_a_describe_that_knows_our_deployment_is_believed_at_once() -> None:
+    services, ecs, clock, _ = reader("a")
+    services.record("c", "a", ecs_service("a", ecs_deployment("r:1")))
+    ecs.services["a"] = ecs_service("a", ecs_deployment("r:1", state="COMPLETED"))
+    clock.advance(timedelta(seconds=1))
+    assert services.get("c", "a", max_age=timedelta()) == ecs.services["a"]
+
+
+def test_a_service_just_created_is_not_missing_because_describe_does_not_show_it_yet() -> None:
+    services, _, clock, _ = reader()
+    services.record("c", "a", ecs_service("a", ecs_deployment("r:1")))
+    clock.advance(timedelta(seconds=5))
+    assert services.get("c", "a", max_age=timedelta()) is not None
+
+
+def test_another_objects_call_tells_of_a_change() -> None:
+    services, ecs, clock, changed = reader("a", "b")
+    for name in ("a", "b"):
+        services.get("c", name, max_age=FIVE_MINUTES)
+    changed.clear()
+    ecs.services["b"] = ecs_service("b", ecs_deployment("r:1"), runningCount=0)
+    clock.advance(FIVE_MINUTES * 2)
+    services.get("c", "a", max_age=FIVE_MINUTES)
+    assert changed == ["b"]
