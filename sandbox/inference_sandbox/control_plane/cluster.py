@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -41,6 +42,16 @@ class Cluster:
     kubeconfig: Path
     """Of an administrator."""
     kubectl_program: Path
+
+    @classmethod
+    def existing(cls, kubeconfig: Path) -> Cluster:
+        """One that is not ours, with the kubectl on PATH. KubectlError if that is missing, or gets no answer."""
+        program = shutil.which("kubectl")
+        if program is None:
+            raise KubectlError("kubectl is not on PATH, and a cluster that exists already is worked with through it")
+        cluster = cls(kubeconfig=kubeconfig.absolute(), kubectl_program=Path(program))
+        cluster.kubectl("get", "--raw", "/version")
+        return cluster
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """What kubectl prints, or `KubectlError`."""
