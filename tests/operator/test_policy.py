@@ -10,7 +10,7 @@ from tests.operator.builders import deployment_document, environment_document
 
 
 def refused(policy: dict[str, Any] | None, **spec: Any) -> list[str]:
-    environment = environment_document(**({"policy": policy} if policy is not None else {}))["spec"]
+    environment = {**environment_document()["spec"], "policy": policy}
     return refusals(
         InferenceDeploymentSpec.model_validate(deployment_document(**spec)["spec"]),
         InferenceEnvironmentSpec.model_validate(environment),

@@ -122,6 +122,8 @@ class _Run:
                 have = kind.update(self.ctx, want, have, change)
             case Delete():
                 have = None if kind.delete(self.ctx, have) is None else have
+            case _:
+                return have
         self.memory.seen[kind.name] = (self.ctx.now, have)
         return have
 

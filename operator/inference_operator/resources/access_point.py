@@ -68,7 +68,7 @@ class AccessPoints:
         )
         return Change(paths, replace=True)
 
-    def settled(self, ctx: Context, want: Want, have: AccessPoint) -> Settled | Wait:  # noqa: ARG002 its state says it
+    def settled(self, ctx: Context, want: Want, have: AccessPoint) -> Settled | Wait:
         if have.state in TRANSIENT:
             return Wait(f"access point {have.id} is {have.state}")
         return Settled(f"{have.id} shows {have.path}")
@@ -94,7 +94,7 @@ class AccessPoints:
             answer = self._describe(ctx, str(error.detail["AccessPointId"]))
         return _read(answer)
 
-    def update(self, ctx: Context, want: Want, have: AccessPoint, change: Change) -> AccessPoint:  # noqa: ARG002
+    def update(self, ctx: Context, want: Want, have: AccessPoint, change: Change) -> AccessPoint:
         created = self.create(ctx, want)
         return replace(created, superseded=tuple({have.id, *have.superseded} - {created.id}))
 
@@ -102,7 +102,7 @@ class AccessPoints:
         for access_point in (*have.superseded, have.id):
             self._delete(scene, access_point)
 
-    def tidy(self, ctx: Context, want: Want, have: AccessPoint) -> AccessPoint:  # noqa: ARG002 what is not wanted is known
+    def tidy(self, ctx: Context, want: Want, have: AccessPoint) -> AccessPoint:
         for access_point in have.superseded:
             self._delete(ctx, access_point)
         return replace(have, superseded=())

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceDeploymentStatus, InferenceEnvironmentSpec
 from inference_operator.aws.ports import Aws
@@ -117,11 +117,14 @@ class Kind(Protocol[W, H]):
     The methods that call AWS raise `aws.errors.AwsError`; doing again what is done already is no error.
     """
 
-    name: ClassVar[str]
-    """As in the condition `<name>Ready`."""
-    volatile: ClassVar[bool]
-    """It changes without us, so that each pass looks at it; others are looked at when something is to do, and now and
-    then."""
+    @property
+    def name(self) -> str:
+        """As in the condition `<name>Ready`."""
+
+    @property
+    def volatile(self) -> bool:
+        """It changes without us, so that each pass looks at it; others are looked at when something is to do, and now and
+        then."""
 
     def desire(self, ctx: Context) -> W | Blocked | Wait | None:
         """What there should be; None if there should be nothing."""

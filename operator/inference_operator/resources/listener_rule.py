@@ -86,7 +86,7 @@ class ListenerRules:
             )
         )
 
-    def settled(self, ctx: Context, want: Want, have: ListenerRule) -> Settled:  # noqa: ARG002 it is there or it is not
+    def settled(self, ctx: Context, want: Want, have: ListenerRule) -> Settled:
         return Settled(f"{', '.join(sorted(v for values in have.conditions.values() for v in values))}")
 
     def facts(self, have: ListenerRule) -> Mapping[Fact, str]:
@@ -121,7 +121,7 @@ class ListenerRules:
         with suppress(NotFound):
             scene.aws.elb.delete_rule(RuleArn=have.arn)
 
-    def tidy(self, ctx: Context, want: Want, have: ListenerRule) -> ListenerRule:  # noqa: ARG002 nothing is ever left
+    def tidy(self, ctx: Context, want: Want, have: ListenerRule) -> ListenerRule:
         return have
 
 

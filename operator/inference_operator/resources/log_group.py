@@ -40,7 +40,7 @@ class LogGroups:
     def diff(self, want: Want, have: LogGroup) -> Change:
         return Change(differing({"retentionInDays": (want.retention_days, have.retention_days)}))
 
-    def settled(self, ctx: Context, want: Want, have: LogGroup) -> Settled:  # noqa: ARG002 it is there or it is not
+    def settled(self, ctx: Context, want: Want, have: LogGroup) -> Settled:
         return Settled(f"{have.name}, kept {have.retention_days} days")
 
     def facts(self, have: LogGroup) -> Mapping[Fact, str]:
@@ -66,7 +66,7 @@ class LogGroups:
         ctx.aws.logs.put_retention_policy(logGroupName=want.name, retentionInDays=want.retention_days)
         return LogGroup(name=want.name, retention_days=want.retention_days, tags=want.tags)
 
-    def update(self, ctx: Context, want: Want, have: LogGroup, change: Change) -> LogGroup:  # noqa: ARG002 one field
+    def update(self, ctx: Context, want: Want, have: LogGroup, change: Change) -> LogGroup:
         ctx.aws.logs.put_retention_policy(logGroupName=want.name, retentionInDays=want.retention_days)
         return LogGroup(name=have.name, retention_days=want.retention_days, tags=have.tags)
 
@@ -74,5 +74,5 @@ class LogGroups:
         with suppress(NotFound):
             scene.aws.logs.delete_log_group(logGroupName=have.name)
 
-    def tidy(self, ctx: Context, want: Want, have: LogGroup) -> LogGroup:  # noqa: ARG002 nothing is ever left
+    def tidy(self, ctx: Context, want: Want, have: LogGroup) -> LogGroup:
         return have

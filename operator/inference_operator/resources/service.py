@@ -154,7 +154,7 @@ class Services:
         tasks = have.answer["runningCount"] + have.answer["pendingCount"]
         return Wait(f"the service is {have.status}: {tasks} tasks have still to end")
 
-    def tidy(self, ctx: Context, want: Want, have: Service) -> Service:  # noqa: ARG002 nothing is ever left
+    def tidy(self, ctx: Context, want: Want, have: Service) -> Service:
         return have
 
     def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:

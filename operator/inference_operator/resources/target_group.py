@@ -65,7 +65,7 @@ class TargetGroups:
         attributes = {path: (value, have.attributes.get(path)) for path, value in ATTRIBUTES.items()}
         return Change(differing({**health, **attributes}))
 
-    def settled(self, ctx: Context, want: Want, have: TargetGroup) -> Settled:  # noqa: ARG002 it is there or it is not
+    def settled(self, ctx: Context, want: Want, have: TargetGroup) -> Settled:
         return Settled(f"{want.name}, health checked at {want.health_path}")
 
     def facts(self, have: TargetGroup) -> Mapping[Fact, str]:
@@ -116,7 +116,7 @@ class TargetGroups:
     def delete(self, scene: Scene, have: TargetGroup) -> None:
         scene.aws.elb.delete_target_group(TargetGroupArn=have.arn)  # deleting what is not there is no error at AWS
 
-    def tidy(self, ctx: Context, want: Want, have: TargetGroup) -> TargetGroup:  # noqa: ARG002 nothing is ever left
+    def tidy(self, ctx: Context, want: Want, have: TargetGroup) -> TargetGroup:
         return have
 
     def _set_attributes(self, ctx: Context, have: TargetGroup) -> TargetGroup:

@@ -54,7 +54,7 @@ class TaskDefinitions:
     def diff(self, want: Want, have: TaskDefinition) -> Change:
         return Change(() if want.hash == have.hash else ("revision",), replace=True)
 
-    def settled(self, ctx: Context, want: Want, have: TaskDefinition) -> Settled:  # noqa: ARG002 a revision never changes
+    def settled(self, ctx: Context, want: Want, have: TaskDefinition) -> Settled:
         return Settled(f"{revision_of(have.arn)}, hash {want.hash[:12]}")
 
     def facts(self, have: TaskDefinition) -> Mapping[Fact, str]:
@@ -74,10 +74,10 @@ class TaskDefinitions:
         answer = ctx.aws.ecs.register_task_definition(**want.input, tags=listed)
         return TaskDefinition(arn=answer["taskDefinition"]["taskDefinitionArn"], hash=want.hash, tags=want.tags)
 
-    def update(self, ctx: Context, want: Want, have: TaskDefinition, change: Change) -> TaskDefinition:  # noqa: ARG002
+    def update(self, ctx: Context, want: Want, have: TaskDefinition, change: Change) -> TaskDefinition:
         return self.create(ctx, want)
 
-    def delete(self, scene: Scene, have: TaskDefinition) -> None:  # noqa: ARG002 every active revision, not the newest alone
+    def delete(self, scene: Scene, have: TaskDefinition) -> None:
         """Deregisters the family's active revisions, if the newest is ours. AWS keeps inactive ones as a record."""
         members: dict[str, str] = {"familyPrefix": scene.identity.service, "status": "ACTIVE"}
         while True:
@@ -89,7 +89,7 @@ class TaskDefinitions:
                 return
             members["nextToken"] = page["nextToken"]
 
-    def tidy(self, ctx: Context, want: Want, have: TaskDefinition) -> TaskDefinition:  # noqa: ARG002 old revisions stay
+    def tidy(self, ctx: Context, want: Want, have: TaskDefinition) -> TaskDefinition:
         return have
 
 
