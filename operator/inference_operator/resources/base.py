@@ -123,7 +123,7 @@ class Kind(Protocol[W, H]):
 
     @property
     def volatile(self) -> bool:
-        """It changes without us, so that each pass looks at it; others are looked at when something is to do, and now and
+        """It changes without us, so each pass looks; the others are looked at now and then, and after a doubt."""
         then."""
 
     def desire(self, ctx: Context) -> W | Blocked | Wait | None:
