@@ -124,7 +124,6 @@ class Kind(Protocol[W, H]):
     @property
     def volatile(self) -> bool:
         """It changes without us, so each pass looks; the others are looked at now and then, and after a doubt."""
-        then."""
 
     def desire(self, ctx: Context) -> W | Blocked | Wait | None:
         """What there should be; None if there should be nothing."""
