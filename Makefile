@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks
+PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks tools
 PINS := operator server sandbox
 
 .PHONY: help demo test check manifests bench pins control-plane clean
@@ -35,10 +35,10 @@ check: $(VENV)/.installed ## Lint, types, layers, and that generated files are u
 	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --show-timings
-	$(BIN)/inference-operator manifests --check
+	$(BIN)/python tools/generate.py --check
 
 manifests: $(VENV)/.installed ## Write the generated files: CRDs, IAM policy, reference pages
-	$(BIN)/inference-operator manifests
+	$(BIN)/python tools/generate.py
 
 bench: $(VENV)/.installed ## Measure, each figure beside a baseline of the same run
 	@for script in benchmarks/*/__main__.py benchmarks/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

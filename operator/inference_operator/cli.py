@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,11 @@ def plan(files: tuple[Path, ...], output: str) -> None:
 
     FILE holds InferenceDeployments and the InferenceEnvironments that they name.
     """
+    import structlog  # noqa: PLC0415
+
     from inference_operator.engine.offline import plan_documents  # noqa: PLC0415
 
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # the plan says it all
     documents = [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
     plans = plan_documents(documents)
     if output == "json":

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 from inference_operator.api.v1alpha1 import Condition
 from inference_operator.domain.reasons import Reason
@@ -17,14 +17,20 @@ Status = Literal["True", "False", "Unknown"]
 class Type(StrEnum):
     """Conditions about the whole object. Each AWS kind has `<name>Ready` besides."""
 
-    ACCEPTED = "Accepted"
-    READY = "Ready"
-    PROGRESSING = "Progressing"
-    DEGRADED = "Degraded"
-    RECONCILING = "Reconciling"
-    """kstatus: present only while true."""
-    STALLED = "Stalled"
-    """kstatus: present only while true."""
+    about: str
+
+    def __new__(cls, value: str, about: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.about = about
+        return member
+
+    ACCEPTED = "Accepted", "the spec is valid, the environment exists and its policy allows this"
+    READY = "Ready", "the revision asked for is the one running, in steady state, with all replicas healthy"
+    PROGRESSING = "Progressing", "a step or a rollout is under way"
+    DEGRADED = "Degraded", "serving, but below what was asked: fewer replicas, or an older revision"
+    RECONCILING = "Reconciling", "the same as Progressing, for tools that follow kstatus; absent while it is not so"
+    STALLED = "Stalled", "somebody has to act before it can be as asked (kstatus); absent while it is not so"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -16,15 +17,13 @@ class Reason(StrEnum):
     # one AWS resource
     AS_SPECIFIED = "AsSpecified"
     WAITING = "Waiting"
-    NOT_OWNED = "NotOwned"
-    NOT_WANTED = "NotWanted"
     DEPENDENCY_NOT_READY = "DependencyNotReady"
+    NOT_OWNED = "NotOwned"
     ACCESS_DENIED = "AccessDenied"
     THROTTLED = "Throttled"
     LIMIT_EXCEEDED = "LimitExceeded"
     REJECTED_BY_AWS = "RejectedByAws"
     AWS_UNAVAILABLE = "AwsUnavailable"
-    AWS_ERROR = "AwsError"
     INTERNAL_ERROR = "InternalError"
 
     # a rollout, and the summary
@@ -37,4 +36,73 @@ class Reason(StrEnum):
     REPLICAS_UNAVAILABLE = "ReplicasUnavailable"
     STEADY = "Steady"
     DELETING = "Deleting"
-    OBSERVED = "Observed"
+
+
+_NOTHING = "Nothing."
+_WAIT = "Nothing: the operator goes on by itself."
+
+EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
+    Reason.ACCEPTED: ("The spec is valid, its environment exists and allows it.", _NOTHING),
+    Reason.INVALID_SPEC: (
+        "The stored spec breaks a rule of the API, for instance one that is newer than the object.",
+        "Mend the field that the message names. What runs goes on as it is.",
+    ),
+    Reason.ENVIRONMENT_NOT_FOUND: (
+        "`spec.environment` names an InferenceEnvironment that does not exist.",
+        "Name one that exists (the message lists them), or have it created.",
+    ),
+    Reason.ENVIRONMENT_INVALID: (
+        "The InferenceEnvironment breaks a rule of the API.",
+        "The platform team mends the field that the message names.",
+    ),
+    Reason.FORBIDDEN_BY_POLICY: (
+        "The environment's `policy` forbids something in the spec.",
+        "Change the field that the message names, or have the policy changed.",
+    ),
+    Reason.AS_SPECIFIED: ("The resource is there, as specified and settled.", _NOTHING),
+    Reason.WAITING: ("AWS is still at work on something.", _WAIT),
+    Reason.DEPENDENCY_NOT_READY: ("Another resource has to be there first.", "Look at that one's condition."),
+    Reason.NOT_OWNED: (
+        "Something with the name that this object would use exists and does not carry its tags. It is left alone.",
+        "Delete it if nobody needs it, or give this object another name.",
+    ),
+    Reason.ACCESS_DENIED: (
+        "AWS denied a call to the operator's role, or to a role that it passes on.",
+        "Allow the action that the message names; `inference-operator iam-policy` prints the whole policy.",
+    ),
+    Reason.THROTTLED: ("AWS asked the operator to slow down.", _WAIT),
+    Reason.LIMIT_EXCEEDED: (
+        "A quota of the account is reached.",
+        "Raise it in Service Quotas, or remove what is unused.",
+    ),
+    Reason.REJECTED_BY_AWS: (
+        "AWS refused what was asked.",
+        "Change what the message names: in the spec, or in the InferenceEnvironment.",
+    ),
+    Reason.AWS_UNAVAILABLE: (
+        "AWS gave no answer, or an internal error.",
+        "Nothing at first. If it lasts, check the operator's route to AWS.",
+    ),
+    Reason.INTERNAL_ERROR: ("The operator itself failed.", "Report it, with the operator's log."),
+    Reason.READY: ("The revision asked for runs, with all replicas healthy.", _NOTHING),
+    Reason.SCALED_TO_ZERO: ("No replicas are asked for and none run.", _NOTHING),
+    Reason.ROLLING_OUT: ("Tasks of the revision asked for are being started.", _WAIT),
+    Reason.ROLLED_BACK: (
+        "The revision asked for failed, and ECS went back to the one before, which serves.",
+        (
+            "Find the cause in `status.lastFailure`, mend it and change the spec; or, if the cause was outside the spec, "
+            "set the annotation `ecs-inference.dev/reconcile-at` to a new value."
+        ),
+    ),
+    Reason.ROLLOUT_FAILED: (
+        "The revision asked for failed and there was nothing to go back to, or rollback is off.",
+        "As for RolledBack.",
+    ),
+    Reason.PROGRESS_DEADLINE_EXCEEDED: (
+        "The rollout takes longer than `rollout.progressDeadline`.",
+        "Look at `status.stoppedTasks` and `status.events`; the rollout goes on meanwhile.",
+    ),
+    Reason.REPLICAS_UNAVAILABLE: ("Fewer tasks run than are asked for.", "ECS replaces them; see `status.events`."),
+    Reason.STEADY: ("Nothing is under way.", _NOTHING),
+    Reason.DELETING: ("The object's resources are being removed.", "Nothing: the message says what is waited for."),
+}

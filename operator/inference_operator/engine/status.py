@@ -157,7 +157,7 @@ def _of_kind(result: StepResult) -> Said:
         case Trouble() as trouble:
             return Said(type_, "False", trouble.reason, trouble.message)
         case None:
-            return Said(type_, "False", Reason.NOT_WANTED, "")
+            return Said(type_, "True", Reason.AS_SPECIFIED, "not asked for, and not there")
 
 
 _URGENCY = (Failed, Trouble, Wait)

@@ -43,6 +43,8 @@ class AccessPoint:
 
 
 class AccessPoints:
+    """The EFS access point to the models."""
+
     name: ClassVar[str] = "AccessPoint"
     volatile: ClassVar[bool] = False
 

@@ -56,6 +56,8 @@ class ListenerRule:
 
 
 class ListenerRules:
+    """The rule that sends the paths and hosts to the target group."""
+
     name: ClassVar[str] = "ListenerRule"
     volatile: ClassVar[bool] = False
 

@@ -27,6 +27,8 @@ class LogGroup:
 
 
 class LogGroups:
+    """The CloudWatch log group of the containers."""
+
     name: ClassVar[str] = "LogGroup"
     volatile: ClassVar[bool] = False
 

@@ -62,6 +62,8 @@ class Service:
 
 
 class Services:
+    """The ECS service, and its latest rollout."""
+
     name: ClassVar[str] = "Service"
     volatile: ClassVar[bool] = True
 

@@ -47,6 +47,8 @@ class TargetGroup:
 
 
 class TargetGroups:
+    """The target group on the shared load balancer."""
+
     name: ClassVar[str] = "TargetGroup"
     volatile: ClassVar[bool] = False
 

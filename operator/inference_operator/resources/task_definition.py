@@ -40,6 +40,8 @@ class TaskDefinition:
 
 
 class TaskDefinitions:
+    """The task-definition revision made from the spec."""
+
     name: ClassVar[str] = "TaskDefinition"
     volatile: ClassVar[bool] = False
 

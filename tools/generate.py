@@ -1,0 +1,78 @@
+"""Writes what is derived from the code: CRDs, IAM policy, reference pages. With --check only says what is out of date."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from inference_operator.api.crd import crd_files
+from inference_operator.api.reference import reference_page
+from inference_operator.aws.iam import policy
+from inference_operator.domain.conditions import Type
+from inference_operator.domain.reasons import EXPLANATIONS, Reason
+from inference_operator.resources import KINDS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def conditions_page() -> str:
+    """Every condition and every reason, with what to do."""
+    about = "\n".join(f"| `{t.value}` | {t.about} |" for t in Type)
+    kinds = "\n".join(f"| `{kind.name}Ready` | {(kind.__doc__ or '').strip()} |" for kind in KINDS)
+    reasons = "\n".join(f"| `{r.value}` | {' | '.join(EXPLANATIONS[r])} |" for r in Reason)
+    return f"""<!-- Generated from the operator's code: edit domain/conditions.py or domain/reasons.py, then `make manifests`. -->
+
+# Conditions
+
+`kubectl describe infdep NAME` shows them; each has a `message` that names the object and the next step.
+
+## About the whole object
+
+| condition | True means |
+|---|---|
+{about}
+
+## About one AWS resource
+
+| condition | True means that this is there, as specified and settled |
+|---|---|
+{kinds}
+
+## Reasons
+
+| reason | what it says | what to do |
+|---|---|---|
+{reasons}
+"""
+
+
+def generated() -> dict[Path, str]:
+    crds = {ROOT / "crds" / name: text for name, text in crd_files().items()}
+    reference = ROOT / "docs" / "reference"
+    return crds | {
+        reference / "api.md": reference_page(),
+        reference / "conditions.md": conditions_page(),
+        reference / "iam-policy.json": json.dumps(policy(), indent=2) + "\n",
+    }
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; fail if a file is not up to date.")
+def main(*, check: bool) -> None:
+    """Write the generated files."""
+    stale = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(generated()[path])
+        click.echo(f"{'out of date' if check else 'wrote'}: {path.relative_to(ROOT)}", err=check)
+    if check and stale:
+        click.echo("run `make manifests`", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
