@@ -64,7 +64,7 @@ class RunningServer:
         assert self.process.stdout is not None
         with self.process.stdout as output:
             for line in output:
-                self.lines.append(line)  # noqa: PERF402  (others read the list meanwhile)
+                self.lines.append(line)
 
 
 def children(pid: int) -> list[int]:

@@ -1,0 +1,412 @@
+"""The protocol's codec: what it reads, what it refuses and with which words, what it writes."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, get_args
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference_server.protocol.datatypes import DATATYPES, DatatypeName, narrow_to_bf16, widen_bf16
+from inference_server.protocol.errors import InvalidRequestError, NotSupportedError, RequestError
+from inference_server.protocol.request import InferRequest, Limits, RequestedOutput, read_request
+from inference_server.protocol.response import write_response
+from inference_server.protocol.signature import Signature, TensorSpec
+
+MATRIX = Signature.of([TensorSpec("x", "FP32", (-1, 2))], [TensorSpec("y", "FP32", (-1, 2))])
+
+
+def vector(datatype: str) -> Signature:
+    return Signature.of([TensorSpec("x", datatype, (-1,))], [TensorSpec("x", datatype, (-1,))])
+
+
+def read(document: Any, signature: Signature = MATRIX, **limits: int) -> InferRequest:
+    return read_request(json.dumps(document).encode(), None, signature, Limits(**limits))
+
+
+def one(data: Any, shape: list[Any], datatype: str = "FP32", **more: Any) -> dict[str, Any]:
+    return {"inputs": [{"name": "x", "datatype": datatype, "shape": shape, "data": data}], **more}
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [[1, 2, 3, 4], [[1, 2], [3, 4]], [1.0, 2, 3.0, 4]])
+def test_json_data_may_be_flat_or_nested(data: list[Any]) -> None:
+    array = read(one(data, [2, 2])).inputs["x"]
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data", "expected"),
+    [
+        ("BOOL", [True, False], [True, False]),
+        ("BOOL", [1.0, 0], [True, False]),
+        ("UINT8", [255, 0], [255, 0]),
+        ("UINT64", [2**64 - 1], [2**64 - 1]),
+        ("INT64", [-(2**63), 2**53 + 1], [-(2**63), 2**53 + 1]),
+        ("INT8", [-128, 7.0], [-128, 7]),
+        ("FP16", [0.5, 2], [0.5, 2]),
+        ("FP64", [1e300], [1e300]),
+        ("BYTES", ["é", ""], ["é".encode(), b""]),
+    ],
+)
+def test_every_datatype_of_json_arrives_as_its_array(datatype: str, data: list[Any], expected: list[Any]) -> None:
+    array = read(one(data, [len(data)], datatype), vector(datatype)).inputs["x"]
+    assert array.dtype == DATATYPES[datatype].array
+    assert array.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data", "words"),
+    [
+        ("UINT8", [256], "does not fit UINT8"),
+        ("UINT8", [-1], "does not fit UINT8"),
+        ("INT32", [1.5], "1.5 is not a whole number"),
+        ("INT64", [1e19], "does not fit INT64"),
+        ("FP32", [1e39], "does not fit FP32"),
+        ("FP16", [70000], "does not fit FP16"),
+        ("FP16", [1e5], "does not fit FP16"),
+        ("FP32", [True], "boolean"),
+        ("FP32", ["1"], "string"),
+        ("FP32", [None], "null"),
+        ("FP32", [{}], "object"),
+        ("BOOL", [2], "neither true nor false"),
+        ("BYTES", [1], "number"),
+        ("BF16", [1.0], "JSON can't carry"),
+    ],
+)
+def test_an_element_that_does_not_fit_is_refused(datatype: str, data: list[Any], words: str) -> None:
+    with pytest.raises(InvalidRequestError, match=words):
+        read(one(data, [1], datatype), vector(datatype))
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ([], "JSON array"),
+        ({}, "'inputs' is a JSON null"),
+        ({"inputs": {}}, "'inputs' is a JSON object"),
+        ({"inputs": [1]}, "JSON number"),
+        ({"inputs": []}, "'x' is missing"),
+        ({"inputs": [{"name": "z"}]}, "\"z\" is not known; the model takes 'x'"),
+        ({"inputs": [{"name": ["x"]}]}, "is not known"),
+        (one([1, 2], [1, 2], "FP64"), 'datatype "FP64"; the model takes FP32'),
+        (one([1, 2], [2]), r"shape \[2\]; the model takes \[-1, 2\]"),
+        (one([1, 2], [1, 3]), r"the model takes \[-1, 2\]"),
+        (one([1, 2], [-1, 2]), "0 or more"),
+        (one([1, 2], [0.5, 2]), "whole numbers"),
+        (one([1, 2], [True, 2]), "whole numbers"),
+        (one([1, 2], [2**64, 2]), "whole numbers"),
+        (one([1, 2], "1,2"), "must be an array"),  # type: ignore[arg-type]  # that is the fault
+        (one([1, 2, 3], [1, 2]), "has 3 elements"),
+        (one([[1, 2]], [2, 2]), "nested otherwise"),
+        (one([[1], [2, 3, 4]], [2, 2]), "nested otherwise"),
+        (one([[1, 2], 3], [2, 2]), "nested otherwise"),
+        (one([[[1], [2]]], [1, 2]), "array"),
+        (one(None, [1, 2]), "neither 'data' nor 'binary_data_size'"),
+        (one("ab", [1, 2]), "JSON string"),
+        (one([1, 2], [1, 2], id=7), "'id' is 7"),
+        (one([1, 2], [1, 2], parameters=[]), "'parameters' of the request"),
+        (one([1, 2], [1, 2], parameters={"binary_data_output": 1}), "must be true or false"),
+        (one([1, 2], [1, 2], outputs=[{"name": "z"}]), "output \"z\" is not known; the model gives 'y'"),
+        (one([1, 2], [1, 2], outputs=[{"name": "y"}, {"name": "y"}]), "asked for twice"),
+        (one([1, 2], [1, 2], outputs="y"), "'outputs' is a JSON string"),
+        (one([1, 2], [1, 2], outputs=["y"]), "JSON string"),
+        (one([1, 2], [1, 2], outputs=[{"name": "y", "parameters": {"binary_data": "yes"}}]), "must be true or false"),
+        ({"inputs": one([1, 2], [1, 2])["inputs"] * 2}, "given twice"),
+    ],
+)
+def test_a_malformed_request_is_refused_with_words_that_help(document: Any, words: str) -> None:
+    with pytest.raises(InvalidRequestError, match=words):
+        read(document)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 5000, b'{"inputs": NaN}', b"nul"])
+def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        read_request(body, None, MATRIX, Limits())
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        one([1, 2], [1, 2], parameters={"sequence_id": 5}),
+        one([1, 2], [1, 2], outputs=[{"name": "y", "parameters": {"classification": 3}}]),
+        one([1, 2], [1, 2], outputs=[{"name": "y", "parameters": {"shared_memory_region": "r"}}]),
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "parameters": {"shared_memory_region": "r"}}]},
+    ],
+)
+def test_parts_of_the_protocol_that_are_not_offered_are_named(document: Any) -> None:
+    with pytest.raises(NotSupportedError, match="not supported"):
+        read(document)
+
+
+def test_null_stands_for_every_optional_member() -> None:
+    request = read(one([1, 2], [1.0, 2.0], id=None, parameters=None, outputs=None))
+    assert request.id is None
+    assert request.outputs == [RequestedOutput("y", binary=False)]
+
+
+def test_limits_on_elements_and_rows_hold_before_data_is_looked_at() -> None:
+    with pytest.raises(InvalidRequestError, match="more than 9 elements"):
+        read(one([], [5, 2]), elements=9)
+    with pytest.raises(InvalidRequestError, match="has 5 rows; the limit is 4"):
+        read(one([], [5, 2]), rows=4)
+
+
+def test_the_shape_of_a_huge_tensor_costs_nothing() -> None:
+    with pytest.raises(InvalidRequestError, match="more than"):
+        read(one([], [2**62, 2]))
+
+
+def test_an_optional_input_may_be_left_out() -> None:
+    signature = Signature.of([TensorSpec("x", "FP32", (-1, 2)), TensorSpec("k", "INT64", (1,), optional=True)], [])
+    assert read(one([1, 2], [1, 2]), signature).inputs.keys() == {"x"}
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(None, None), (0, None), (1_500_000, 1.5)])
+def test_the_reserved_parameter_timeout_is_microseconds(timeout: int | None, seconds: float | None) -> None:
+    assert read(one([1, 2], [1, 2], parameters={"timeout": timeout})).timeout_seconds == seconds
+
+
+# --- Binary -----------------------------------------------------------------------------------------------------------
+
+
+def binary(inputs: list[dict[str, Any]], tail: bytes, **more: Any) -> tuple[bytes, str]:
+    head = json.dumps({"inputs": inputs, **more}).encode()
+    return head + tail, str(len(head))
+
+
+def test_json_and_binary_tensors_may_be_mixed_in_one_request() -> None:
+    signature = Signature.of([TensorSpec(n, "INT16", (-1,)) for n in "abc"], [])
+    entries: list[dict[str, Any]] = [
+        {"name": "a", "datatype": "INT16", "shape": [2], "parameters": {"binary_data_size": 4}},
+        {"name": "b", "datatype": "INT16", "shape": [1], "data": [5]},
+        {"name": "c", "datatype": "INT16", "shape": [1], "parameters": {"binary_data_size": 2.0}},
+    ]
+    body, length = binary(entries, struct.pack("<hhh", 1, -2, 7))
+    inputs = read_request(body, length, signature, Limits()).inputs
+    assert {name: array.tolist() for name, array in inputs.items()} == {"a": [1, -2], "b": [5], "c": [7]}
+
+
+def test_binary_tensors_are_aligned_wherever_the_json_ends() -> None:
+    signature = vector("FP64")
+    for padding in range(8):
+        entry = {
+            "name": "x",
+            "datatype": "FP64",
+            "shape": [1],
+            "parameters": {"binary_data_size": 8, "p": "x" * padding},
+        }
+        body, length = binary([entry], struct.pack("<d", 1.5))
+        array = read_request(body, length, signature, Limits()).inputs["x"]
+        assert array.flags.aligned
+        assert array.tolist() == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("size", "tail", "words"),
+    [
+        (8, b"\0" * 7, "only 7 bytes are left"),
+        (8, b"\0" * 9, "1 bytes after the last binary tensor"),
+        (4, b"\0" * 4, "has 4 bytes of binary data"),
+        (-1, b"", "must be a number of bytes"),
+        ("8", b"\0" * 8, "must be a number of bytes"),
+        (1.5, b"\0" * 8, "must be a number of bytes"),
+    ],
+)
+def test_a_binary_size_that_does_not_agree_is_refused(size: Any, tail: bytes, words: str) -> None:
+    entry = {"name": "x", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": size}}
+    body, length = binary([entry], tail)
+    with pytest.raises(InvalidRequestError, match=words):
+        read_request(body, length, MATRIX, Limits())
+
+
+def test_data_and_binary_data_exclude_each_other() -> None:
+    entry = {**one([1, 2], [1, 2])["inputs"][0], "parameters": {"binary_data_size": 8}}
+    body, length = binary([entry], b"\0" * 8)
+    with pytest.raises(InvalidRequestError, match="both"):
+        read_request(body, length, MATRIX, Limits())
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "", "99", "1.0", "٣", "9" * 5000, "+3"])
+def test_a_header_length_that_is_none_is_refused(length: str) -> None:
+    with pytest.raises(InvalidRequestError, match="Inference-Header-Content-Length"):
+        read_request(b"{}", length, MATRIX, Limits())
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"\x02\0\0\0a", "ends inside element 0 of 2"),
+        (b"\x01\0\0\0a\x01\0", "ends inside element 1 of 2"),
+        (b"\x01\0\0\0a\x01\0\0\0bc", "1 bytes after its last element"),
+        (b"\xff\xff\xff\xff", "ends inside element 0"),
+    ],
+)
+def test_bytes_elements_that_do_not_add_up_are_refused(raw: bytes, words: str) -> None:
+    entry = {"name": "x", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": len(raw)}}
+    body, length = binary([entry], raw)
+    with pytest.raises(InvalidRequestError, match=words):
+        read_request(body, length, vector("BYTES"), Limits())
+
+
+def test_a_raw_request_takes_its_open_dimension_from_its_size() -> None:
+    request = read_request(struct.pack("<4f", 1, 2, 3, 4), "0", MATRIX, Limits())
+    np.testing.assert_array_equal(request.inputs["x"], [[1, 2], [3, 4]])
+    assert request.outputs == [RequestedOutput("y", binary=True)]
+
+
+def test_a_raw_bytes_request_is_one_element() -> None:
+    assert read_request(b"ab\0", "0", vector("BYTES"), Limits()).inputs["x"].tolist() == [b"ab\0"]
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        Signature.of([TensorSpec("a", "FP32", (1,)), TensorSpec("b", "FP32", (1,))], []),
+        Signature.of([TensorSpec("a", "FP32", (-1, -1))], []),
+        Signature.of([TensorSpec("a", "FP32", (-1, 3))], []),
+        Signature.of([TensorSpec("a", "FP32", (1,))], []),
+        Signature.of([TensorSpec("a", "FP32", (-1, 0))], []),
+        Signature.of([TensorSpec("a", "BYTES", (-1, 2))], []),
+    ],
+)
+def test_a_raw_request_that_no_shape_fits_is_refused(signature: Signature) -> None:
+    with pytest.raises(InvalidRequestError):
+        read_request(b"\0" * 8, "0", signature, Limits())
+
+
+# --- Responses --------------------------------------------------------------------------------------------------------
+
+
+def write(array: np.ndarray, datatype: str, *, binary: bool) -> tuple[dict[str, Any], bytes]:
+    signature = Signature.of([], [TensorSpec("y", datatype, (-1,) * array.ndim)])
+    encoded = write_response({"model_name": "m"}, {"y": array}, [RequestedOutput("y", binary)], signature)
+    length = len(encoded.body) if encoded.header_length is None else encoded.header_length
+    return orjson.loads(encoded.body[:length]), encoded.body[length:]
+
+
+def test_a_json_output_is_flat_and_carries_its_shape() -> None:
+    document, tail = write(np.array([[1, 2], [3, 4]], dtype=np.float64).T, "FP32", binary=False)
+    expected = {"name": "y", "datatype": "FP32", "shape": [2, 2], "data": [1.0, 3.0, 2.0, 4.0]}
+    assert document == {"model_name": "m", "outputs": [expected]}
+    assert tail == b""
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_json_cannot_carry_goes_as_binary_only(value: float) -> None:
+    array = np.array([1, value], dtype=np.float32)
+    with pytest.raises(InvalidRequestError, match="ask for it with binary_data"):
+        write(array, "FP32", binary=False)
+    _, tail = write(array, "FP32", binary=True)
+    np.testing.assert_array_equal(np.frombuffer(tail, "<f4"), array)
+    with pytest.raises(InvalidRequestError, match="BF16"):
+        write(array[:1], "BF16", binary=False)
+    with pytest.raises(InvalidRequestError, match="UTF-8"):
+        write(np.array([b"\xff"], dtype=object), "BYTES", binary=False)
+
+
+def test_an_empty_output_has_a_binary_size_of_zero() -> None:
+    document, tail = write(np.zeros((0, 3), dtype=np.float32), "FP32", binary=True)
+    assert document["outputs"] == [
+        {"name": "y", "datatype": "FP32", "shape": [0, 3], "parameters": {"binary_data_size": 0}}
+    ]
+    assert tail == b""
+
+
+def test_the_table_of_datatypes_is_the_list_of_their_names() -> None:
+    assert list(DATATYPES) == list(get_args(DatatypeName))
+
+
+@given(st.lists(st.floats(width=32)))
+def test_bfloat16_rounds_to_the_nearest(values: list[float]) -> None:
+    exact = np.array(values, dtype=np.float32)
+    rounded = widen_bf16(narrow_to_bf16(exact))
+    np.testing.assert_array_equal(np.isnan(rounded), np.isnan(exact))
+    finite = np.isfinite(rounded)
+    np.testing.assert_allclose(rounded[finite], exact[finite], rtol=2**-8, atol=1e-38)
+    np.testing.assert_array_equal(widen_bf16(narrow_to_bf16(rounded)), rounded)
+
+
+# --- Properties -------------------------------------------------------------------------------------------------------
+
+_INTEGERS = {name: np.iinfo(str(kind.array)) for name, kind in DATATYPES.items() if kind.array.kind in "iu"}
+_WIDTHS: dict[str, Any] = {"FP16": 16, "FP32": 32, "FP64": 64}
+
+
+def elements(datatype: str) -> st.SearchStrategy[Any]:
+    if datatype == "BOOL":
+        return st.booleans()
+    if datatype in _INTEGERS:
+        return st.integers(int(_INTEGERS[datatype].min), int(_INTEGERS[datatype].max))
+    if datatype in _WIDTHS:
+        return st.floats(width=_WIDTHS[datatype], allow_nan=False, allow_infinity=False)
+    return st.text().map(str.encode)
+
+
+@st.composite
+def tensors(draw: st.DrawFn) -> tuple[str, np.ndarray]:
+    datatype = draw(st.sampled_from([name for name in DATATYPES if name != "BF16"]))
+    shape = draw(st.lists(st.integers(0, 3), max_size=3))
+    count = int(np.prod(shape, dtype=int))
+    values = draw(st.lists(elements(datatype), min_size=count, max_size=count))
+    array = np.empty(count, dtype=DATATYPES[datatype].array)
+    array[:] = values
+    return datatype, array.reshape(shape)
+
+
+@given(tensors(), st.booleans())
+def test_what_is_written_can_be_read_again(tensor: tuple[str, np.ndarray], binary: bool) -> None:
+    datatype, array = tensor
+    signature = Signature.of([TensorSpec("y", datatype, (-1,) * array.ndim)], [])
+    document, tail = write(array, datatype, binary=binary)
+    head = orjson.dumps({"inputs": document["outputs"]})
+    again = read_request(head + tail, str(len(head)), signature, Limits()).inputs["y"]
+    assert again.dtype == array.dtype
+    np.testing.assert_array_equal(again, array)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+_ENTRY = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["x", "b", "s", "z"]) | _JSON,
+        "datatype": st.sampled_from(list(DATATYPES)) | _JSON,
+        "shape": st.lists(st.integers(-1, 3) | _JSON, max_size=3) | _JSON,
+        "data": st.lists(_JSON, max_size=6) | _JSON,
+        "parameters": st.dictionaries(st.sampled_from(["binary_data_size", "binary_data", "classification"]), _JSON)
+        | _JSON,
+    },
+)
+_DOCUMENT = st.fixed_dictionaries(
+    {"inputs": st.lists(_ENTRY | _JSON, max_size=3) | _JSON},
+    optional={"outputs": st.lists(_ENTRY | _JSON, max_size=3) | _JSON, "id": _JSON, "parameters": _JSON},
+)
+_THREE = Signature.of(
+    [TensorSpec("x", "FP32", (-1,)), TensorSpec("b", "BOOL", (-1, 2), optional=True), TensorSpec("s", "BYTES", (1,))],
+    [TensorSpec("x", "FP32", (-1,))],
+)
+
+
+@given(_DOCUMENT | _JSON, st.binary(max_size=24), st.none() | st.integers(-2, 400).map(str) | st.text(max_size=4))
+def test_no_request_whatever_breaks_the_codec(document: Any, tail: bytes, header_length: str | None) -> None:
+    body = json.dumps(document).encode() + tail
+    try:
+        request = read_request(body, header_length, _THREE, Limits())
+    except RequestError:
+        return
+    for name, array in request.inputs.items():
+        assert array.dtype == _THREE.inputs[name].type.array
+        assert _THREE.inputs[name].admits(array.shape)

@@ -1,0 +1,221 @@
+"""The model repository: what is found, what is refused and why, what publishing writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_server.loading import load_repository
+from inference_server.repository.manifest import MANIFEST_FILE, read_manifest
+from inference_server.repository.model_config import ModelError
+from inference_server.repository.publish import publish
+from inference_server.repository.scan import FoundVersion, scan
+from inference_server.repository.staging import stage
+from tests.inference_server.models import published, write_linear, write_version
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return folder
+
+
+def reasons(root: Path) -> dict[str, str]:
+    return {problem.model: problem.reason for problem in scan(root).problems}
+
+
+def served(root: Path) -> list[tuple[str, int]]:
+    return [(version.model, version.version) for version in scan(root).versions]
+
+
+def only_version(root: Path) -> FoundVersion:
+    (version,) = scan(root).versions
+    return version
+
+
+def test_the_highest_published_version_is_served_unless_the_policy_says_otherwise(root: Path) -> None:
+    for version in (1, 2, 10):
+        write_linear(root, version=version)
+    published(root)
+    (root / "linear/10" / MANIFEST_FILE).unlink()
+    assert served(root) == [("linear", 2)]
+    (root / "linear/model.json").write_text('{"runtime": "onnx", "version_policy": "all"}')
+    assert served(root) == [("linear", 1), ("linear", 2)]
+    (root / "linear/model.json").write_text('{"runtime": "onnx", "version_policy": {"latest": 2}}')
+    assert served(root) == [("linear", 1), ("linear", 2)]
+    (root / "linear/model.json").write_text('{"runtime": "onnx", "version_policy": {"specific": [1, 10, 11]}}')
+    assert served(root) == [("linear", 1)]
+    problems = {problem.version: problem.reason for problem in scan(root).problems}
+    assert "not published" in problems[10]
+    assert "folder is missing" in problems[11]
+
+
+@pytest.mark.parametrize(
+    ("model_json", "words"),
+    [
+        ("", "not valid"),
+        ("[]", "not valid"),
+        ('{"runtime": "onnx", "colour": 1}', "colour: Extra inputs are not permitted"),
+        ('{"runtime": 3}', "runtime: Input should be a valid string"),
+        ('{"runtime": "onnx", "inputs": [{"name": "x", "datatype": "FLOAT", "shape": [1]}]}', "inputs.0.datatype"),
+        ('{"runtime": "onnx", "version_policy": {"latest": 0}}', "greater than or equal to 1"),
+        ('{"runtime": "onnx", "default_version": 7}', "default_version 7 is none of the versions"),
+    ],
+)
+def test_a_faulty_model_json_is_named_with_its_field(root: Path, model_json: str, words: str) -> None:
+    write_linear(root)
+    (root / "linear/model.json").write_text(model_json)
+    for version in (root / "linear").glob("*/"):
+        publish_one(version)
+    assert words in reasons(root)["linear"]
+
+
+def publish_one(version: Path) -> None:
+    entry = {"file": "model.onnx", "bytes": 1, "sha256": "0" * 64}
+    (version / MANIFEST_FILE).write_text(json.dumps({"files": [entry]}))
+
+
+def test_a_model_without_a_published_version_says_how_to_publish(root: Path) -> None:
+    write_linear(root, "unpublished")
+    (root / "empty").mkdir()
+    (root / "empty/model.json").write_text('{"runtime": "onnx"}')
+    (root / "bare").mkdir()
+    (root / "bad name").mkdir()
+    (root / ".hidden").mkdir()
+    found = reasons(root)
+    assert "inference-server publish" in found["unpublished"]
+    assert "no version" in found["empty"]
+    assert "model.json is missing" in found["bare"]
+    assert "letters, digits" in found["bad name"]
+    assert ".hidden" not in found
+
+
+def test_a_missing_or_empty_repository_is_a_problem_of_no_model(root: Path) -> None:
+    assert "has no model" in reasons(root)[""]
+    assert "can't be read" in reasons(root / "nowhere")[""]
+
+
+@pytest.mark.parametrize("file", ["../x", "/etc/passwd", "a//b", "./a", "a\\b", ""])
+def test_a_manifest_cannot_reach_out_of_its_folder(root: Path, file: str) -> None:
+    version = write_linear(root)
+    (version / MANIFEST_FILE).write_text(json.dumps({"files": [{"file": file, "bytes": 1, "sha256": "0" * 64}]}))
+    assert "manifest.json is not valid" in reasons(root)["linear"]
+
+
+def test_publishing_lists_every_file_with_size_and_checksum(root: Path) -> None:
+    version = write_version(root, "m", 1, {"a.txt": b"abc", ".hidden": b""}, {"runtime": "onnx"})
+    (version / "deep").mkdir()
+    (version / "deep/b.txt").write_bytes(b"")
+    assert [entry.state for entry in publish(root)] == ["published"]
+    manifest = read_manifest(version)
+    assert manifest is not None
+    assert [(entry.file, entry.bytes) for entry in manifest.files] == [("a.txt", 3), ("deep/b.txt", 0)]
+    assert manifest.files[0].sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sorted(path.name for path in version.iterdir()) == [".hidden", "a.txt", "deep", "manifest.json"]
+    assert [entry.state for entry in publish(root)] == ["unchanged"]
+
+
+def test_a_published_version_does_not_change_unless_it_is_asked_for(root: Path) -> None:
+    version = write_linear(root)
+    publish(root)
+    (version / "model.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match="model linear, version 1: its files differ"):
+        publish(root)
+    assert [entry.state for entry in publish(root, replace=True)] == ["published"]
+
+
+def test_publishing_nothing_is_an_error(root: Path) -> None:
+    with pytest.raises(ModelError, match="no <model>/<version> folder"):
+        publish(root)
+    write_version(root, "m", 1, {}, {"runtime": "onnx"})
+    with pytest.raises(ModelError, match="model m, version 1: the folder has no file"):
+        publish(root)
+
+
+def test_staging_copies_what_the_manifest_lists(root: Path, tmp_path: Path) -> None:
+    version = write_version(root, "m", 1, {"a.txt": b"abc"}, {"runtime": "onnx"})
+    publish(root)
+    (version / "later.txt").write_bytes(b"not published")
+    copy = stage(only_version(root), tmp_path / "scratch")
+    assert [path.name for path in copy.iterdir()] == ["a.txt"]
+    assert (copy / "a.txt").read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda path: path.unlink(), "a.txt is missing, though manifest.json lists it"),
+        (lambda path: path.write_bytes(b"ab"), "has 2 bytes; manifest.json says 3"),
+        (lambda path: path.write_bytes(b"abd"), "a.txt is corrupt"),
+        (lambda path: (path.unlink(), path.symlink_to("/etc/hostname")), "a link out of the version's folder"),
+        (lambda path: (path.unlink(), path.mkdir()), "can't be read: Is a directory"),
+    ],
+)
+def test_staging_refuses_files_that_are_not_those_published(
+    root: Path, tmp_path: Path, harm: object, words: str
+) -> None:
+    version = write_version(root, "m", 1, {"a.txt": b"abc"}, {"runtime": "onnx"})
+    publish(root)
+    assert callable(harm)
+    harm(version / "a.txt")
+    with pytest.raises(ModelError, match=words):
+        stage(only_version(root), tmp_path / "scratch")
+    assert not (tmp_path / "scratch/m/1").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_an_unreadable_file_is_named(root: Path, tmp_path: Path) -> None:
+    version = write_version(root, "m", 1, {"a.txt": b"abc"}, {"runtime": "onnx"})
+    publish(root)
+    (version / "a.txt").chmod(0)
+    with pytest.raises(ModelError, match=r"a\.txt can't be read: Permission denied"):
+        stage(only_version(root), tmp_path / "scratch")
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({"inputs": [{"name": "z", "datatype": "FP32", "shape": [-1, 4]}]}, "states input 'z'; the model has x"),
+        ({"inputs": [{"name": "x", "datatype": "FP64", "shape": [-1, 4]}]}, "as FP64 [-1, 4]; the model has FP32"),
+        ({"outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 5]}]}, "the model has FP32 [-1, 3]"),
+        ({"outputs": []}, "does not state output y"),
+        ({"runtime": "nonsense"}, "runtime 'nonsense' is not known; this server has numpy_topn, onnx"),
+        ({"parameters": {"threads": 2}}, "parameters threads are not known"),
+    ],
+)
+def test_a_model_that_is_not_what_model_json_states_is_not_served(
+    root: Path, tmp_path: Path, stated: dict[str, Any], words: str
+) -> None:
+    write_linear(root, **stated)
+    catalog = load_repository(published(root), tmp_path / "scratch")
+    assert not catalog.ready
+    (problem,) = catalog.problems
+    assert words in problem.reason
+
+
+def test_a_model_that_agrees_with_model_json_is_served(root: Path, tmp_path: Path) -> None:
+    write_linear(root, inputs=[{"name": "x", "datatype": "FP32", "shape": [-1, -1]}])
+    assert load_repository(published(root), tmp_path / "scratch").ready
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07\x12\x0c"])
+def test_a_file_that_is_no_model_is_refused_by_its_runtime(root: Path, tmp_path: Path, content: bytes) -> None:
+    write_version(root, "broken", 1, {"model.onnx": content}, {"runtime": "onnx"})
+    write_version(root, "factors", 1, {"factors.npz": content}, {"runtime": "numpy_topn"})
+    catalog = load_repository(published(root), tmp_path / "scratch")
+    found = {problem.model: problem.reason for problem in catalog.problems}
+    assert "onnxruntime can't load model.onnx" in found["broken"]
+    assert "factors.npz can't be read" in found["factors"]
+
+
+def test_an_optional_model_may_fail_without_making_the_server_unready(root: Path, tmp_path: Path) -> None:
+    write_linear(root)
+    write_version(root, "extra", 1, {"model.onnx": b"junk"}, {"runtime": "onnx", "required": False})
+    catalog = load_repository(published(root), tmp_path / "scratch")
+    assert catalog.ready
+    assert [problem.model for problem in catalog.problems] == ["extra"]

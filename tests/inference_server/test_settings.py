@@ -1,0 +1,97 @@
+"""The configuration by environment variables, the cgroup's share of it, and the uWSGI configuration made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference_server.cgroup import cpu_quota, cpus
+from inference_server.settings import Settings, SettingsError, load_settings
+from inference_server.uwsgi_config import uwsgi_ini
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os  # noqa: PLC0415  (nothing else here may look at the environment)
+
+    for name in list(os.environ):
+        if name.startswith("INFERENCE_"):
+            monkeypatch.delenv(name)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return load_settings({"PATH": "/bin", **variables})
+
+
+def test_the_defaults_listen_on_every_interface_with_at_least_two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch)
+    assert (settings.host, settings.port, settings.models_dir) == ("0.0.0.0", 8080, Path("/models"))
+    assert settings.workers >= 2
+    assert settings.drain_seconds + settings.grace_seconds < 30
+
+
+def test_an_unknown_variable_is_an_error_that_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"INFERENCE_WORKER is not a setting; did you mean INFERENCE_WORKERS\?"):
+        load(monkeypatch, INFERENCE_WORKER="3")
+
+
+def test_every_fault_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, INFERENCE_PORT="80800", INFERENCE_LOG_LEVEL="LOUD", INFERENCE_DRAIN="1")
+    text = str(caught.value)
+    assert "INFERENCE_PORT is '80800'" in text
+    assert "65535" in text
+    assert "INFERENCE_LOG_LEVEL is 'LOUD'" in text
+    assert "INFERENCE_DRAIN_SECONDS" in text
+
+
+def test_variables_of_the_programs_beside_it_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    load(monkeypatch, INFERENCE_OPERATOR_RESYNC="5", INFERENCE_SANDBOX_HOME="/x")
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, INFERENCE_PORT="").port == 8080
+
+
+def cgroup(root: Path, **files: str) -> Path:
+    for name, content in files.items():
+        path = root / name.replace("__", "/").replace("_of_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content + "\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("content", "quota"), [("50000 100000", 0.5), ("max 100000", None), ("junk", None), ("", None)]
+)
+def test_the_quota_of_cgroup_v2(tmp_path: Path, content: str, quota: float | None) -> None:
+    (tmp_path / "cpu.max").write_text(content)
+    assert cpu_quota(tmp_path) == quota
+
+
+@pytest.mark.parametrize(("content", "quota"), [("150000", 1.5), ("-1", None)])
+def test_the_quota_of_cgroup_v1(tmp_path: Path, content: str, quota: float | None) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text(content)
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000")
+    assert cpu_quota(tmp_path) == quota
+
+
+def test_half_a_cpu_is_planned_as_one_and_no_quota_as_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    assert cpus(tmp_path) == 8
+    (tmp_path / "cpu.max").write_text("50000 100000")
+    assert cpus(tmp_path) == 1
+    (tmp_path / "cpu.max").write_text("350000 100000")
+    assert cpus(tmp_path) == 4
+
+
+def test_the_uwsgi_configuration_closes_connections_aloud_and_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = uwsgi_ini(load(monkeypatch, INFERENCE_WORKERS="5")).splitlines()
+    assert lines[0] == "[uwsgi]"
+    assert "add-header = Connection: close" in lines
+    assert "processes = 5" in lines
+    assert "hook-master-start = unix_signal:15 gracefully_kill_them_all" in lines
