@@ -40,8 +40,8 @@ def control_plane(shared_folder: Path) -> Iterator[Cluster]:
     """One API server for the whole run: the first worker that needs it starts it, the last one ends it."""
     if (reason := why_unavailable()) is not None:
         pytest.skip(reason)
-    with ControlPlane(shared_folder / "control-plane") as cluster:
-        yield cluster
+    with ControlPlane(shared_folder / "control-plane") as shared:
+        yield shared.ready()
 
 
 @pytest.fixture

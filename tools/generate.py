@@ -1,4 +1,4 @@
-"""Writes what is derived from the code: CRDs, IAM policy, reference pages. With --check only says what is out of date."""
+"""Writes what is derived from the code: CRDs, IAM policy, reference pages. With --check it only says what is stale."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def conditions_page() -> str:
     about = "\n".join(f"| `{t.value}` | {t.about} |" for t in Type)
     kinds = "\n".join(f"| `{kind.name}Ready` | {(kind.__doc__ or '').strip()} |" for kind in KINDS)
     reasons = "\n".join(f"| `{r.value}` | {' | '.join(EXPLANATIONS[r])} |" for r in Reason)
-    return f"""<!-- Generated from the operator's code: edit domain/conditions.py or domain/reasons.py, then `make manifests`. -->
+    return f"""<!-- Generated from the operator's code: edit it, then `make manifests`. -->
 
 # Conditions
 

@@ -10,8 +10,40 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Details:
-    """All that a client needs. Plain JSON values, written down by `inference-sandbox up`."""
+class Account:
+    """An account that a platform team has prepared: what there is to build on. Ids and ARNs as AWS gives them."""
+
+    account_id: str
+    cluster: str
+    vpc_id: str
+    subnets: list[str]
+    """Two, in different availability zones."""
+    security_groups: list[str]
+    """For tasks: they may be reached by the load balancer, and may reach the mount targets."""
+    file_system_id: str
+    execution_role_arn: str
+    task_role_arn: str
+    load_balancer_arn: str
+    listener_arn: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud(Account):
+    """An account in the sandbox's AWS, and how to reach that."""
+
+    aws_endpoint_url: str
+    region: str
+    aws_access_key_id: str
+    """Dummies, this and the next: they open nothing but the sandbox."""
+    aws_secret_access_key: str
+    models_dir: str
+    """The folder that stands in for the root of the file system."""
+    load_balancer_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details(Cloud):
+    """All that there is to know: what `inference-sandbox up --json` prints."""
 
     pid: int
     """Of the process that the sandbox lives in."""
@@ -19,23 +51,6 @@ class Details:
     kubeconfig: str
     """Of an administrator."""
     kubectl: str
-    aws_endpoint_url: str
-    region: str
-    account_id: str
-    aws_access_key_id: str
-    aws_secret_access_key: str
-    cluster: str
-    vpc_id: str
-    subnets: list[str]
-    security_groups: list[str]
-    file_system_id: str
-    models_dir: str
-    """The folder that stands in for the root of the file system."""
-    execution_role_arn: str
-    task_role_arn: str
-    load_balancer_arn: str
-    listener_arn: str
-    load_balancer_url: str
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import boto3
+
+from inference_sandbox.details import Account
 
 CLUSTER = "inference"
 EXECUTION_ROLE = "inference-execution"
@@ -49,23 +50,6 @@ _TASK_ACTIONS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Account:
-    """What there is to build on. Ids and ARNs as AWS gave them."""
-
-    cluster: str
-    vpc_id: str
-    subnets: Sequence[str]
-    """Two, in different availability zones."""
-    security_groups: Sequence[str]
-    """For tasks: they may be reached by the load balancer, and may reach the mount targets."""
-    file_system_id: str
-    load_balancer_arn: str
-    listener_arn: str
-    execution_role_arn: str
-    task_role_arn: str
-
-
 def seed(session: boto3.Session, endpoint_url: str, *, listener_port: int) -> Account:
     """Make it all. `listener_port`: where the application load balancer listens for HTTP."""
 
@@ -78,6 +62,7 @@ def seed(session: boto3.Session, endpoint_url: str, *, listener_port: int) -> Ac
         client("elbv2"), subnets=subnets, group=groups["load-balancer"], port=listener_port
     )
     return Account(
+        account_id=client("sts").get_caller_identity()["Account"],
         cluster=_cluster(client("ecs")),
         vpc_id=vpc,
         subnets=subnets,

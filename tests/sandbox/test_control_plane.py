@@ -29,8 +29,8 @@ HOLDER = """
 import sys
 from pathlib import Path
 from inference_sandbox.control_plane import ControlPlane
-with ControlPlane(Path(sys.argv[1])) as cluster:
-    print(cluster.kubeconfig, flush=True)
+with ControlPlane(Path(sys.argv[1])) as control_plane:
+    print(control_plane.ready().kubeconfig, flush=True)
     sys.stdin.read()
 """
 
@@ -148,7 +148,7 @@ def test_two_processes_share_one_control_plane_and_the_last_ends_it(control_plan
         assert len(processes_of(workdir)) == 4  # the keeper, etcd, kube-apiserver, and the holder
         first.communicate("")
         assert first.returncode == 0
-        assert "default" in shared.kubectl("get", "namespaces", "-o", "name")
+        assert "default" in shared.ready().kubectl("get", "namespaces", "-o", "name")
     assert names(processes_of(workdir)) <= {Path(sys.executable).name}  # the keeper, which goes after them
     eventually(lambda: not processes_of(workdir))
     assert list(workdir.glob("run-*")) == []
@@ -165,12 +165,13 @@ def test_a_control_plane_ends_when_its_holder_is_killed(control_plane: Cluster, 
 def test_a_killed_keeper_takes_its_programs_along_and_the_next_start_is_not_hindered(
     control_plane: Cluster, tmp_path: Path
 ) -> None:
-    with ControlPlane(tmp_path):
+    with ControlPlane(tmp_path) as first:
+        first.ready()
         (keeper,) = (each for each in processes_of(tmp_path) if KEEPER in each.cmdline())
         os.kill(keeper.pid, signal.SIGKILL)
         eventually(lambda: not processes_of(tmp_path))
         with ControlPlane(tmp_path) as another:
-            assert "default" in another.kubectl("get", "namespaces", "-o", "name")
+            assert "default" in another.ready().kubectl("get", "namespaces", "-o", "name")
     eventually(lambda: not processes_of(tmp_path))
 
 
@@ -180,6 +181,9 @@ def test_a_program_that_cannot_start_is_named_with_the_end_of_its_log(
     found = find_binaries()
     binaries = Binaries(etcd=script, kube_apiserver=found.kube_apiserver, kubectl=found.kubectl)
     workdir = tmp_path / "work"
-    with pytest.raises(ControlPlaneError, match=r"(?s)etcd ended with 3.*no space left on device"):
-        ControlPlane(workdir, binaries=binaries).__enter__()
+    with (
+        ControlPlane(workdir, binaries=binaries) as control_plane,
+        pytest.raises(ControlPlaneError, match=r"(?s)etcd ended with 3.*no space left on device"),
+    ):
+        control_plane.ready()
     eventually(lambda: not processes_of(workdir))

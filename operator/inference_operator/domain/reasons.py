@@ -90,7 +90,7 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     Reason.ROLLED_BACK: (
         "The revision asked for failed, and ECS went back to the one before, which serves.",
         (
-            "Find the cause in `status.lastFailure`, mend it and change the spec; or, if the cause was outside the spec, "
+            "Find the cause in `status.lastFailure`, mend it and change the spec; or, if it was outside the spec, "
             "set the annotation `ecs-inference.dev/reconcile-at` to a new value."
         ),
     ),

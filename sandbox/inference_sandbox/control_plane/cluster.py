@@ -13,12 +13,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -109,7 +109,7 @@ class Cluster:
 
 
 class ControlPlane:
-    """etcd and kube-apiserver, up within the `with` block, which is given the `Cluster`.
+    """etcd and kube-apiserver, within the `with` block. They start in the background: `ready` waits for them.
 
     All who name the same `workdir` at the same time, in whatever process, share one control plane: the first starts it,
     the last ends it and waits for its end. Death counts as leaving.
@@ -120,39 +120,45 @@ class ControlPlane:
 
     def __init__(self, workdir: Path, *, binaries: Binaries | None = None) -> None:
         self._workdir = workdir
-        self._binaries = binaries
-        self._held: socket.socket | None = None
+        self._binaries = binaries or find_binaries()
+        self._connection: socket.socket | None = None
 
-    def __enter__(self) -> Cluster:
-        binaries = self._binaries or find_binaries()
+    def __enter__(self) -> Self:
         self._workdir.mkdir(parents=True, exist_ok=True)
+        self._connection = _connect(self._workdir, self._binaries)
+        return self
+
+    def ready(self) -> Cluster:
+        """Call it once, within the block. ControlPlaneError if a program does not come up."""
         for _ in range(_TRIES):
-            connection = _connect(self._workdir, binaries)
-            connection.settimeout(_START_SECONDS)
-            greeting = _first_line(connection)
+            assert self._connection is not None, "used outside of its `with` block"  # noqa: S101 - a bug of the caller
+            greeting = _greeting(self._connection)
             if "kubeconfig" in greeting:
-                self._held = connection
-                return Cluster(kubeconfig=Path(greeting["kubeconfig"]), kubectl_program=binaries.kubectl)
-            connection.close()
+                return Cluster(kubeconfig=Path(greeting["kubeconfig"]), kubectl_program=self._binaries.kubectl)
             if "error" in greeting:
                 raise ControlPlaneError(greeting["error"])
-            # It was just about to end, for its last holder had left: the next try starts another.
+            # It was about to end, for its last holder had left. The next one is ours.
+            self._connection.close()
+            self._connection = _connect(self._workdir, self._binaries)
         log = _log(self._workdir)
         raise ControlPlaneError(f"the control plane ended before it was up; {log} says:\n{log.read_text()}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._held is not None:
-            with self._held as connection:
-                connection.shutdown(socket.SHUT_WR)
-                _first_line(connection)
-            self._held = None
+        if self._connection is None:
+            return
+        with self._connection, suppress(OSError):  # The keeper may be gone already.
+            self._connection.shutdown(socket.SHUT_WR)
+            while self._connection.recv(4096):
+                pass
+        self._connection = None
 
 
 def _connect(workdir: Path, binaries: Binaries) -> socket.socket:
     """To the keeper of this folder, started if there is none."""
     connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_START_SECONDS)
     path = workdir / "keeper.socket"
     with _short(path) as address, (workdir / "keeper.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -187,8 +193,8 @@ def _start_keeper(listener: socket.socket, path: Path, binaries: Binaries) -> No
         )
 
 
-def _first_line(connection: socket.socket) -> dict[str, str]:
-    """Empty if the other side ends the connection instead."""
+def _greeting(connection: socket.socket) -> dict[str, str]:
+    """The keeper's line; empty if it ends the connection instead."""
     try:
         with connection.makefile("rb") as file:
             line = file.readline()
