@@ -19,7 +19,6 @@ from inference_sandbox.control_plane import (
     ControlPlane,
     ControlPlaneError,
     KubectlError,
-    find_binaries,
 )
 from tests.conftest import Kube
 from tests.eventually import eventually
@@ -69,8 +68,8 @@ def can_list(cluster: Cluster, resource: str) -> bool:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """A program that stands in for etcd and can't start."""
-    path = tmp_path / "etcd"
+    """A program that can't start."""
+    path = tmp_path / "program"
     path.write_text("#!/bin/sh\necho 'no space left on device'\nexit 3\n")
     path.chmod(0o755)
     return path
@@ -175,15 +174,19 @@ def test_a_killed_keeper_takes_its_programs_along_and_the_next_start_is_not_hind
     eventually(lambda: not processes_of(tmp_path))
 
 
-def test_a_program_that_cannot_start_is_named_with_the_end_of_its_log(
-    control_plane: Cluster, script: Path, tmp_path: Path
-) -> None:
-    found = find_binaries()
-    binaries = Binaries(etcd=script, kube_apiserver=found.kube_apiserver, kubectl=found.kubectl)
+def test_a_program_that_cannot_start_is_named_with_the_end_of_its_log(script: Path, tmp_path: Path) -> None:
+    binaries = Binaries(etcd=script, kube_apiserver=script, kubectl=script)
     workdir = tmp_path / "work"
     with (
         ControlPlane(workdir, binaries=binaries) as control_plane,
-        pytest.raises(ControlPlaneError, match=r"(?s)etcd ended with 3.*no space left on device"),
+        pytest.raises(ControlPlaneError, match=r"(?s)(etcd|kube-apiserver) ended with 3.*no space left on device"),
     ):
         control_plane.ready()
     eventually(lambda: not processes_of(workdir))
+
+
+def test_leaving_before_it_is_up_leaves_nothing_behind(control_plane: Cluster, tmp_path: Path) -> None:
+    with ControlPlane(tmp_path):
+        pass
+    eventually(lambda: not processes_of(tmp_path))
+    assert list(tmp_path.glob("run-*")) == []
