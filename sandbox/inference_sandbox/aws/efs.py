@@ -1,0 +1,114 @@
+"""EFS: moto's, with what it gets wrong for our calls put right (EFS API reference, each operation's Errors).
+
+This module must not know ECS.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from moto.efs.exceptions import AccessPointNotFound, BadRequest, EFSError, FileSystemNotFound
+from moto.efs.responses import EFSResponse
+
+ROOT_PATH = re.compile(r"/|(/(?!\.)[^$#<>;`|&?{}^*/\n]+){1,4}")
+"""RootDirectory.Path: at most four subdirectories, 100 characters."""
+PERMISSIONS = re.compile(r"[0-7]{3,4}")
+MAXIMUM_PATH = 100
+MAXIMUM_ACCESS_POINTS = 10_000
+"""Access points for each file system (EFS quotas; 1,000 until 2025)."""
+
+
+class AccessPointAlreadyExists(EFSError):  # type: ignore[misc] - moto has no types
+    """409, with the id of the access point that the token made."""
+
+    code = 409
+
+    def __init__(self, identifier: str) -> None:
+        message = f"Access point {identifier} already exists with the creation token provided in the request."
+        super().__init__("AccessPointAlreadyExists", message)
+        self.description = json.dumps(
+            {"ErrorCode": "AccessPointAlreadyExists", "Message": message, "AccessPointId": identifier}
+        )
+
+
+class AccessPointLimitExceeded(EFSError):  # type: ignore[misc] - moto has no types
+    code = 403
+
+    def __init__(self) -> None:
+        super().__init__("AccessPointLimitExceeded", "The maximum number of access points has been reached.")
+
+
+class Efs(EFSResponse):  # type: ignore[misc] - moto has no types
+    def create_access_point(self) -> Any:
+        token, file_system = self._get_param("ClientToken"), self._get_param("FileSystemId")
+        self._require_file_system(file_system)
+        points = self.efs_backend.access_points.values()
+        for point in points:
+            if point.client_token == token:
+                raise AccessPointAlreadyExists(point.access_point_id)
+        if sum(point.file_system_id == file_system for point in points) >= MAXIMUM_ACCESS_POINTS:
+            raise AccessPointLimitExceeded
+        _check_root(self._get_param("RootDirectory") or {})
+        return super().create_access_point()
+
+    def describe_access_points(self) -> Any:
+        identifier, file_system = self._get_param("AccessPointId"), self._get_param("FileSystemId")
+        if identifier and file_system:
+            raise BadRequest("Request cannot contain both a file system ID and an access point ID.")
+        if file_system:
+            self._require_file_system(file_system)
+        found = [p.info_json() for p in self.efs_backend.describe_access_points(identifier, file_system)]
+        size = self._get_int_param("MaxResults", 100)
+        start = int(self._get_param("NextToken") or 0)
+        answer: dict[str, Any] = {"AccessPoints": found[start : start + size]}
+        if start + size < len(found):
+            answer["NextToken"] = str(start + size)
+        return json.dumps(answer), {"Content-Type": "application/json"}
+
+    def delete_access_point(self) -> Any:
+        identifier = self._get_param("AccessPointId")
+        if identifier not in self.efs_backend.access_points:
+            raise AccessPointNotFound(identifier)
+        super().delete_access_point()
+        return "", {"status": 204, "Content-Type": "application/json"}
+
+    def describe_mount_targets(self) -> Any:
+        identifier = self._get_param("AccessPointId")
+        if identifier and identifier not in self.efs_backend.access_points:
+            raise AccessPointNotFound(identifier)
+        return super().describe_mount_targets()
+
+    def list_tags_for_resource(self) -> Any:
+        self._require_resource()
+        return super().list_tags_for_resource()
+
+    def tag_resource(self) -> Any:
+        self._require_resource()
+        return super().tag_resource()
+
+    def untag_resource(self) -> Any:
+        self._require_resource()
+        return super().untag_resource()
+
+    def _require_resource(self) -> None:
+        identifier = self._get_param("ResourceId").rsplit("/", 1)[-1]
+        if identifier.startswith("fsap-"):
+            if identifier not in self.efs_backend.access_points:
+                raise AccessPointNotFound(identifier)
+        else:
+            self._require_file_system(identifier)
+
+    def _require_file_system(self, identifier: str) -> None:
+        if identifier.rsplit("/", 1)[-1] not in self.efs_backend.file_systems_by_id:
+            raise FileSystemNotFound(identifier)
+
+
+def _check_root(root: dict[str, Any]) -> None:
+    path = root.get("Path", "/")
+    if len(path) > MAXIMUM_PATH or not ROOT_PATH.fullmatch(path):
+        raise BadRequest(f"Invalid root directory path {path!r}: up to four subdirectories and 100 characters.")
+    creation = root.get("CreationInfo")
+    if creation and not PERMISSIONS.fullmatch(str(creation.get("Permissions"))):
+        raise BadRequest(f"Invalid permissions {creation.get('Permissions')!r}: use an octal mode such as 0755.")

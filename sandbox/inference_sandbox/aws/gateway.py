@@ -1,0 +1,266 @@
+"""The one door to the sandbox's AWS: a request is identified, recorded, struck by a fault if one is on, and answered.
+
+ECS is answered by `operations`; services that moto gets wrong by a subclass of moto's responses; the rest by moto as it
+is. This module must not know what an operation means.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import botocore.session
+from botocore.model import ServiceModel
+from moto.core.exceptions import ServiceException
+from moto.core.model import OperationModel
+from moto.core.model import ServiceModel as MotoServiceModel
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.request import Request, determine_request_protocol
+from moto.core.routing import NotFound, get_service_router
+from moto.core.serialize import get_serializer_class
+from moto.core.utils import get_service_model
+from moto.iam.models import get_account_id_from
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.sts.models import sts_backends
+from werkzeug.wrappers import Response
+
+from inference_sandbox.aws import faults, operations
+from inference_sandbox.aws.calls import Call, Calls
+from inference_sandbox.aws.faults import ErrorAnswer, Fault, Faults
+from inference_sandbox.ecs.api import Caller, Ecs
+from inference_sandbox.ecs.errors import AwsError
+from inference_sandbox.ports import Clock
+
+CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+BOTOCORE_NAMES = {"elasticfilesystem": "efs", "elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
+ADMINISTRATION = "/_sandbox"
+Administration = Callable[[str, str, dict[str, Any]], Any]
+
+
+class ReplyLost(ConnectionError):
+    """The call took effect and its answer never arrives."""
+
+
+class ServerRequest(Request):  # type: ignore[misc] - moto has no types
+    from_wsgi_server = True
+
+
+@dataclass(frozen=True)
+class Identified:
+    service: str
+    """The IAM prefix, which is also the name a signature carries."""
+    operation: str
+    parameters: Mapping[str, Any]
+    region: str
+    account: str
+    principal: str
+    protocol: str
+
+
+class Gateway:
+    """A WSGI application, and `handle` for use in the same process."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        ecs: Ecs,
+        lock: threading.RLock,
+        overrides: Mapping[str, type[Any]],
+        after: Mapping[str, Callable[[], None]],
+        administration: Administration,
+    ) -> None:
+        self.calls = Calls()
+        self.faults = Faults()
+        self._clock = clock
+        self._ecs = ecs
+        self._lock = lock
+        self._overrides = overrides
+        self._after = after
+        self._administration = administration
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._ecs_model: ServiceModel = botocore.session.get_session().get_service_model("ecs")
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return self.handle(ServerRequest(environ))(environ, start_response)
+
+    def handle(self, request: Request) -> Response:
+        if request.path.startswith(ADMINISTRATION):
+            return self._administer(request)
+        body = request.get_data()  # read once; what handles the request reads the cached bytes
+        found = identify(request, body)
+        if found is None:
+            return Response.from_app(self._moto, request.environ)
+        call = self.calls.begin(
+            service=found.service,
+            operation=found.operation,
+            parameters=found.parameters,
+            region=found.region,
+            account=found.account,
+            principal=found.principal,
+            at=self._clock.now(),
+        )
+        response = self._answer(request, found, call)
+        call.status = response.status_code
+        if response.status_code >= 400:  # noqa: PLR2004 - HTTP's first error status
+            call.error = call.error or response.headers.get("x-amzn-errortype") or _code_in(response)
+        return response
+
+    def _answer(self, request: Request, found: Identified, call: Call) -> Response:
+        fault = self.faults.take(found.service, found.operation)
+        if fault is not None:
+            call.fault = fault.kind
+            if fault.seconds:
+                time.sleep(fault.seconds)
+            if fault.kind in ("throttle", "error", "deny"):
+                return error_response(found, faults.answer(fault, found.service, found.operation, found.principal))
+        response = self._perform(request, found)
+        if fault is not None and fault.kind == "lost":
+            call.status, call.error = response.status_code, "ReplyLost"
+            raise ReplyLost("the reply is lost on request")
+        return response
+
+    def _perform(self, request: Request, found: Identified) -> Response:
+        if found.service == "ecs":
+            with self._lock:
+                return self._perform_ecs(found)
+        override = self._overrides.get(found.service)
+        if override is None:
+            return Response.from_app(self._moto, _rewound(request))
+        with self._lock:
+            response = _respond(override, request)
+            after = self._after.get(found.service)
+            if after is not None and not found.operation.startswith("Describe"):
+                after()
+            return response
+
+    def _perform_ecs(self, found: Identified) -> Response:
+        caller = Caller(account=found.account, region=found.region, arn=found.principal)
+        try:
+            body = operations.perform(self._ecs, self._ecs_model, caller, found.operation, dict(found.parameters))
+        except AwsError as error:
+            headers = {"x-amzn-errortype": error.code}
+            return Response(operations.error_body(error), error.status, headers, content_type=JSON_1_1)
+        return Response(body, 200, content_type=JSON_1_1)
+
+    def _administer(self, request: Request) -> Response:
+        try:
+            given = json.loads(request.get_data() or b"{}")
+            given |= dict(request.args.items())
+            answer = self._administration(request.method, request.path.removeprefix(ADMINISTRATION), given)
+        except (ValueError, LookupError) as error:
+            return Response(json.dumps({"error": str(error)}), 400, content_type="application/json")
+        return Response(json.dumps(answer), 200, content_type="application/json")
+
+
+JSON_1_1 = "application/x-amz-json-1.1"
+
+
+def identify(request: Request, body: bytes) -> Identified | None:
+    """What is being asked of whom; None if it is not a signed call of an AWS API."""
+    credential = CREDENTIAL.search(request.headers.get("Authorization", ""))
+    if credential is None:
+        return None
+    service = credential["service"]
+    account = get_account_id_from(credential["key"])
+    principal = _principal(credential["key"], account)
+    if service == "ecs":
+        operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        return Identified(service, operation, _json(body), credential["region"], account, principal, "json")
+    try:
+        model = get_service_model(BOTOCORE_NAMES.get(service, service))
+        protocol = str(determine_request_protocol(model, request.content_type))
+        operation, uri = _operation(request, model)
+        parameters = _parameters(request, model.operation_model(operation), protocol, uri)
+    except Exception:  # noqa: BLE001 - whatever moto cannot read, it is left to answer by itself, unrecorded
+        return None
+    return Identified(service, operation, parameters, credential["region"], account, principal, protocol)
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _operation(request: Request, model: MotoServiceModel) -> tuple[str, dict[str, Any]]:
+    target = request.headers.get("X-Amz-Target")
+    if target:
+        return target.rpartition(".")[2], {}
+    action = request.values.get("Action")
+    if action:
+        return action, {}
+    try:
+        operation, uri = get_service_router(model.service_name).match(request)
+    except (NotFound, NotImplementedError):
+        return request.path.rpartition("/operation/")[2], {}
+    return operation.name, uri
+
+
+def _parameters(request: Request, model: OperationModel, protocol: str, uri: dict[str, Any]) -> dict[str, Any]:
+    parsed = PROTOCOL_PARSERS[protocol](model, map_type=dict).parse(
+        {
+            "method": request.method,
+            "values": request.values,
+            "headers": request.headers,
+            "body": request.get_data(),
+            "url_path": request.path,
+            "url_params": uri,
+        }
+    )
+    return dict(parsed)
+
+
+def _principal(key: str, account: str) -> str:
+    for partition in list(sts_backends.get(account, {}).values()):
+        role = partition.get_assumed_role_from_access_key(key)
+        if role is not None:
+            return str(role.arn)
+    return f"arn:aws:iam::{account}:root"
+
+
+def _respond(override: type[Any], request: Request) -> Response:
+    result = override.dispatch(request, request.raw_url, dict(request.headers))
+    status, headers, content = result if len(result) == 3 else (200, {}, result)  # noqa: PLR2004 - moto's two forms
+    return Response(content, status, headers)
+
+
+def _rewound(request: Request) -> dict[str, Any]:
+    """The environment with its body unread, for another application."""
+    from io import BytesIO  # noqa: PLC0415
+
+    environ = dict(request.environ)
+    environ["wsgi.input"] = BytesIO(request.get_data())
+    environ.pop("werkzeug.request", None)
+    return environ
+
+
+def _code_in(response: Response) -> str | None:
+    text = response.get_data(as_text=True)
+    found = re.search(r"<Code>([^<]+)</Code>", text) or re.search(r'"__type":\s*"(?:[^"#]*#)?([^"]+)"', text)
+    return found[1] if found else None
+
+
+def error_response(found: Identified, error: ErrorAnswer) -> Response:
+    """The error in the service's own protocol."""
+    model = get_service_model(BOTOCORE_NAMES.get(found.service, found.service))
+    serializer = get_serializer_class(model.service_name, found.protocol)(
+        operation_model=model.operation_model(found.operation)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # moto warns of common errors that a service's model does not list
+        answer = serializer.serialize(ServiceException(error.code, error.message))
+    headers = dict(answer["headers"]) | {"x-amzn-errortype": error.code}
+    return Response(answer["body"], error.status, headers)
+
+
+def fault_json(fault: Fault) -> dict[str, Any]:
+    return asdict(fault)

@@ -1,0 +1,262 @@
+"""The sandbox's AWS as one object: start it, tick it, look into it, break it.
+
+`Aws` ties the scheduler to moto, a runner and a load balancer. moto's state is the process's: one `Aws` at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.test import EnvironBuilder
+
+from inference_sandbox.aws import autoscaling, elbv2, gateway
+from inference_sandbox.aws.calls import Calls
+from inference_sandbox.aws.efs import Efs
+from inference_sandbox.aws.faults import Fault, Faults
+from inference_sandbox.aws.gateway import Gateway, ReplyLost, ServerRequest
+from inference_sandbox.aws.logs import Logs
+from inference_sandbox.aws.surroundings import MotoSurroundings
+from inference_sandbox.ecs.api import Ecs
+from inference_sandbox.ecs.scheduler import Scheduler
+from inference_sandbox.ecs.surroundings import Settings
+from inference_sandbox.ports import Clock, LoadBalancer, Runner
+
+CREDENTIALS: Mapping[str, str] = MappingProxyType(
+    {"aws_access_key_id": "AKIASANDBOXSANDBOX00", "aws_secret_access_key": "sandbox"}
+)
+DEFAULT_REGION = "us-east-1"
+
+
+class _QuietHandler(MotoRequestHandler):  # type: ignore[misc] - moto has no types
+    protocol_version = "HTTP/1.1"
+
+    def log(self, *_args: Any) -> None:
+        """Requests are in `Aws.calls`; standard error is for errors."""
+
+
+class Aws:
+    """`tick` advances everything to the clock's now; on the wall clock call it a few times a second. Thread-safe.
+
+    `settings` sets the latencies and limits of ECS itself (`ecs.surroundings.BRIEF` for a demo). The runner and the
+    load balancer belong to whoever made them: `stop` does not close them.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        runner: Runner,
+        load_balancer: LoadBalancer,
+        efs_root: Path,
+        settings: Settings | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.clock = clock
+        self.runner = runner
+        self.load_balancer = load_balancer
+        self.efs_root = efs_root
+        self._settings = settings
+        self._seed = seed
+        self._lock = threading.RLock()
+        self._server: BaseWSGIServer | None = None
+        self._thread: threading.Thread | None = None
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._build()
+
+    def _build(self) -> None:
+        BackendDict.reset()
+        reset_model_data()
+        self.surroundings = MotoSurroundings(self.efs_root)
+        self.scheduler = Scheduler(
+            clock=self.clock,
+            runner=self.runner,
+            load_balancer=self.load_balancer,
+            surroundings=self.surroundings,
+            settings=self._settings,
+            seed=self._seed,
+        )
+        self.ecs = Ecs(self.scheduler, self.surroundings)
+        self.gateway = Gateway(
+            clock=self.clock,
+            ecs=self.ecs,
+            lock=self._lock,
+            overrides={
+                "elasticloadbalancing": elbv2.responses(self.load_balancer),
+                "elasticfilesystem": Efs,
+                "logs": Logs,
+                "application-autoscaling": autoscaling.responses(self.ecs.exists),
+            },
+            after={"elasticloadbalancing": elbv2.configuration(self.load_balancer)},
+            administration=self._administer,
+        )
+
+    # -- life
+
+    def start(self, port: int = 0) -> str:
+        """Serve on loopback; the endpoint URL. Port 0 takes a free one."""
+        self._server = make_server("127.0.0.1", port, self._application, threaded=True, request_handler=_QuietHandler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="aws", daemon=True)
+        self._thread.start()
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def stop(self) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+        self._server = self._thread = None
+
+    def reset(self) -> None:
+        """Everything is gone, as in a new account: resources, calls, faults. Running tasks are told to stop."""
+        with self._lock:
+            for task in list(self.scheduler.fleet.tasks.values()):
+                if task.handed_over and task.last_status not in ("DEPROVISIONING", "STOPPED"):
+                    self.runner.stop(task.arn)
+            self.load_balancer.configure((), ())
+            self._build()
+
+    def _application(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return self.gateway(environ, start_response)
+
+    # -- time
+
+    def tick(self) -> None:
+        with self._lock:
+            self.scheduler.tick()
+
+    def next_due(self) -> datetime | None:
+        """When a tick will next have something to do by itself."""
+        with self._lock:
+            return self.scheduler.next_due()
+
+    def advance(self, duration: timedelta) -> None:
+        """Let time pass on a clock that can be moved, stopping at every moment at which something is due.
+
+        A runner or load balancer on the same clock that has a `next_due` is taken into account.
+        """
+        end = self.clock.now() + duration
+        while (due := self._earliest()) is not None and due <= end:
+            if due > self.clock.now():
+                self._move(due - self.clock.now())
+            self.tick()
+        self._move(end - self.clock.now())
+        self.tick()
+
+    def _earliest(self) -> datetime | None:
+        asked = (self.next_due, getattr(self.runner, "next_due", None))
+        return min((due for ask in asked if ask is not None and (due := ask()) is not None), default=None)
+
+    def _move(self, duration: timedelta) -> None:
+        move = getattr(self.clock, "advance", None)
+        if move is None:
+            raise TypeError(f"{type(self.clock).__name__} cannot be advanced: use VirtualClock or WallClock")
+        move(max(duration, timedelta()))
+
+    # -- looking into it, and breaking it
+
+    @property
+    def calls(self) -> Calls:
+        """Every API call, oldest first."""
+        return self.gateway.calls
+
+    @property
+    def faults(self) -> Faults:
+        return self.gateway.faults
+
+    def client(self, service: str, region: str = DEFAULT_REGION) -> Any:
+        """A boto3 client that reaches this AWS without a socket: fast, for tests."""
+        key = (service, region)
+        if key not in self._clients:
+            config = Config(retries={"mode": "standard", "total_max_attempts": 1}, parameter_validation=False)
+            make: Any = boto3.client  # its overloads name each service; here the name is a variable
+            client = make(service, region_name=region, config=config, **CREDENTIALS)
+            client.meta.events.register_first("before-send", self._in_process)
+            self._clients[key] = client
+        return self._clients[key]
+
+    def _in_process(self, request: AWSPreparedRequest, **_kwargs: Any) -> AWSResponse:
+        url = urlsplit(request.url)
+        headers = {str(name): _text(value) for name, value in request.headers.items()}
+        environ = EnvironBuilder(
+            path=url.path or "/",
+            base_url=f"{url.scheme}://{url.netloc}",
+            query_string=url.query,
+            method=request.method,
+            headers=headers,
+            data=_bytes(request.body),
+        ).get_environ()
+        try:
+            response = self.gateway.handle(ServerRequest(environ))
+        except ReplyLost as error:
+            raise ConnectionClosedError(endpoint_url=request.url) from error
+        answered: Any = HTTPHeaders()
+        for name, value in response.headers.items():
+            answered[name] = value
+        return AWSResponse(request.url, response.status_code, answered, _Raw(response.get_data()))
+
+    def _administer(self, method: str, path: str, given: dict[str, Any]) -> Any:
+        """The HTTP side door, for use from another process: /_sandbox/{calls,faults,reset,advance,tick}."""
+        match method, path:
+            case "GET", "/calls":
+                since = int(given.get("since", 0))
+                found = self.calls.find(service=given.get("service"), operation=given.get("operation"), since=since)
+                return {"calls": [call.as_json() for call in found]}
+            case "DELETE", "/calls":
+                self.calls.clear()
+            case "GET", "/faults":
+                return {"faults": [gateway.fault_json(fault) for fault in self.faults.listed()]}
+            case "POST", "/faults":
+                self.faults.add(Fault.from_json(given))
+            case "DELETE", "/faults":
+                self.faults.clear()
+            case "POST", "/reset":
+                self.reset()
+            case "POST", "/advance":
+                self.advance(timedelta(seconds=float(given["seconds"])))
+            case "POST", "/tick":
+                self.tick()
+            case _:
+                raise LookupError(f"there is no {method} {gateway.ADMINISTRATION}{path}")
+        return {}
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _bytes(body: Any) -> bytes:
+    if body is None:
+        return b""
+    if isinstance(body, str):
+        return body.encode()
+    return bytes(body.read() if hasattr(body, "read") else body)
+
+
+class _Raw:
+    """The little of urllib3's response that botocore reads."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, **_kwargs: Any) -> Any:
+        yield self._body
+
+    def read(self, *_args: Any) -> bytes:
+        body, self._body = self._body, b""
+        return body

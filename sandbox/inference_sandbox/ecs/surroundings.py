@@ -1,0 +1,104 @@
+"""What ECS needs of the rest of AWS: a Protocol, with the values that cross it.
+
+This module must not know who answers; `aws/` does with moto, tests with scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from inference_sandbox.ecs.state import Task
+from inference_sandbox.ports import TaskLaunch
+
+
+@dataclass(frozen=True, kw_only=True)
+class EcsEvent:
+    """One event for EventBridge, source `aws.ecs`."""
+
+    account: str
+    region: str
+    detail_type: str
+    resources: Sequence[str]
+    detail: Mapping[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetGroupFacts:
+    target_type: str
+    port: int | None
+    attached: bool
+    """Some listener or rule forwards to it."""
+    health_check_interval: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotLaunched:
+    """A task cannot be started: something that it needs is missing. Worded as AWS words `stoppedReason`."""
+
+    reason: str
+    container: str | None = None
+    container_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latencies:
+    """How long ECS itself takes; what the runner takes comes on top. Defaults of Fargate's order of magnitude."""
+
+    provisioning: timedelta = timedelta(seconds=6)
+    pulling: timedelta = timedelta(seconds=8)
+    activating: timedelta = timedelta(seconds=1)
+    deprovisioning: timedelta = timedelta(seconds=4)
+    spot_warning: timedelta = timedelta(minutes=2)
+
+
+BRIEF = Latencies(
+    provisioning=timedelta(milliseconds=150),
+    pulling=timedelta(milliseconds=150),
+    activating=timedelta(milliseconds=50),
+    deprovisioning=timedelta(milliseconds=150),
+    spot_warning=timedelta(seconds=10),
+)
+"""For a demo on the wall clock, where nobody wants to wait for a network interface that does not exist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What AWS does not let a customer set. Every figure has its source beside it."""
+
+    latencies: Latencies = field(default_factory=Latencies)
+    healthy_after: timedelta = timedelta(seconds=40)
+    """Without any check, a task counts as healthy 40 seconds after RUNNING (DeploymentConfiguration)."""
+    throttle_after: int = 3
+    """Consecutive failures to start before restarts are delayed: AWS does not publish it."""
+    throttle_first: timedelta = timedelta(seconds=10)
+    throttle_maximum: timedelta = timedelta(minutes=15)
+    """"incrementally increased up to 15 minutes"; later editions of "Service throttle logic" say 27."""
+    stopped_kept: timedelta = timedelta(hours=1)
+    """Stopped tasks stay describable "at least 1 hour"."""
+    said_again: timedelta = timedelta(hours=6)
+    target_poll: timedelta = timedelta(seconds=1)
+    """How often the load balancer is asked about targets that are not settled."""
+    launches_per_tick: int = 500
+    """Fargate on-demand launch burst for one service; keeps a tick short."""
+
+
+class Surroundings(Protocol):
+    def zone(self, account: str, region: str, subnet: str) -> str | None:
+        """The availability zone of a subnet; None if there is no such subnet."""
+
+    def missing_security_group(self, account: str, region: str, groups: Sequence[str]) -> str | None:
+        """The first of `groups` that does not exist."""
+
+    def target_group(self, arn: str) -> TargetGroupFacts | None: ...
+
+    def prepare(self, task: Task) -> TaskLaunch | NotLaunched:
+        """Look up what the task needs: secrets, EFS, log groups."""
+
+    def publish(self, event: EcsEvent) -> None: ...
+
+    def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, str]:
+        """State by alarm name; absent if there is no such alarm."""

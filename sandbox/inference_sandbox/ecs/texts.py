@@ -1,0 +1,102 @@
+"""The words of ECS: service events, stop reasons, rollout reasons.
+
+Sources: developer guide, "Amazon ECS service event messages" and "Stopped tasks error messages"; where the guide and
+the field differ (`(service NAME) ` against `service (NAME) `), the field's form. This module must not know when a text
+is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+STEADY = "has reached a steady state."
+IMPAIRED = "is unable to consistently start tasks successfully."
+BLOCKED = (
+    "was unable to stop or start tasks during a deployment because of the service deployment configuration. "
+    "Update the minimumHealthyPercent or maximumPercent value and try again."
+)
+ESSENTIAL_EXITED = "Essential container in task exited"
+CONTAINER_HEALTH = "Task failed container health checks"
+SPOT = "Your Spot Task was interrupted."
+STOPPED_BY_USER = "Task stopped by user"
+SERVICE_DELETED = "Task stopped because the service was deleted"
+BREAKER_FAILED = "ECS deployment circuit breaker: tasks failed to start."
+ALARM_FAILED = "ECS deployment alarm: alarm detected."
+STOP_REQUESTED = "Service deployment rollback was requested by the user."
+CAPACITY = "Capacity is unavailable at this time. Please try again later or in a different availability zone."
+VCPU_LIMIT = "You've reached the limit on the number of vCPUs you can run concurrently"
+
+
+def ids(tasks: Iterable[str]) -> str:
+    return " ".join(f"(task {task})" for task in tasks)
+
+
+def started(tasks: list[str]) -> str:
+    return f"has started {len(tasks)} tasks: {ids(tasks)}."
+
+
+def stopped(tasks: list[str]) -> str:
+    return f"has stopped {len(tasks)} running tasks: {ids(tasks)}."
+
+
+def draining(count: int) -> str:
+    return f"has begun draining connections on {count} tasks."
+
+
+def registered(count: int, group: str) -> str:
+    return f"registered {count} targets in (target-group {group})"
+
+
+def deregistered(count: int, group: str) -> str:
+    return f"deregistered {count} targets in (target-group {group})"
+
+
+def completed(deployment: str) -> str:
+    return f"(deployment {deployment}) deployment completed."
+
+
+def failed(deployment: str, cause: str) -> str:
+    return f"(deployment {deployment}) deployment failed: {cause}"
+
+
+def rolling_back(deployment: str) -> str:
+    return f"rolling back to deployment {deployment}."
+
+
+def container_unhealthy(task: str) -> str:
+    return f"(task {task}) failed container health checks."
+
+
+def target_unhealthy(task: str, port: int, group: str, reason: str) -> str:
+    return f"(task {task}) (port {port}) is unhealthy in (target-group {group}) due to (reason {reason})"
+
+
+def unplaced(reason: str) -> str:
+    return f"was unable to place a task. Reason: {reason}"
+
+
+def scale_in_protected(task_set: str) -> str:
+    return (
+        f"was unable to reach steady state because task set ({task_set}) was unable to scale in. "
+        "Reason: The number of protected tasks are more than the desired count of tasks."
+    )
+
+
+def target_health(group: str) -> str:
+    return f"Task failed ELB health checks in (target-group {group})"
+
+
+def scaling_activity(deployment: str) -> str:
+    return f"Scaling activity initiated by (deployment {deployment})"
+
+
+def in_progress(deployment: str) -> str:
+    return f"ECS deployment {deployment} in progress."
+
+
+def rollout_completed(deployment: str) -> str:
+    return f"ECS deployment {deployment} completed."
+
+
+def rollback_in_progress(deployment: str) -> str:
+    return f"ECS deployment circuit breaker: rolling back to deploymentId {deployment}."

@@ -1,0 +1,171 @@
+"""The scheduler alone, on a virtual clock, with everything around it scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from inference_sandbox.ecs.api import Caller, Ecs
+from inference_sandbox.ecs.clock import VirtualClock
+from inference_sandbox.ecs.scheduler import Scheduler
+from inference_sandbox.ecs.state import Task
+from inference_sandbox.ecs.surroundings import EcsEvent, NotLaunched, Settings, TargetGroupFacts
+from inference_sandbox.load_balancer.scripted import ScriptedLoadBalancer
+from inference_sandbox.ports import ContainerLaunch, TargetGroupSettings, TaskLaunch
+from inference_sandbox.tasks.scripted import ScriptedRunner
+
+CALLER = Caller(account="123456789012", region="eu-west-1", arn="arn:aws:iam::123456789012:user/tester")
+GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/app/0123456789abcdef"
+SECOND = timedelta(seconds=1)
+
+
+class ScriptedSurroundings:
+    def __init__(self) -> None:
+        self.events: list[EcsEvent] = []
+        self.groups = {GROUP: TargetGroupFacts(target_type="ip", port=8080, attached=True)}
+        self.unprepared: NotLaunched | None = None
+        self.zones = {"subnet-a": "eu-west-1a", "subnet-b": "eu-west-1b"}
+        self.alarm_states: dict[str, str] = {}
+
+    def zone(self, account: str, region: str, subnet: str) -> str | None:
+        return self.zones.get(subnet)
+
+    def missing_security_group(self, account: str, region: str, groups: Sequence[str]) -> str | None:
+        return next((group for group in groups if group != "sg-1"), None)
+
+    def target_group(self, arn: str) -> TargetGroupFacts | None:
+        return self.groups.get(arn)
+
+    def prepare(self, task: Task) -> TaskLaunch | NotLaunched:
+        if self.unprepared is not None:
+            return self.unprepared
+        definition = task.task_definition.document
+        containers = [ContainerLaunch(definition=each, environment={}) for each in definition["containerDefinitions"]]
+        return TaskLaunch(arn=task.arn, task_definition=definition, containers=containers)
+
+    def publish(self, event: EcsEvent) -> None:
+        self.events.append(event)
+
+    def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, str]:
+        return {name: self.alarm_states[name] for name in names if name in self.alarm_states}
+
+
+class Simulation:
+    """`describe`, `messages` and `tasks` look; everything else acts. Time passes only in `advance`."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.clock = VirtualClock()
+        self.runner = ScriptedRunner(self.clock)
+        self.balancer = ScriptedLoadBalancer(self.clock)
+        self.balancer.configure((), [_group(30)])
+        self.around = ScriptedSurroundings()
+        self.scheduler = Scheduler(
+            clock=self.clock,
+            runner=self.runner,
+            load_balancer=self.balancer,
+            surroundings=self.around,
+            settings=settings,
+        )
+        self.ecs = Ecs(self.scheduler, self.around)
+        self.call("create_cluster", clusterName="inference", capacityProviders=["FARGATE", "FARGATE_SPOT"])
+
+    def call(self, operation: str, **request: Any) -> dict[str, Any]:
+        answer = getattr(self.ecs, operation)(CALLER, request)
+        self.scheduler.tick()
+        return dict(answer)
+
+    def register(self, family: str = "app", **container: Any) -> str:
+        answer = self.call(
+            "register_task_definition",
+            family=family,
+            networkMode="awsvpc",
+            requiresCompatibilities=["FARGATE"],
+            cpu="256",
+            memory="512",
+            containerDefinitions=[
+                {"name": "app", "image": "app:1", "portMappings": [{"containerPort": 8080}], **container}
+            ],
+        )
+        return str(answer["taskDefinition"]["taskDefinitionArn"])
+
+    def create(self, desired: int = 2, **request: Any) -> dict[str, Any]:
+        """A service named `web`, of the latest revision of `app`, which is registered if there is none."""
+        if "taskDefinition" not in request:
+            request["taskDefinition"] = self.register()
+        given = {
+            "cluster": "inference",
+            "serviceName": "web",
+            "desiredCount": desired,
+            "launchType": "FARGATE",
+            "networkConfiguration": {
+                "awsvpcConfiguration": {"subnets": ["subnet-a", "subnet-b"], "securityGroups": ["sg-1"]}
+            },
+        } | request
+        return self.call("create_service", **{name: value for name, value in given.items() if value is not None})[
+            "service"
+        ]
+
+    def update(self, **request: Any) -> dict[str, Any]:
+        return self.call("update_service", cluster="inference", service="web", **request)["service"]
+
+    def describe(self, name: str = "web") -> dict[str, Any]:
+        return self.call("describe_services", cluster="inference", services=[name])["services"][0]
+
+    def deployments(self) -> list[dict[str, Any]]:
+        return list(self.describe()["deployments"])
+
+    def messages(self) -> list[str]:
+        """Oldest first, without the prefix that names the service."""
+        return [event["message"].removeprefix("(service web) ") for event in reversed(self.describe()["events"])]
+
+    def tasks(self, status: str = "RUNNING") -> list[dict[str, Any]]:
+        arns = self.call("list_tasks", cluster="inference", serviceName="web", desiredStatus=status)["taskArns"]
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(arns), 100):
+            answer = self.call("describe_tasks", cluster="inference", tasks=arns[start : start + 100])
+            found += answer["tasks"]
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """The newest service deployment."""
+        briefs = self.call("list_service_deployments", cluster="inference", service="web")["serviceDeployments"]
+        arns = [briefs[0]["serviceDeploymentArn"]]
+        return dict(self.call("describe_service_deployments", serviceDeploymentArns=arns)["serviceDeployments"][0])
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, stopping at every moment at which something is due."""
+        end = self.clock.now() + timedelta(seconds=seconds)
+        while (due := self._next_due()) is not None and due <= end:
+            self.clock.set(due)
+            self.scheduler.tick()
+        self.clock.set(end)
+        self.scheduler.tick()
+
+    def events(self, detail_type: str) -> list[Mapping[str, Any]]:
+        return [event.detail for event in self.around.events if event.detail_type == detail_type]
+
+    def drain_delay(self, seconds: int) -> None:
+        self.balancer.configure((), [_group(seconds)])
+
+    def _next_due(self) -> Any:
+        return min((due for due in (self.scheduler.next_due(), self.runner.next_due()) if due), default=None)
+
+
+def _group(delay: int) -> TargetGroupSettings:
+    attributes = {"deregistration_delay.timeout_seconds": str(delay)}
+    return TargetGroupSettings(arn=GROUP, settings={"TargetGroupArn": GROUP}, attributes=attributes)
+
+
+def balanced(port: int = 8080) -> dict[str, Any]:
+    return {"loadBalancers": [{"targetGroupArn": GROUP, "containerName": "app", "containerPort": port}]}
+
+
+def breaker(**settings: Any) -> dict[str, Any]:
+    """A deploymentConfiguration with the circuit breaker on."""
+    return {"deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": True, "rollback": True} | settings}}
+
+
+def fast(**changes: Any) -> Settings:
+    return replace(Settings(), **changes)
