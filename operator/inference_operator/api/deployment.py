@@ -50,7 +50,7 @@ class EnvVar(SpecModel):
     ]
     """Name. Those that the operator or Fargate sets are refused."""
 
-    value: Annotated[str, Field(max_length=4096)]
+    value: Annotated[str, Field(max_length=4096, repr=False)]
     """Value. Not for secrets: whoever can read the object can read it."""
 
     @model_validator(mode="after")

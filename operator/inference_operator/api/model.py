@@ -25,7 +25,13 @@ class SpecModel(BaseModel):
     A member that is null counts as absent, as it does for the API server.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # it may be a secret; `errors.explain` knows which is not
+    )
 
     rules: ClassVar[tuple[Mapping[str, str], ...]] = ()
     """CEL rules over several members, for the CRD. The same rules stand in Python beside them."""

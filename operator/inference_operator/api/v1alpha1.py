@@ -85,7 +85,7 @@ NAME_MUST_BE = f"at most {NAME_LENGTH} lower-case letters, digits and -, with a 
 
 
 class _Object(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
 
     api_version: Literal["ecs-inference.dev/v1alpha1"]
     metadata: ObjectMeta
