@@ -1,17 +1,23 @@
-"""Fixtures that tests of several parts share: a real Kubernetes API server, and a namespace of one's own in it."""
+"""Fixtures that tests of several parts share: a real Kubernetes API server, and an AWS that runs what it is told to."""
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from inference_sandbox.control_plane import Cluster, ControlPlane, why_unavailable
+from inference_sandbox.details import Details
+
+if TYPE_CHECKING:
+    from inference_sandbox.aws import Aws
+    from inference_sandbox.cloud import LiveCloud
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +32,13 @@ class Kube:
     """CoreV1Api."""
     custom: Any
     """CustomObjectsApi."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    kube: Kube
+    aws: Aws
+    details: Details
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +76,24 @@ def kube(control_plane: Cluster) -> Iterator[Kube]:
 # A machine under load draws examples slowly. What these tests test is not time.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[LiveCloud]:
+    """A fresh account on the wall clock, prepared as `inference-sandbox up` prepares it, in this process."""
+    module = pytest.importorskip("inference_sandbox.cloud", reason="the extra `sandbox` is not installed")
+    with module.run_cloud(tmp_path / "cloud", images={}) as live:
+        yield live
+
+
+@pytest.fixture
+def sandbox(kube: Kube, cloud: LiveCloud, tmp_path: Path) -> Sandbox:
+    """What `inference-sandbox up` gives, but for the API server, which other tests use at the same time."""
+    details = Details(
+        **asdict(cloud.details),
+        pid=os.getpid(),
+        workdir=str(tmp_path),
+        kubeconfig=str(kube.cluster.kubeconfig),
+        kubectl=str(kube.cluster.kubectl_program),
+    )
+    return Sandbox(kube=kube, aws=cloud.aws, details=details)

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import boto3
@@ -38,39 +38,49 @@ SERVER_IMAGES = dict.fromkeys(("*/inference-server", "*/inference-server:*", "*/
 """Any registry, any tag or digest: the server that is installed beside the sandbox."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LiveCloud:
+    aws: Aws
+    """To look into it and to break it, from the same process."""
+    details: Cloud
+
+
 @contextmanager
-def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage]) -> Iterator[Cloud]:
+def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage]) -> Iterator[LiveCloud]:
     """Up within the `with` block, in this process. `images` come before `SERVER_IMAGES`. One at a time in a process."""
     clock = WallClock()
     efs_root = workdir / "efs"
     with (
         closing(ProcessRunner(images={**images, **SERVER_IMAGES}, workdir=workdir / "tasks", clock=clock)) as runner,
         closing(HttpLoadBalancer()) as load_balancer,
-        _serving(
-            Aws(
-                clock=clock,
-                runner=runner,
-                load_balancer=load_balancer,
-                efs_root=efs_root,
-                settings=Settings(latencies=BRIEF),
-            )
-        ) as url,
     ):
-        port = _free_port()
-        key, secret = CREDENTIALS["aws_access_key_id"], CREDENTIALS["aws_secret_access_key"]
-        session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
-        account = seed(session, url, listener_port=port)
-        models = efs_root / account.file_system_id
-        models.mkdir(parents=True, exist_ok=True)
-        yield Cloud(
-            **asdict(account),
-            aws_endpoint_url=url,
-            region=REGION,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            models_dir=str(models),
-            load_balancer_url=f"http://127.0.0.1:{port}",
+        aws = Aws(
+            clock=clock,
+            runner=runner,
+            load_balancer=load_balancer,
+            efs_root=efs_root,
+            settings=Settings(latencies=BRIEF),
         )
+        with _serving(aws) as url:
+            yield LiveCloud(aws=aws, details=_prepare(url, efs_root))
+
+
+def _prepare(url: str, efs_root: Path) -> Cloud:
+    key, secret = CREDENTIALS["aws_access_key_id"], CREDENTIALS["aws_secret_access_key"]
+    session = boto3.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
+    port = _free_port()
+    account = seed(session, url, listener_port=port)
+    models = efs_root / account.file_system_id
+    models.mkdir(parents=True, exist_ok=True)
+    return Cloud(
+        **asdict(account),
+        aws_endpoint_url=url,
+        region=REGION,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        models_dir=str(models),
+        load_balancer_url=f"http://127.0.0.1:{port}",
+    )
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def run(
         if crds is not None:
             cluster.apply_crds(crds)
         yield Details(
-            **asdict(cloud),
+            **asdict(cloud.details),
             pid=os.getpid(),
             workdir=str(workdir),
             kubeconfig=str(cluster.kubeconfig),

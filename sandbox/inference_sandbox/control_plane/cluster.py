@@ -146,13 +146,9 @@ class ControlPlane:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection is None:
-            return
-        with self._connection, suppress(OSError):  # The keeper may be gone already.
-            self._connection.shutdown(socket.SHUT_WR)
-            while self._connection.recv(4096):
-                pass
-        self._connection = None
+        if self._connection is not None:
+            _leave(self._connection)
+            self._connection = None
 
 
 def _connect(workdir: Path, binaries: Binaries) -> socket.socket:
@@ -170,8 +166,21 @@ def _connect(workdir: Path, binaries: Binaries) -> socket.socket:
                 listener.bind(address)
                 listener.listen()
                 connection.connect(address)
-                _start_keeper(listener, path, binaries)
+                try:
+                    _start_keeper(listener, path, binaries)
+                except BaseException:  # Told to stop, for instance. It may be running nevertheless.
+                    listener.close()
+                    _leave(connection)
+                    raise
     return connection
+
+
+def _leave(connection: socket.socket) -> None:
+    """Return when the keeper has let go of us, or is gone."""
+    with connection, suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
 
 
 def _start_keeper(listener: socket.socket, path: Path, binaries: Binaries) -> None:

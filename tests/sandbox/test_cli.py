@@ -1,0 +1,234 @@
+"""`inference-sandbox up` as a user has it: one real sandbox for all tests here, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+
+from inference_sandbox.control_plane import Cluster
+from inference_sandbox.details import Details
+from tests.eventually import eventually
+
+PROGRAM = (sys.executable, "-m", "inference_sandbox")
+MARK = "INFERENCE_SANDBOX_TEST"
+"""An environment variable that every process inherits from the sandbox that it comes from."""
+ECHO = "registry.example.com/echo:1"
+
+
+class Cli:
+    """The command, with folders of its own for what it remembers and for what it leaves."""
+
+    def __init__(self, folder: Path, control_plane: Cluster) -> None:
+        self._folder = folder
+        self._environment = os.environ | {
+            "XDG_CACHE_HOME": str(folder),
+            "KUBEBUILDER_ASSETS": str(control_plane.kubectl_program.parent),
+        }
+
+    def start(self, command: str, *arguments: str, name: str = "default") -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*PROGRAM, command, "--name", name, *arguments],
+            env=self._environment | {MARK: self._mark(name)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: str, *arguments: str, name: str = "default") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, command, "--name", name, *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def running(self, name: str) -> set[str]:
+        """The names of all processes that live and that come from the sandbox of that name, by whatever way."""
+        return {process.name() for process in psutil.process_iter() if self._comes_from(process, name)}
+
+    def _mark(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
+    def _comes_from(self, process: psutil.Process, name: str) -> bool:
+        try:
+            return process.environ().get(MARK) == self._mark(name)
+        except psutil.Error:  # gone meanwhile, or somebody else's
+            return False
+
+
+@pytest.fixture(scope="module")
+def cli(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    return Cli(tmp_path_factory.mktemp("cli"), control_plane)
+
+
+@pytest.fixture(scope="module")
+def up(cli: Cli) -> Iterator[Details]:
+    crds = Path(__file__).parents[2] / "crds"
+    echo = shlex.join([sys.executable, "-m", "http.server", "--bind", "{address}", "8080"])
+    with cli.start("up", "--json", "--crds", str(crds), "--image", f"*/echo:*={echo}") as process:
+        yield ready(process)
+        process.terminate()
+
+
+def ready(process: subprocess.Popen[str]) -> Details:
+    assert process.stdout is not None
+    return Details(**json.loads(process.stdout.readline()))
+
+
+def client(up: Details, service: str) -> Any:
+    session = boto3.Session(
+        region_name=up.region,
+        aws_access_key_id=up.aws_access_key_id,
+        aws_secret_access_key=up.aws_secret_access_key,
+    )
+    return session.client(service, endpoint_url=up.aws_endpoint_url)  # type: ignore[call-overload]  # any service
+
+
+def test_the_json_leads_to_both_worlds(up: Details, cli: Cli) -> None:
+    nodes = cli.run("exec", "--", "kubectl", "get", "namespaces", "-o", "name")
+    assert nodes.stdout.splitlines()[0] == "namespace/default", nodes.stderr
+    assert client(up, "sts").get_caller_identity()["Account"] == up.account_id
+    assert psutil.Process(up.pid).is_running()
+
+
+def test_the_kinds_of_the_folder_given_are_served(up: Details, cli: Cli) -> None:
+    found = cli.run("exec", "--", "kubectl", "get", "inferencedeployments", "-A")
+    assert "No resources found" in found.stderr
+
+
+def test_a_second_up_of_the_same_name_is_refused(up: Details, cli: Cli) -> None:
+    second = cli.run("up", "--json")
+    assert second.returncode == 1
+    assert f"'default' is up already (process {up.pid})" in second.stderr
+    assert second.stdout == ""
+
+
+def test_the_account_is_one_to_build_services_in(up: Details) -> None:
+    (cluster,) = client(up, "ecs").describe_clusters(clusters=[up.cluster])["clusters"]
+    assert cluster["status"] == "ACTIVE"
+
+    subnets = client(up, "ec2").describe_subnets(SubnetIds=up.subnets)["Subnets"]
+    zones = {subnet["AvailabilityZone"] for subnet in subnets}
+    assert len(zones) == 2
+    mounted = client(up, "efs").describe_mount_targets(FileSystemId=up.file_system_id)["MountTargets"]
+    assert {target["AvailabilityZoneName"] for target in mounted} == zones
+    assert Path(up.models_dir).is_dir()
+
+    groups = client(up, "ec2").describe_security_groups(GroupIds=up.security_groups)["SecurityGroups"]
+    assert {group["VpcId"] for group in groups} == {up.vpc_id} == {subnet["VpcId"] for subnet in subnets}
+    for arn in (up.execution_role_arn, up.task_role_arn):
+        role = client(up, "iam").get_role(RoleName=arn.rsplit("/", 1)[-1])["Role"]
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback, over HTTP
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def create_service(up: Details, name: str, image: str) -> None:
+    """Behind the load balancer at /NAME, one task, with the file system's root at /models as its working directory."""
+    elb, ecs = client(up, "elbv2"), client(up, "ecs")
+    (group,) = elb.create_target_group(
+        Name=name,
+        Protocol="HTTP",
+        Port=8080,
+        VpcId=up.vpc_id,
+        TargetType="ip",
+        HealthCheckIntervalSeconds=5,
+        HealthyThresholdCount=2,
+    )["TargetGroups"]
+    elb.create_rule(
+        ListenerArn=up.listener_arn,
+        Priority=len(elb.describe_rules(ListenerArn=up.listener_arn)["Rules"]),
+        Conditions=[{"Field": "path-pattern", "Values": [f"/{name}*"]}],
+        Actions=[{"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}],
+    )
+    ecs.register_task_definition(
+        family=name,
+        requiresCompatibilities=["FARGATE"],
+        networkMode="awsvpc",
+        cpu="256",
+        memory="512",
+        executionRoleArn=up.execution_role_arn,
+        taskRoleArn=up.task_role_arn,
+        containerDefinitions=[
+            {
+                "name": "app",
+                "image": image,
+                "workingDirectory": "/models",
+                "portMappings": [{"containerPort": 8080}],
+                "mountPoints": [{"sourceVolume": "models", "containerPath": "/models"}],
+            }
+        ],
+        volumes=[{"name": "models", "efsVolumeConfiguration": {"fileSystemId": up.file_system_id}}],
+    )
+    ecs.create_service(
+        cluster=up.cluster,
+        serviceName=name,
+        taskDefinition=name,
+        desiredCount=1,
+        launchType="FARGATE",
+        networkConfiguration={"awsvpcConfiguration": {"subnets": up.subnets, "securityGroups": up.security_groups}},
+        loadBalancers=[{"targetGroupArn": group["TargetGroupArn"], "containerName": "app", "containerPort": 8080}],
+    )
+
+
+def test_a_service_runs_with_its_files_and_is_reached_through_the_load_balancer(up: Details) -> None:
+    (Path(up.models_dir) / "echo.txt").write_text("hello from the file system")
+    assert get(f"{up.load_balancer_url}/echo.txt")[0] == 404  # the listener's default
+    create_service(up, "echo", ECHO)
+    eventually(lambda: get(f"{up.load_balancer_url}/echo.txt") == (200, "hello from the file system"), timeout=60)
+
+
+def test_an_image_that_nothing_was_given_for_cannot_be_pulled(up: Details) -> None:
+    create_service(up, "unknown", "registry.example.com/unknown:1")
+    ecs = client(up, "ecs")
+
+    def reason() -> str:
+        stopped = ecs.list_tasks(cluster=up.cluster, family="unknown", desiredStatus="STOPPED")["taskArns"]
+        assert stopped
+        return str(ecs.describe_tasks(cluster=up.cluster, tasks=stopped)["tasks"][0]["stoppedReason"])
+
+    assert eventually(reason, timeout=30).startswith("CannotPullContainerError")
+
+
+def test_told_to_stop_while_it_starts_it_leaves_no_process(cli: Cli) -> None:
+    with cli.start("up", name="early") as process:
+        eventually(lambda: {"etcd", "kube-apiserver"} <= cli.running(name="early"), timeout=30)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[0] == ""
+    assert process.returncode == 0
+    eventually(lambda: not cli.running(name="early"))
+
+
+def test_down_leaves_no_process_and_no_file(cli: Cli) -> None:
+    with cli.start("up", "--json", name="brief") as process:
+        details = ready(process)
+        assert cli.running(name="brief") >= {"etcd", "kube-apiserver"}
+        assert cli.run("down", name="brief").returncode == 0
+        assert process.wait(5) == 0
+    eventually(lambda: not cli.running(name="brief"))
+    assert not Path(details.workdir).exists()
+    gone = cli.run("exec", "--", "true", name="brief")
+    assert gone.returncode == 1
+    assert "inference-sandbox up --name brief" in gone.stderr
