@@ -32,10 +32,12 @@ class Cli:
     """The command, with folders of its own for what it remembers and for what it leaves."""
 
     def __init__(self, folder: Path, control_plane: Cluster) -> None:
+        assets = control_plane.kubectl_program.parent
         self._folder = folder
         self._environment = os.environ | {
             "XDG_CACHE_HOME": str(folder),
-            "KUBEBUILDER_ASSETS": str(control_plane.kubectl_program.parent),
+            "KUBEBUILDER_ASSETS": str(assets),
+            "PATH": f"{assets}{os.pathsep}{os.environ['PATH']}",
         }
 
     def start(self, command: str, *arguments: str, name: str = "default") -> subprocess.Popen[str]:
@@ -210,6 +212,30 @@ def test_an_image_that_nothing_was_given_for_cannot_be_pulled(up: Details) -> No
         return str(ecs.describe_tasks(cluster=up.cluster, tasks=stopped)["tasks"][0]["stoppedReason"])
 
     assert eventually(reason, timeout=30).startswith("CannotPullContainerError")
+
+
+def test_a_cluster_that_exists_already_is_used_and_left_as_it_was(cli: Cli, control_plane: Cluster) -> None:
+    kubeconfig = ("--kubeconfig", str(control_plane.kubeconfig))
+    with cli.start("up", "--json", *kubeconfig, name="guest") as process:
+        details = ready(process)
+        assert details.kubeconfig == str(control_plane.kubeconfig)
+        assert not cli.running(name="guest") & {"etcd", "kube-apiserver"}
+        assert "namespace/default" in cli.run("exec", "--", "kubectl", "get", "ns", "-o", "name", name="guest").stdout
+        process.terminate()
+    assert "namespace/default" in control_plane.kubectl("get", "namespaces", "-o", "name")
+
+
+def test_a_cluster_that_does_not_answer_is_refused_before_anything_is_announced(cli: Cli, tmp_path: Path) -> None:
+    nowhere = tmp_path / "kubeconfig"
+    nowhere.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n"
+        "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: a, user: {token: a}}]\n"
+    )
+    refused = cli.run("up", "--json", "--kubeconfig", str(nowhere), name="guest")
+    assert refused.returncode == 1
+    assert f"the cluster of {nowhere} does not answer" in refused.stderr
+    assert "127.0.0.1:1" in refused.stderr
+    assert refused.stdout == ""
 
 
 def test_told_to_stop_while_it_starts_it_leaves_no_process(cli: Cli) -> None:

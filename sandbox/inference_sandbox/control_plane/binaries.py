@@ -88,7 +88,7 @@ def _built(say: Say) -> Binaries:
     if (cached := _cached(folder)) is not None:
         return cached
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder.with_suffix(".lock"), say):
+    with _only_one(folder.with_name(f"{folder.name}.lock"), say):
         if (cached := _cached(folder)) is not None:
             return cached
         for left_by_a_crash in folder.parent.glob(f".{folder.name}-*"):

@@ -50,14 +50,17 @@ class Cluster:
         if program is None:
             raise KubectlError("kubectl is not on PATH, and a cluster that exists already is worked with through it")
         cluster = cls(kubeconfig=kubeconfig.absolute(), kubectl_program=Path(program))
-        cluster.kubectl("get", "--raw", "/version")
+        try:
+            cluster.kubectl("get", "--raw", "/version", "--request-timeout=10s")
+        except KubectlError as error:
+            raise KubectlError(f"the cluster of {kubeconfig} does not answer: {error}") from None
         return cluster
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """What kubectl prints, or `KubectlError`."""
         done = subprocess.run(
             [self.kubectl_program, f"--kubeconfig={self.kubeconfig}", *arguments],
-            input=stdin,
+            input=stdin or "",  # Never the terminal: kubectl asks there for a user name if it has none.
             capture_output=True,
             text=True,
             timeout=_KUBECTL_SECONDS,
