@@ -13,7 +13,7 @@ from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 from moto.core.exceptions import JsonRESTError
 
 
-class ObjectNotFoundException(JsonRESTError):  # type: ignore[misc] - moto has no types
+class ObjectNotFoundException(JsonRESTError):
     code = 400
 
     def __init__(self, message: str) -> None:
@@ -33,10 +33,10 @@ class _LiveServices:
 def responses(exists: Callable[[str, str, str, str], bool]) -> type[ApplicationAutoScalingResponse]:
     """`exists(account, region, cluster, service)` says whether a service is ACTIVE."""
 
-    class Response(ApplicationAutoScalingResponse):  # type: ignore[misc] - moto has no types
+    class Response(ApplicationAutoScalingResponse):
         def register_scalable_target(self) -> Any:
             account, region = self.current_account, self.region
-            backend = self.applicationautoscaling_backend
+            backend: Any = self.applicationautoscaling_backend
             backend.ecs_backend = _LiveServices(lambda cluster, name: exists(account, region, cluster, name))
             return super().register_scalable_target()
 

@@ -20,7 +20,7 @@ MAXIMUM_ACCESS_POINTS = 10_000
 """Access points for each file system (EFS quotas; 1,000 until 2025)."""
 
 
-class AccessPointAlreadyExists(EFSError):  # type: ignore[misc] - moto has no types
+class AccessPointAlreadyExists(EFSError):
     """409, with the id of the access point that the token made."""
 
     code = 409
@@ -33,14 +33,14 @@ class AccessPointAlreadyExists(EFSError):  # type: ignore[misc] - moto has no ty
         )
 
 
-class AccessPointLimitExceeded(EFSError):  # type: ignore[misc] - moto has no types
+class AccessPointLimitExceeded(EFSError):
     code = 403
 
     def __init__(self) -> None:
         super().__init__("AccessPointLimitExceeded", "The maximum number of access points has been reached.")
 
 
-class Efs(EFSResponse):  # type: ignore[misc] - moto has no types
+class Efs(EFSResponse):
     def create_access_point(self) -> Any:
         token, file_system = self._get_param("ClientToken"), self._get_param("FileSystemId")
         self._require_file_system(file_system)

@@ -44,7 +44,7 @@ def responses(load_balancer: LoadBalancer) -> type[ELBV2Response]:
     return Response
 
 
-class Elbv2(ELBV2Response):  # type: ignore[misc] - moto has no types
+class Elbv2(ELBV2Response):
     balancer: LoadBalancer
 
     def create_target_group(self) -> ActionResult:
@@ -56,7 +56,7 @@ class Elbv2(ELBV2Response):  # type: ignore[misc] - moto has no types
         # Let moto make a second one from the same request and compare what came of it.
         self.params["Name"] = f"t{uuid.uuid4().hex[:30]}"
         self.params.pop("Tags", None)
-        made = super().create_target_group().result["TargetGroups"][0]
+        made = _result(super().create_target_group())["TargetGroups"][0]
         del backend.target_groups[made.arn]
         if _settings(made) != _settings(existing):
             raise DuplicateTargetGroupName
@@ -141,13 +141,17 @@ class Elbv2(ELBV2Response):  # type: ignore[misc] - moto has no types
 
     @staticmethod
     def _with_transforms(result: ActionResult, transforms: list[dict[str, Any]] | None) -> ActionResult:
-        for rule in result.result["Rules"]:
+        for rule in _result(result)["Rules"]:
             if transforms is not None:
                 rule.transforms = transforms
             rule.conditions = [_both_forms(condition) for condition in rule.conditions]
             for order, action in enumerate(rule.actions, start=1):
                 _show_forward(action, order)
         return result
+
+
+def _result(answer: ActionResult) -> Any:
+    return answer.result
 
 
 def _settings(group: FakeTargetGroup) -> dict[str, Any]:

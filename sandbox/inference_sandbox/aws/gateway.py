@@ -22,12 +22,13 @@ from moto.core.model import OperationModel
 from moto.core.model import ServiceModel as MotoServiceModel
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request, determine_request_protocol
-from moto.core.routing import NotFound, get_service_router
+from moto.core.routing import get_service_router
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 from moto.iam.models import get_account_id_from
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.sts.models import sts_backends
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from inference_sandbox.aws import faults, operations
@@ -47,7 +48,7 @@ class ReplyLost(ConnectionError):
     """The call took effect and its answer never arrives."""
 
 
-class ServerRequest(Request):  # type: ignore[misc] - moto has no types
+class ServerRequest(Request):
     from_wsgi_server = True
 
 

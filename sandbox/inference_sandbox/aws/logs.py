@@ -15,7 +15,7 @@ RETENTION_DAYS = frozenset(
 )
 
 
-class Logs(LogsResponse):  # type: ignore[misc] - moto has no types
+class Logs(LogsResponse):
     def put_retention_policy(self) -> Any:
         days = self._get_param("retentionInDays")
         if days not in RETENTION_DAYS:

@@ -42,7 +42,7 @@ CREDENTIALS: Mapping[str, str] = MappingProxyType(
 DEFAULT_REGION = "us-east-1"
 
 
-class _QuietHandler(MotoRequestHandler):  # type: ignore[misc] - moto has no types
+class _QuietHandler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log(self, *_args: Any) -> None:
@@ -110,7 +110,6 @@ class Aws:
     def start(self, port: int = 0) -> str:
         """Serve on loopback; the endpoint URL. Port 0 takes a free one."""
         self._server = make_server("127.0.0.1", port, self._application, threaded=True, request_handler=_QuietHandler)
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="aws", daemon=True)
         self._thread.start()
         return f"http://127.0.0.1:{self._server.server_port}"
@@ -192,7 +191,7 @@ class Aws:
 
     def _in_process(self, request: AWSPreparedRequest, **_kwargs: Any) -> AWSResponse:
         url = urlsplit(request.url)
-        headers = {str(name): _text(value) for name, value in request.headers.items()}
+        headers = [(str(name), _text(value)) for name, value in request.headers.items()]
         environ = EnvironBuilder(
             path=url.path or "/",
             base_url=f"{url.scheme}://{url.netloc}",

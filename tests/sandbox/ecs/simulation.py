@@ -103,15 +103,14 @@ class Simulation:
                 "awsvpcConfiguration": {"subnets": ["subnet-a", "subnet-b"], "securityGroups": ["sg-1"]}
             },
         } | request
-        return self.call("create_service", **{name: value for name, value in given.items() if value is not None})[
-            "service"
-        ]
+        request = {name: value for name, value in given.items() if value is not None}
+        return dict(self.call("create_service", **request)["service"])
 
     def update(self, **request: Any) -> dict[str, Any]:
-        return self.call("update_service", cluster="inference", service="web", **request)["service"]
+        return dict(self.call("update_service", cluster="inference", service="web", **request)["service"])
 
     def describe(self, name: str = "web") -> dict[str, Any]:
-        return self.call("describe_services", cluster="inference", services=[name])["services"][0]
+        return dict(self.call("describe_services", cluster="inference", services=[name])["services"][0])
 
     def deployments(self) -> list[dict[str, Any]]:
         return list(self.describe()["deployments"])
