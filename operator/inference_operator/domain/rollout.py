@@ -73,7 +73,7 @@ def follow(
             deployment=shown.get("id"),
             started_at=shown.get("createdAt"),
             updated_at=shown.get("updatedAt"),
-            reason=primary.get("rolloutStateReason") if primary is not None else None,
+            reason=shown.get("rolloutStateReason"),
             failed_tasks=shown.get("failedTasks", 0),
         )
     return Rollout(state=State.NOT_SENT, revision=wanted)

@@ -33,7 +33,15 @@ def _steps(results: Sequence[StepResult]) -> Iterator[Event]:
     for result in results:
         word = done.get(type(result.step))
         if word is not None and not isinstance(result.outcome, Trouble):
-            yield Event("Normal", f"{result.kind}{word}", describe(result.step))
+            yield Event("Normal", f"{result.kind}{word}", _told(result))
+
+
+def _told(result: StepResult) -> str:
+    match result.step:
+        case Update(change) | Replace(change):
+            return f"{result.subject}: {', '.join(change.paths)}"
+        case _:
+            return result.subject or describe(result.step)
 
 
 def _summary(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> Iterator[Event]:

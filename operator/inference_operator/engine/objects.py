@@ -207,7 +207,9 @@ def _without_environment(
 
 def _interval(done: Pass) -> timedelta:
     """How often the object's service is worth a look."""
-    moving = done.wrote or any(isinstance(r.outcome, Wait | Failed) for r in done.results)
+    moving = done.wrote or any(
+        isinstance(r.outcome, Wait) or (isinstance(r.outcome, Failed) and not r.outcome.at_rest) for r in done.results
+    )
     return backoff.ROLLING if moving else backoff.RESYNC
 
 

@@ -67,6 +67,8 @@ class StepResult:
     step: Step
     outcome: Settled | Wait | Failed | Trouble | None
     """None: not wanted and not there."""
+    subject: str = ""
+    """The thing's name, id or ARN."""
 
     @property
     def wrote(self) -> bool:

@@ -110,7 +110,7 @@ class _Run:
         self._export(kind, have)
         self.want[kind.name] = want
         outcome = kind.settled(self.ctx, want, have) if want is not None and have is not None else None
-        return StepResult(kind=kind.name, step=step, outcome=outcome)
+        return StepResult(kind=kind.name, step=step, outcome=outcome, subject=_subject(kind, have))
 
     def _do(self, kind: AnyKind, step: Step, want: Any, have: Any) -> Any:
         if not isinstance(step, Keep | Absent):
@@ -169,7 +169,11 @@ def _remove(kind: AnyKind, scene: Scene, memory: Memory) -> StepResult:
     waiting = kind.delete(scene, have)
     if waiting is None:
         memory.seen[kind.name] = (scene.now, None)
-    return StepResult(kind=kind.name, step=Delete(), outcome=waiting)
+    return StepResult(kind=kind.name, step=Delete(), outcome=waiting, subject=_subject(kind, have))
+
+
+def _subject(kind: AnyKind, have: Any) -> str:
+    return next(iter(kind.facts(have).values()), "") if have is not None else ""
 
 
 def _tidy(kinds: Sequence[AnyKind], ctx: Context, memory: Memory, finished: Pass) -> None:

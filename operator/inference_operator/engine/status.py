@@ -243,7 +243,7 @@ def _deployment(ctx: Context, rollout: Rollout | None, answer: Mapping[str, Any]
         state=rollout.state.value,
         started_at=rollout.started_at or same.started_at,
         reason=rollout.reason or same.reason,
-        failed_tasks=max(rollout.failed_tasks, (same.failed_tasks or 0) if rollout.held else 0),
+        failed_tasks=max(rollout.failed_tasks, (same.failed_tasks or 0) if rollout.held else 0) or None,
         threshold=_threshold(ctx, answer),
         strategy="ROLLING",
     )
@@ -265,15 +265,7 @@ def _last_failure(ctx: Context, running: service.Service | None, rollout: Rollou
         return None  # it was tried again, and this time it came up
     if not rollout.held:
         return previous
-    seen = failures.failure(
-        running.stopped_tasks,
-        revision=rollout.revision,
-        generation=ctx.generation,
-        reason=rollout.reason,
-        at=rollout.updated_at or ctx.now,
-    )
-    is_news = told is None or (bool(seen.tasks) and seen.tasks[0] not in told.tasks)
-    return seen if is_news else told
+    return service.failure_of(ctx, running, rollout)
 
 
 def _history(ctx: Context, rollout: Rollout | None) -> tuple[HistoryEntry, ...]:

@@ -94,10 +94,12 @@ class Settled:
 
 @dataclass(frozen=True)
 class Failed:
-    """It came to rest as something else than was wanted."""
+    """It became something else than was wanted, and somebody has to act."""
 
     reason: Reason
     message: str
+    at_rest: bool = True
+    """Nothing moves any more."""
 
 
 class Have(Protocol):

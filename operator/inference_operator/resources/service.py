@@ -12,9 +12,10 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from inference_operator.api import meta
+from inference_operator.api.v1alpha1 import Failure, InferenceDeploymentStatus
 from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer
-from inference_operator.domain import rollout, tags
+from inference_operator.domain import failures, rollout, tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Known, Rollout, State
 from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, differing
@@ -49,7 +50,7 @@ class Service:
     """As DescribeServices shows it."""
     tags: Mapping[str, str]
     stopped_tasks: Sequence[Answer] = ()
-    """As DescribeTasks shows them, newest first; read only while a deployment has failed tasks."""
+    """As DescribeTasks shows them, newest first; read only while there is a failure to explain."""
 
     @property
     def deployments(self) -> Sequence[rollout.Deployment]:
@@ -101,7 +102,7 @@ class Services:
             return Wait(f"the service is {have.status}; it is made again when it is gone")
         seen = follow(ctx, want, have)
         if seen.state is not State.COMPLETED:
-            return _unfinished(want, have, seen)
+            return _unfinished(ctx, want, have, seen)
         desired, running = have.answer["desiredCount"], have.answer["runningCount"]
         if running != desired or len(have.deployments) > 1:
             return Wait(f"{running} of {desired} tasks run", Reason.REPLICAS_UNAVAILABLE)
@@ -116,7 +117,7 @@ class Services:
         if answer is None:
             return None
         have = _read(answer)
-        if any(d.get("failedTasks") or d.get("rolloutState") == "FAILED" for d in have.deployments):
+        if _unexplained(have, scene.previous):
             return replace(have, stopped_tasks=_stopped_tasks(scene, cluster, name))
         return have
 
@@ -260,6 +261,18 @@ def _read(answer: Answer) -> Service:
     )
 
 
+def _unexplained(have: Service, previous: InferenceDeploymentStatus) -> bool:
+    """Whether tasks fail, or a revision that we sent is no longer the primary one and no task says why yet."""
+    if any(d.get("failedTasks") or d.get("rolloutState") == "FAILED" for d in have.deployments):
+        return True
+    sent, told = previous.deployment, previous.last_failure
+    if sent is None or sent.state == State.COMPLETED.value or have.primary is None:
+        return False
+    if have.primary["taskDefinition"] == sent.revision:
+        return False
+    return told is None or told.revision != sent.revision
+
+
 def _stopped_tasks(scene: Scene, cluster: str, name: str) -> list[Answer]:
     """ECS forgets stopped tasks after about an hour, so they are read while they are there."""
     listed = scene.aws.ecs.list_tasks(
@@ -271,14 +284,48 @@ def _stopped_tasks(scene: Scene, cluster: str, name: str) -> list[Answer]:
     return sorted((t for t in tasks if t.get("stoppedAt")), key=lambda t: (t["stoppedAt"], t["taskArn"]), reverse=True)
 
 
-def _unfinished(want: Want, have: Service, seen: Rollout) -> Wait | Failed:
-    if seen.state is State.ROLLED_BACK:
-        return Failed(Reason.ROLLED_BACK, _rolled_back(want, have, seen))
-    if seen.state is State.FAILED:
-        return Failed(Reason.ROLLOUT_FAILED, _gave_up(seen))
+def failure_of(ctx: Context, have: Service, seen: Rollout) -> Failure | None:
+    """Why a held revision failed: what is known already, unless newer tasks tell more."""
+    previous = ctx.previous.last_failure
+    told = previous if previous is not None and previous.revision == seen.revision else None
+    shown = failures.failure(
+        have.stopped_tasks,
+        revision=seen.revision,
+        generation=ctx.generation,
+        reason=seen.reason,
+        at=seen.updated_at or ctx.now,
+    )
+    is_news = told is None or (bool(shown.tasks) and shown.tasks[0] not in told.tasks)
+    return shown if is_news else told
+
+
+def _unfinished(ctx: Context, want: Want, have: Service, seen: Rollout) -> Wait | Failed:
+    if seen.held:
+        failure = failure_of(ctx, have, seen)
+        cause = (failure.message if failure is not None else None) or "ECS gave no cause"
+        next_step = (failure.next_step if failure is not None else None) or "look at status.events"
+        moving = len(have.deployments) > 1 or (have.primary or {}).get("rolloutState") == "IN_PROGRESS"
+        reason = Reason.ROLLED_BACK if seen.state is State.ROLLED_BACK else Reason.ROLLOUT_FAILED
+        return Failed(
+            reason,
+            f"{revision_of(want.revision)} failed: {cause}. {_what_serves(have, seen)}. Next: {next_step}. {_HELD}",
+            at_rest=not moving,
+        )
     if seen.overdue:
-        return Failed(Reason.PROGRESS_DEADLINE_EXCEEDED, _overdue(want, have, seen))
+        return Failed(
+            Reason.PROGRESS_DEADLINE_EXCEEDED,
+            f"{_progress(want, have, seen)}, and that for longer than rollout.progressDeadline. "
+            f"Next: look at status.stoppedTasks and status.events; the rollout goes on meanwhile",
+            at_rest=False,
+        )
     return Wait(_progress(want, have, seen), Reason.ROLLING_OUT)
+
+
+def _what_serves(have: Service, seen: Rollout) -> str:
+    primary = have.primary
+    if seen.state is State.FAILED or primary is None:
+        return "Nothing was rolled back"
+    return f"{revision_of(primary['taskDefinition'])} serves again"
 
 
 def _progress(want: Want, have: Service, seen: Rollout) -> str:
@@ -291,26 +338,4 @@ def _progress(want: Want, have: Service, seen: Rollout) -> str:
     return told + (f", {seen.failed_tasks} failed to come up" if seen.failed_tasks else "")
 
 
-def _rolled_back(want: Want, have: Service, seen: Rollout) -> str:
-    running = revision_of(have.primary["taskDefinition"]) if have.primary else "no revision"
-    return (
-        f"{revision_of(want.revision)} failed and {running} serves again"
-        f"{f' ({seen.reason})' if seen.reason else ''}. {_HOW_TO_GO_ON}"
-    )
-
-
-def _gave_up(seen: Rollout) -> str:
-    return (
-        f"{revision_of(seen.revision)} failed and nothing was rolled back"
-        f"{f' ({seen.reason})' if seen.reason else ''}. {_HOW_TO_GO_ON}"
-    )
-
-
-def _overdue(want: Want, have: Service, seen: Rollout) -> str:
-    return f"{_progress(want, have, seen)}, and that for longer than rollout.progressDeadline. {_HOW_TO_GO_ON}"
-
-
-_HOW_TO_GO_ON = (
-    "See status.lastFailure and status.stoppedTasks for the cause; it is not tried again until the spec changes or the "
-    f"annotation {meta.RECONCILE_AT} gets a new value."
-)
+_HELD = f"It is not tried again until the spec changes or the annotation {meta.RECONCILE_AT} gets a new value"
