@@ -13,6 +13,8 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
+from io import BytesIO
 from typing import Any
 
 import botocore.session
@@ -41,7 +43,15 @@ from inference_sandbox.ports import Clock
 CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 BOTOCORE_NAMES = {"elasticfilesystem": "efs", "elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
 ADMINISTRATION = "/_sandbox"
+MOTO = DomainDispatcherApplication(create_backend_app)
+"""Holds moto's URL maps, which are slow to build, and no state."""
+
 Administration = Callable[[str, str, dict[str, Any]], Any]
+
+
+@cache
+def _ecs_model() -> ServiceModel:
+    return botocore.session.get_session().get_service_model("ecs")
 
 
 class ReplyLost(ConnectionError):
@@ -85,8 +95,6 @@ class Gateway:
         self._overrides = overrides
         self._after = after
         self._administration = administration
-        self._moto = DomainDispatcherApplication(create_backend_app)
-        self._ecs_model: ServiceModel = botocore.session.get_session().get_service_model("ecs")
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         return self.handle(ServerRequest(environ))(environ, start_response)
@@ -97,7 +105,7 @@ class Gateway:
         body = request.get_data()  # read once; what handles the request reads the cached bytes
         found = identify(request, body)
         if found is None:
-            return Response.from_app(self._moto, request.environ)
+            return Response.from_app(MOTO, request.environ)
         call = self.calls.begin(
             service=found.service,
             operation=found.operation,
@@ -133,7 +141,7 @@ class Gateway:
                 return self._perform_ecs(found)
         override = self._overrides.get(found.service)
         if override is None:
-            return Response.from_app(self._moto, _rewound(request))
+            return Response.from_app(MOTO, _rewound(request))
         with self._lock:
             response = _respond(override, request)
             after = self._after.get(found.service)
@@ -144,7 +152,7 @@ class Gateway:
     def _perform_ecs(self, found: Identified) -> Response:
         caller = Caller(account=found.account, region=found.region, arn=found.principal)
         try:
-            body = operations.perform(self._ecs, self._ecs_model, caller, found.operation, dict(found.parameters))
+            body = operations.perform(self._ecs, _ecs_model(), caller, found.operation, dict(found.parameters))
         except AwsError as error:
             headers = {"x-amzn-errortype": error.code}
             return Response(operations.error_body(error), error.status, headers, content_type=JSON_1_1)
@@ -236,8 +244,6 @@ def _respond(override: type[Any], request: Request) -> Response:
 
 def _rewound(request: Request) -> dict[str, Any]:
     """The environment with its body unread, for another application."""
-    from io import BytesIO  # noqa: PLC0415
-
     environ = dict(request.environ)
     environ["wsgi.input"] = BytesIO(request.get_data())
     environ.pop("werkzeug.request", None)

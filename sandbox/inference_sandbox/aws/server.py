@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +20,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
-from moto.core.base_backend import BackendDict
+from moto.core.base_backend import BackendDict, BaseBackend
 from moto.core.model_instances import reset_model_data
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -39,6 +41,7 @@ from inference_sandbox.ports import Clock, LoadBalancer, Runner
 CREDENTIALS: Mapping[str, str] = MappingProxyType(
     {"aws_access_key_id": "AKIASANDBOXSANDBOX00", "aws_secret_access_key": "sandbox"}
 )
+os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # 1,300 images that nothing starts, read for each region
 DEFAULT_REGION = "us-east-1"
 
 
@@ -75,12 +78,11 @@ class Aws:
         self._lock = threading.RLock()
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
-        self._clients: dict[tuple[str, str], Any] = {}
         self._build()
+        _newest[:] = [self]
 
     def _build(self) -> None:
-        BackendDict.reset()
-        reset_model_data()
+        _forget_moto()
         self.surroundings = MotoSurroundings(self.efs_root)
         self.scheduler = Scheduler(
             clock=self.clock,
@@ -179,17 +181,11 @@ class Aws:
         return self.gateway.faults
 
     def client(self, service: str, region: str = DEFAULT_REGION) -> Any:
-        """A boto3 client that reaches this AWS without a socket: fast, for tests."""
-        key = (service, region)
-        if key not in self._clients:
-            config = Config(retries={"mode": "standard", "total_max_attempts": 1}, parameter_validation=False)
-            make: Any = boto3.client  # its overloads name each service; here the name is a variable
-            client = make(service, region_name=region, config=config, **CREDENTIALS)
-            client.meta.events.register_first("before-send", self._in_process)
-            self._clients[key] = client
-        return self._clients[key]
+        """A boto3 client that reaches the newest `Aws` of this process without a socket; one attempt for each call."""
+        return in_process_client(service, region)
 
-    def _in_process(self, request: AWSPreparedRequest, **_kwargs: Any) -> AWSResponse:
+    def send(self, request: AWSPreparedRequest) -> AWSResponse:
+        """Answer a prepared request without a socket."""
         url = urlsplit(request.url)
         headers = [(str(name), _text(value)) for name, value in request.headers.items()]
         environ = EnvironBuilder(
@@ -233,6 +229,35 @@ class Aws:
             case _:
                 raise LookupError(f"there is no {method} {gateway.ADMINISTRATION}{path}")
         return {}
+
+
+_newest: list[Aws] = []
+
+
+@cache
+def in_process_client(service: str, region: str) -> Any:
+    """Clients are slow to make and keep no state, so they outlive the AWS that they were made for."""
+    config = Config(retries={"mode": "standard", "total_max_attempts": 1}, parameter_validation=False)
+    make: Any = boto3.client  # its overloads name each service; here the name is a variable
+    client = make(service, region_name=region, config=config, **CREDENTIALS)
+    client.meta.events.register_first("before-send", _send_to_newest)
+    return client
+
+
+def _send_to_newest(request: AWSPreparedRequest, **_kwargs: Any) -> AWSResponse:
+    return _newest[-1].send(request)
+
+
+def _forget_moto() -> None:
+    """Empty moto's backends as BackendDict.reset does, but build none anew; one that has something to end is told."""
+    backends: Any = BackendDict
+    for service in list(backends._instances):  # noqa: SLF001 - moto has no other list of them
+        for _account, _region, backend in service.iter_backends():
+            if type(backend).reset is not BaseBackend.reset:
+                backend.reset()
+        service.clear()
+    backends._instances.clear()  # noqa: SLF001 - as above
+    reset_model_data()
 
 
 def _text(value: object) -> str:
