@@ -26,7 +26,7 @@ from inference_operator.api.v1alpha1 import (
     StoppedTask,
 )
 from inference_sandbox.control_plane import Cluster, KubectlError
-from tests.api.samples import DEPLOYMENT
+from tests.api.samples import DEPLOYMENT, ENVIRONMENT, LISTENER
 from tests.api.test_crd import nodes
 from tests.conftest import Kube
 
@@ -268,3 +268,42 @@ def test_kubectl_explains_every_field_at_every_level(contract: Cluster, kind: st
 )
 def test_kubectl_explain_tells_unit_limit_and_default(contract: Cluster, path: str, words: str) -> None:
     assert words in " ".join(contract.kubectl("explain", path).split())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"environment": "other"}, "environment can't be changed"),
+    ],
+)
+def test_what_would_strand_resources_of_a_service_is_refused(
+    contract: Cluster, kube: Kube, stored: str, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(KubectlError, match=message):
+        contract.kubectl(
+            "patch", "infdep", stored, "-n", kube.namespace, "--type=merge", "-p", json.dumps({"spec": change})
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"region": "eu-west-2"}, "region can't be changed"),
+        ({"cluster": "other"}, "cluster can't be changed"),
+        ({"models": {"fileSystemId": "fs-00000000"}}, "fileSystemId can't be changed"),
+        ({"loadBalancer": None}, "loadBalancer can neither be added nor removed"),
+        ({"loadBalancer": {"listenerArn": LISTENER[:-1] + "0"}}, "listenerArn can't be changed"),
+    ],
+)
+def test_what_would_strand_resources_of_an_environment_is_refused(
+    contract: Cluster, kube: Kube, change: dict[str, Any], message: str
+) -> None:
+    body = {"apiVersion": API_VERSION, "kind": "InferenceEnvironment", "metadata": {"name": kube.namespace}}
+    spec = {**ENVIRONMENT, "loadBalancer": {"listenerArn": LISTENER, "url": "https://inference.example.com"}}
+    kube.custom.create_cluster_custom_object(GROUP, VERSION, "inferenceenvironments", {**body, "spec": spec})
+    with pytest.raises(KubectlError, match=message):
+        contract.kubectl("patch", "infenv", kube.namespace, "--type=merge", "-p", json.dumps({"spec": change}))
+    contract.kubectl("patch", "infenv", kube.namespace, "--type=merge", "-p", json.dumps({"spec": _MAY_CHANGE}))
+
+
+_MAY_CHANGE = {"loadBalancer": {"url": "https://models.example.com"}, "models": {"rootDirectory": "/elsewhere"}}

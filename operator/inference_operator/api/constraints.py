@@ -104,3 +104,20 @@ Flag = Annotated[bool, Field(strict=True)]
 def whole(minimum: int, maximum: int) -> Any:
     """What makes an `int` one between two limits, both included; texts, fractions and booleans are refused."""
     return Field(strict=True, ge=minimum, le=maximum)
+
+
+def immutable(member: str, why: str) -> dict[str, str]:
+    """A rule on the parent of a required member: it stays as it was. For the API server alone: models see no past."""
+    return {
+        "rule": f"self.{member} == oldSelf.{member}",
+        "message": f"{member} can't be changed: {why}",
+        "fieldPath": f".{member}",
+    }
+
+
+def stays(member: str, why: str) -> dict[str, str]:
+    """A rule on the parent of an optional member: it may neither appear nor go."""
+    return {
+        "rule": f"has(self.{member}) == has(oldSelf.{member})",
+        "message": f"{member} can neither be added nor removed: {why}",
+    }

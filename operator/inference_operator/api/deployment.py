@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from inference_operator.api import fargate
-from inference_operator.api.constraints import Flag, Unique, decimal, refuse, text, whole
+from inference_operator.api.constraints import Flag, Unique, decimal, immutable, refuse, text, whole
 from inference_operator.api.environment import EFS_FOLDER, FOLDER_DEPTH, FOLDER_LENGTH, MAXIMUM_REPLICAS
 from inference_operator.api.meta import RESERVED_ENV, RESERVED_ENV_PREFIXES
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, SpecModel
@@ -245,4 +245,8 @@ class InferenceDeploymentSpec(SpecModel):
             raise refuse(refusal)
         return self
 
-    rules = (fargate.rule("self.cpu", "self.memory"), _room_rule())
+    rules = (
+        fargate.rule("self.cpu", "self.memory"),
+        _room_rule(),
+        immutable("environment", "what was made stays where it is; make another object instead"),
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inference_operator.api.constraints import Flag, Unique, text, whole
+from inference_operator.api.constraints import Flag, Unique, immutable, stays, text, whole
 from inference_operator.api.model import Conditions, SpecModel, StatusModel
 from inference_operator.api.quantities import Cpu, Memory
 
@@ -39,6 +39,9 @@ EFS_FOLDER = "[A-Za-z0-9_=@+:,~-][A-Za-z0-9_=@+:,.~-]*"
 FOLDER_DEPTH = 4
 FOLDER_LENGTH = 100
 """An access point's root directory has at most 4 folders and 100 characters: CreateAccessPoint, RootDirectory.Path."""
+
+
+_MADE_THERE = "what services have was made there; make another environment instead"
 
 
 class Network(SpecModel):
@@ -81,6 +84,8 @@ class ModelStore(SpecModel):
     posix_user: PosixUser
     """The user as whom the file system is read, whoever the container runs as."""
 
+    rules = (immutable("fileSystemId", _MADE_THERE),)
+
 
 class LoadBalancer(SpecModel):
     """An Application Load Balancer that the environment's services share."""
@@ -106,6 +111,8 @@ class LoadBalancer(SpecModel):
         ),
     ]
     """Address at which callers reach the listener; `status.url` of a service begins with it."""
+
+    rules = (immutable("listenerArn", _MADE_THERE),)
 
 
 class EnvironmentLogging(SpecModel):
@@ -169,6 +176,11 @@ class InferenceEnvironmentSpec(SpecModel):
 
     policy: Policy | None = None
     """What services in this environment may ask for. No limits if absent."""
+
+    rules = (
+        *(immutable(member, _MADE_THERE) for member in ("region", "cluster")),
+        stays("loadBalancer", _MADE_THERE),
+    )
 
 
 class InferenceEnvironmentStatus(StatusModel):
