@@ -1,0 +1,89 @@
+"""The demo: takes the steps of `steps`, says what failed, and ends everything that it started.
+
+It fails, with a non-zero exit code, if digits are recognised less often than they should be, if a film is recommended
+that the user has rated, or if a single request fails during the rollout.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from demo.failure import DemoFailed
+
+SCRIPTS = Path(sys.executable).parent
+"""Where the commands of this repository are."""
+_TOLD_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main() -> int:
+    for number in _TOLD_TO_STOP:
+        signal.signal(number, _stop)
+    os.environ["PATH"] = os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)])
+    workdir = Path(tempfile.mkdtemp(prefix="ecs-inference-demo-"))
+    with ExitStack() as everything:
+        try:
+            code = _run(workdir, everything)
+        except KeyboardInterrupt:
+            print("\nStopped before the end.", file=sys.stderr)
+            code = 130
+        except DemoFailed as failure:
+            notes = "".join(f"\n{note}" for note in getattr(failure, "__notes__", ()))
+            print(f"\nThe demo failed: {failure}{notes}\n\nAll logs are kept in {workdir}", file=sys.stderr)
+            return 1
+        except BaseException:
+            print(f"\nThe demo failed. All logs are kept in {workdir}", file=sys.stderr)
+            raise
+        finally:
+            # What was started ends in good order, however impatient somebody is.
+            for number in _TOLD_TO_STOP:
+                signal.signal(number, signal.SIG_IGN)
+            print("\nEnding the operator, the services and the sandbox.", flush=True)
+    shutil.rmtree(workdir, ignore_errors=True)
+    return code
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(workdir: Path, everything: ExitStack) -> int:
+    """All of it. What it starts goes into `everything`."""
+    began = time.monotonic()
+    print("From `kubectl apply` to a served prediction, on this machine: no AWS account and no cluster are needed.")
+    from demo import steps  # noqa: PLC0415 - takes seconds, for scikit-learn: nobody should look at nothing meanwhile
+
+    stage = steps.start_sandbox(Console(), workdir, everything)
+    try:
+        ratings, held_out = steps.prepare_models(stage)
+        steps.start_operator(stage, everything)
+        steps.deploy(stage)
+        steps.recommend(stage, ratings)
+        steps.classify(stage, held_out)
+        steps.roll_out(stage, held_out)
+        steps.classify(stage, held_out)
+        steps.look_back(stage)
+    except DemoFailed as failure:
+        for line in stage.watch.conditions():
+            failure.add_note(line)
+        raise
+    print(f"All of it went well, in {time.monotonic() - began:.0f} s.", flush=True)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        try:
+            steps.stay(stage, SCRIPTS)
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
