@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +37,7 @@ from inference_sandbox.tasks.child import Child, LineReader
 from inference_sandbox.tasks.host_view import HostView
 from inference_sandbox.tasks.images import ProcessImage, find_image, pull_failure
 from inference_sandbox.tasks.lifecycle import Exit, RunningContainer, StartError, TaskRunner
+from inference_sandbox.tasks.memory import MIB, OUT_OF_MEMORY, ContainerMemory, find_memory_limits
 from inference_sandbox.tasks.volumes import mount_failure
 
 _logger = logging.getLogger(__name__)
@@ -73,8 +76,9 @@ class _ProcessEngine:
         self.workdir = workdir
         self.clock = clock
         self.log_sink = log_sink
+        self.memory = find_memory_limits()
         self._watchdog = subprocess.Popen(
-            [sys.executable, "-I", "-S", watchdog.__file__],
+            [sys.executable, "-I", "-S", watchdog.__file__, *filter(None, [self.memory.root])],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -100,6 +104,7 @@ class _ProcessEngine:
             pipe.flush()
 
     async def close(self) -> None:
+        await self.memory.close()
         self._watchdog.communicate()
 
 
@@ -111,7 +116,9 @@ class _ProcessPlace:
         self._task = task
         self._images = images
         self._claim = claim_address()
-        self._folder = engine.workdir / task.arn.rsplit("/", 1)[-1]
+        name = task.arn.rsplit("/", 1)[-1]
+        self._folder = engine.workdir / name
+        self._memory = engine.memory.task(name, _bytes(task.task_definition.get("memory")))
 
     @property
     def address(self) -> str:
@@ -148,9 +155,11 @@ class _ProcessPlace:
             environment={**own, **image.environment, **given},
             folder=working if working.is_dir() else scratch,
             groups=[mount.gid for mount in container.mounts if mount.gid is not None],
+            memory=self._memory.container(definition["name"], _bytes(definition.get("memory"))),
         )
 
     async def release(self) -> None:
+        await self._memory.release()
         self._claim.release()
 
 
@@ -163,6 +172,7 @@ class _Start:
     environment: Mapping[str, str]
     folder: Path
     groups: Sequence[int]
+    memory: ContainerMemory
 
 
 class _ProcessContainer:
@@ -181,13 +191,14 @@ class _ProcessContainer:
         except BaseException:
             self._log.close()
             raise
+        start.memory.started(self._child.pid, self._child.kill)
 
     async def wait(self) -> Exit:
         code = await self._child.wait()
         for lines in self._lines.values():
             lines.end()
         self._log.close()
-        return Exit(code)
+        return Exit(code, OUT_OF_MEMORY if self._start.memory.ended() else None)
 
     def terminate(self) -> None:
         self._child.signal(signal.SIGTERM)
@@ -218,8 +229,9 @@ class _ProcessContainer:
         on_output: Callable[[str, bytes], None] | None = None,
         output: IO[bytes] | None = None,
     ) -> Child:
+        _check_program(argv[0], self._start.environment["PATH"])
         return Child(
-            argv,
+            self._start.memory.enter(argv),
             environment=self._start.environment,
             folder=self._start.folder,
             groups=self._start.groups,
@@ -239,6 +251,18 @@ class _ProcessContainer:
             self._engine.log_sink(self._arn, self._start.name, stream, line, self._engine.clock.now())
         except Exception:
             _logger.exception("the log sink failed for container %s of %s", self._start.name, self._arn)
+
+
+def _check_program(program: str, path: str) -> None:
+    """Raises OSError if there is no such program. A shell that starts it for us could tell only by its exit code."""
+    if shutil.which(program, path=path) is None:
+        number = errno.EACCES if Path(program).exists() else errno.ENOENT
+        raise OSError(number, os.strerror(number), program)
+
+
+def _bytes(mebibytes: str | int | None) -> int | None:
+    """A task's or a container's `memory`, which the API gives in MiB, once as text and once as a number."""
+    return int(mebibytes) * MIB if mebibytes else None
 
 
 def _cannot_start(start: _Start, error: Exception) -> StartError:

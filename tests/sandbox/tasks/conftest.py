@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 
 from inference_sandbox.ports import ContainerLaunch, EfsMount, Report, Runner, TaskLaunch, TaskRunning
@@ -42,6 +43,14 @@ def poll(look: Callable[[], T | None]) -> T:
             return found
         pause.wait(0.01)
     raise AssertionError("waited in vain")
+
+
+def has_ended(pid: int) -> bool:
+    """Whether nothing of a process is left but, perhaps, what its new parent has not reaped."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @dataclass

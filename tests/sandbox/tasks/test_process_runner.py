@@ -18,7 +18,7 @@ import pytest
 from inference_sandbox.ports import ContainerExited, ContainerHealth, EfsMount, TaskFailedToStart
 from inference_sandbox.tasks.images import ProcessImage
 from inference_sandbox.tasks.process import ProcessRunner
-from tests.sandbox.tasks.conftest import Observed, WallClock, container, poll, task
+from tests.sandbox.tasks.conftest import Observed, WallClock, container, has_ended, poll, task
 
 PRINT_AND_WAIT = "import os, time; print({}, flush=True); time.sleep(600)"
 SERVER = """
@@ -174,10 +174,10 @@ def test_exit_codes_are_those_that_a_container_reports(observed: Observed, scrip
 
 
 def test_stop_sends_sigterm_and_a_handler_may_finish_its_work(observed: Observed) -> None:
-    script = """
-import signal, sys, time
+    script = r"""
+import os, signal, sys, time
 def finish(*_):
-    print("bye", flush=True)
+    os.write(1, b"bye\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, finish)
 print("ready", flush=True)
@@ -230,7 +230,7 @@ def test_the_end_of_a_container_that_is_not_essential_leaves_the_task_running(ob
 
 
 def test_containers_start_in_the_order_of_their_conditions_and_stop_in_the_reverse(observed: Observed) -> None:
-    stop = "import signal, sys, time; signal.signal(15, lambda *_: (print('{0} ends', flush=True), sys.exit()))"
+    stop = "import os, signal, sys, time; signal.signal(15, lambda *_: (os.write(1, b'{0} ends\\n'), sys.exit()))"
     run = stop + "; print('{0} runs', flush=True); time.sleep(600)"
     launch = task(
         container(
@@ -358,7 +358,7 @@ print(child.pid, flush=True)
     arn = observed.wait(ContainerExited, observed.start(task(container(script)))).arn
     left_behind = int(observed.lines(arn)[0])
 
-    poll(partial(_is_gone, left_behind))
+    poll(partial(has_ended, left_behind))
 
 
 def test_close_ends_every_process_and_leaves_no_child(observed: Observed) -> None:
@@ -380,7 +380,7 @@ import sys, time
 from pathlib import Path
 from inference_sandbox.tasks.images import ProcessImage
 from inference_sandbox.tasks.process import ProcessRunner
-from tests.sandbox.tasks.conftest import Observed, WallClock, container, poll, task
+from tests.sandbox.tasks.conftest import Observed, WallClock, container, has_ended, poll, task
 runner = ProcessRunner(
     images={{"*": ProcessImage(entrypoint=["/bin/sh", "-c"])}}, workdir=Path({str(tmp_path)!r}), clock=WallClock()
 )
@@ -401,7 +401,7 @@ time.sleep(600)
         sandbox.send_signal(signal.SIGKILL)
 
     for pid in pids:
-        poll(partial(_is_gone, pid))
+        poll(partial(has_ended, pid))
 
 
 def test_a_task_can_be_started_only_once(observed: Observed) -> None:
@@ -427,14 +427,6 @@ def test_a_task_stopped_right_after_its_start_comes_to_an_end(observed: Observed
 
     for launch in launches:
         poll(partial(_has_ended, observed, launch.arn))
-
-
-def _is_gone(pid: int) -> bool:
-    """Whether nothing of a process is left but, perhaps, what its new parent has not reaped."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def _has_ended(observed: Observed, arn: str) -> bool:
