@@ -58,6 +58,10 @@ class ReplyLost(ConnectionError):
     """The call took effect and its answer never arrives."""
 
 
+class _Refusal(ServiceException):
+    """An error for moto to serialise: it looks for the module of its own exceptions, so this one is not its own."""
+
+
 class ServerRequest(Request):
     from_wsgi_server = True
 
@@ -264,7 +268,7 @@ def error_response(found: Identified, error: ErrorAnswer) -> Response:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # moto warns of common errors that a service's model does not list
-        answer = serializer.serialize(ServiceException(error.code, error.message))
+        answer = serializer.serialize(_Refusal(error.code, error.message))
     headers = dict(answer["headers"]) | {"x-amzn-errortype": error.code}
     return Response(answer["body"], error.status, headers)
 

@@ -45,8 +45,15 @@ os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # 1,300 images tha
 DEFAULT_REGION = "us-east-1"
 
 
+_STOP_POLL = 0.05  # seconds: how long `stop` waits at most for the server to notice
+
+
 class _QuietHandler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def connection_dropped(self, error: BaseException, environ: Any = None) -> None:  # noqa: ARG002 - werkzeug's hook
+        """A lost reply: the connection closes without an answer."""
+        self.close_connection = True
 
     def log(self, *_args: Any) -> None:
         """Requests are in `Aws.calls`; standard error is for errors."""
@@ -112,7 +119,7 @@ class Aws:
     def start(self, port: int = 0) -> str:
         """Serve on loopback; the endpoint URL. Port 0 takes a free one."""
         self._server = make_server("127.0.0.1", port, self._application, threaded=True, request_handler=_QuietHandler)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="aws", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_STOP_POLL,), name="aws", daemon=True)
         self._thread.start()
         return f"http://127.0.0.1:{self._server.server_port}"
 

@@ -119,7 +119,7 @@ class MotoSurroundings:
         found = ssm_backends[account][region].get_parameters([source])
         if source not in found:
             raise _Missing(f"{NO_SECRETS}unable to retrieve secrets from ssm: {RETRIED}invalid parameters: {source}")
-        return str(found[source].value)
+        return str(found[source].response_object(decrypt=True)["Value"])
 
     def _log_group(self, task: Task, definition: dict[str, Any]) -> None:
         """awslogs: the group must exist, or be asked for; the stream is made."""

@@ -314,8 +314,9 @@ class Scheduler:
         )
         self._stop_unhealthy(service, unhealthy[: plan.stop_primary_unhealthy])
         others = [task for task in old if not counts_as_healthy(task)]
-        self._scale_in(service, _stop_order(pending, healthy)[: plan.stop_primary_extra])
-        self._scale_in(service, others[: plan.stop_old_other] + _stop_order([], old_healthy)[: plan.stop_old_healthy])
+        self._scale_in(service, _stop_order(pending, healthy), plan.stop_primary_extra)
+        self._scale_in(service, others, plan.stop_old_other)
+        self._scale_in(service, _stop_order([], old_healthy), plan.stop_old_healthy)
         self._start(service, primary, plan.start)
         if plan.blocked:
             self.warn(service, texts.BLOCKED)
@@ -410,9 +411,13 @@ class Scheduler:
                 self.fleet.stop(task, "ServiceSchedulerInitiated", texts.CONTAINER_HEALTH)
         self._tell_stopped(service, tasks)
 
-    def _scale_in(self, service: Service, tasks: Sequence[Task]) -> None:
+    def _scale_in(self, service: Service, candidates: Sequence[Task], count: int) -> None:
+        """Stop the first `count` of them that are not protected from scaling in (guide, "Task scale-in protection")."""
+        now = self.clock.now()
+        tasks = [task for task in candidates if not task.protected(now)][:count]
+        if len(tasks) < count:
+            self.warn(service, texts.scale_in_protected(service.primary.id))
         for task in tasks:
-            assert task.deployment is not None  # noqa: S101 - every task of a service has one
             self.fleet.stop(task, "ServiceSchedulerInitiated", texts.scaling_activity(service.primary.id))
         self._tell_stopped(service, tasks)
 

@@ -1,0 +1,156 @@
+"""ELBv2 through the raw API, and its joint with services (Elastic Load Balancing API reference, version 2015-12-01)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.sandbox.aws.world import World, refusal
+
+REWRITE = {"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [{"Regex": "^/app/(.*)$", "Replace": "/$1"}]}}
+
+
+def test_a_target_group_with_the_same_settings_is_the_same(world: World) -> None:
+    first = world.target_group(HealthCheckPath="/readyz")
+    assert world.target_group(HealthCheckPath="/readyz") == first
+    refused = refusal(world.target_group, HealthCheckPath="/healthz")
+    assert refused[::2] == ("DuplicateTargetGroupName", 400)
+
+
+def test_a_target_group_changed_since_is_no_longer_the_same(world: World) -> None:
+    arn = world.target_group()
+    world.elb.modify_target_group(TargetGroupArn=arn, HealthCheckPath="/other")
+    assert refusal(world.target_group)[0] == "DuplicateTargetGroupName"
+    assert world.target_group(HealthCheckPath="/other") == arn
+
+
+def test_a_target_group_in_use_cannot_be_deleted(world: World) -> None:
+    group = world.target_group()
+    rule = world.rule(world.listener(), group)
+    assert refusal(world.elb.delete_target_group, TargetGroupArn=group)[::2] == ("ResourceInUse", 400)
+    world.elb.delete_rule(RuleArn=rule)
+    world.elb.delete_target_group(TargetGroupArn=group)
+    assert refusal(world.elb.describe_target_groups, TargetGroupArns=[group])[0] == "TargetGroupNotFound"
+
+
+def test_a_target_group_shows_the_load_balancers_that_route_to_it_now(world: World) -> None:
+    group = world.target_group()
+    rule = world.rule(world.listener(), group)
+
+    def balancers() -> list[str]:
+        return list(world.elb.describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["LoadBalancerArns"])
+
+    assert len(balancers()) == 1
+    world.elb.delete_rule(RuleArn=rule)
+    assert balancers() == []
+
+
+def test_a_missing_rule_cannot_be_deleted(world: World) -> None:
+    rule = world.rule(world.listener(), world.target_group())
+    world.elb.delete_rule(RuleArn=rule)
+    assert refusal(world.elb.delete_rule, RuleArn=rule)[::2] == ("RuleNotFound", 400)
+
+
+def test_a_priority_is_used_once_and_lies_within_its_range(world: World) -> None:
+    listener, group = world.listener(), world.target_group()
+    world.rule(listener, group, 7)
+    assert refusal(world.rule, listener=listener, group=group, priority=7)[0] == "PriorityInUse"
+    assert refusal(world.rule, listener=listener, group=group, priority=50_001)[0] == "ValidationError"
+
+
+def test_transforms_are_kept_changed_and_reset(world: World) -> None:
+    listener = world.listener()
+    rule = world.rule(listener, world.target_group(), Transforms=[REWRITE])
+
+    def transforms() -> Any:
+        found = world.elb.describe_rules(RuleArns=[rule])["Rules"][0]
+        return found.get("Transforms", [])
+
+    assert transforms() == [REWRITE]
+    other = {"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [{"Regex": "^/x", "Replace": "/y"}]}}
+    world.elb.modify_rule(RuleArn=rule, Transforms=[other])
+    assert transforms() == [other]
+    conditions = [{"Field": "path-pattern", "Values": ["/b/*"]}]
+    world.elb.modify_rule(RuleArn=rule, Conditions=conditions)
+    assert transforms() == [other]
+    world.elb.modify_rule(RuleArn=rule, ResetTransforms=True)
+    assert transforms() == []
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [[{"Type": "teleport"}], [REWRITE, REWRITE], [{"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": []}}]],
+)
+def test_a_wrong_transform_is_refused(world: World, transforms: list[dict[str, Any]]) -> None:
+    refused = refusal(world.rule, listener=world.listener(), group=world.target_group(), Transforms=transforms)
+    assert refused[0] == "ValidationError"
+
+
+def test_a_rule_shows_its_condition_and_its_forward_in_both_forms(world: World) -> None:
+    group = world.target_group()
+    rule = world.rule(world.listener(), group)
+    shown = world.elb.describe_rules(RuleArns=[rule])["Rules"][0]
+    assert shown["Conditions"] == [
+        {"Field": "path-pattern", "Values": ["/app/*"], "PathPatternConfig": {"Values": ["/app/*"]}}
+    ]
+    [action] = shown["Actions"]
+    assert action["TargetGroupArn"] == group
+    assert action["ForwardConfig"]["TargetGroups"] == [{"TargetGroupArn": group, "Weight": 1}]
+
+
+def test_the_load_balancer_is_told_of_every_change(world: World) -> None:
+    listener, group = world.listener(), world.target_group()
+    world.rule(listener, group, 20)
+    world.rule(listener, group, 10, Transforms=[REWRITE])
+    [routes] = world.balancer.listeners
+    assert (routes.arn, routes.port) == (listener, 80)
+    assert [rule.priority for rule in routes.rules] == [10, 20, None]
+    assert routes.rules[0].transforms == [REWRITE]
+    attributes = [{"Key": "deregistration_delay.timeout_seconds", "Value": "7"}]
+    world.elb.modify_target_group_attributes(TargetGroupArn=group, Attributes=attributes)
+    settings = world.balancer.target_groups[group]
+    assert settings.attributes["deregistration_delay.timeout_seconds"] == "7"
+    assert settings.settings["HealthCheckPath"] == "/"
+
+
+def test_the_health_of_targets_is_what_the_load_balancer_says(world: World) -> None:
+    group = world.target_group()
+    world.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "10.0.0.9", "Port": 9000}])
+    world.advance(1)
+
+    def states() -> list[tuple[str, int, str]]:
+        found = world.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return [(each["Target"]["Id"], each["Target"]["Port"], each["TargetHealth"]["State"]) for each in found]
+
+    assert states() == [("10.0.0.9", 9000, "initial")]
+    world.advance(30)
+    assert states() == [("10.0.0.9", 9000, "healthy")]
+    world.elb.deregister_targets(TargetGroupArn=group, Targets=[{"Id": "10.0.0.9", "Port": 9000}])
+    assert states() == [("10.0.0.9", 9000, "draining")]
+    world.advance(301)
+    assert states() == []
+
+
+def test_an_asked_for_target_that_is_not_registered_is_unused(world: World) -> None:
+    group = world.target_group()
+    found = world.elb.describe_target_health(TargetGroupArn=group, Targets=[{"Id": "10.9.9.9"}])
+    assert found["TargetHealthDescriptions"][0]["TargetHealth"] == {
+        "State": "unused",
+        "Reason": "Target.NotRegistered",
+    }
+
+
+def test_a_service_registers_its_tasks_and_takes_them_out_again(world: World) -> None:
+    group = world.target_group()
+    world.rule(world.listener(), group)
+    balancers = [{"targetGroupArn": group, "containerName": "app", "containerPort": 8080}]
+    world.create(desiredCount=2, loadBalancers=balancers)
+    world.advance(60)
+    found = world.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    addresses = {task["containers"][0]["networkInterfaces"][0]["privateIpv4Address"] for task in world.tasks()}
+    assert {each["Target"]["Id"] for each in found} == addresses
+    assert {each["TargetHealth"]["State"] for each in found} == {"healthy"}
+    world.ecs.update_service(cluster="inference", service="web", desiredCount=0)
+    world.advance(400)
+    assert world.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"] == []

@@ -1,0 +1,120 @@
+"""What a task needs to start, and the words of its failure without it ("Stopped tasks error messages"; "Pass sensitive
+data to a container"; CloudWatch Logs and Application Auto Scaling API references)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.sandbox.aws.world import World, refusal
+
+ROLE = "arn:aws:iam::123456789012:role/execution"
+
+
+def start(world: World, container: dict[str, Any]) -> None:
+    world.create(taskDefinition=world.register(container=container, executionRoleArn=ROLE))
+    world.advance(60)
+
+
+def environment(world: World) -> dict[str, str]:
+    return dict(world.runner.starts[0].containers[0].environment)
+
+
+def reason(world: World) -> str:
+    return str(world.tasks("STOPPED")[0]["stoppedReason"])
+
+
+def test_environment_and_fargates_own_variables_reach_the_container(world: World) -> None:
+    start(world, {"environment": [{"name": "LEVEL", "value": "INFO"}]})
+    assert environment(world) == {
+        "LEVEL": "INFO",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
+    }
+
+
+@pytest.mark.parametrize("by_arn", [True, False])
+def test_a_parameter_is_injected_by_name_or_arn(world: World, by_arn: bool) -> None:
+    world.aws.client("ssm").put_parameter(Name="/app/token", Value="s3cret", Type="SecureString")
+    source = "arn:aws:ssm:us-east-1:123456789012:parameter/app/token" if by_arn else "/app/token"
+    start(world, {"secrets": [{"name": "TOKEN", "valueFrom": source}]})
+    assert environment(world)["TOKEN"] == "s3cret"
+
+
+def test_a_missing_parameter_stops_the_task(world: World) -> None:
+    start(world, {"secrets": [{"name": "TOKEN", "valueFrom": "/app/none"}]})
+    assert reason(world).startswith("ResourceInitializationError: unable to pull secrets or registry auth")
+    assert "/app/none" in reason(world)
+    assert world.tasks("STOPPED")[0]["stopCode"] == "TaskFailedToStart"
+
+
+def test_a_secret_is_injected_whole_or_by_json_key(world: World) -> None:
+    value = json.dumps({"password": "pw"})
+    arn = world.aws.client("secretsmanager").create_secret(Name="db", SecretString=value)["ARN"]
+    start(world, {"secrets": [{"name": "ALL", "valueFrom": arn}, {"name": "PW", "valueFrom": f"{arn}:password::"}]})
+    assert environment(world)["ALL"] == value
+    assert environment(world)["PW"] == "pw"
+
+
+def test_a_missing_secret_or_json_key_stops_the_task_with_its_name(world: World) -> None:
+    arn = world.aws.client("secretsmanager").create_secret(Name="db", SecretString="{}")["ARN"]
+    start(world, {"secrets": [{"name": "PW", "valueFrom": f"{arn}:password::"}]})
+    assert "did not contain json key password" in reason(world)
+    missing = "arn:aws:secretsmanager:us-east-1:123456789012:secret:none-AbCdEf"
+    definition = world.register(container={"secrets": [{"name": "A", "valueFrom": missing}]}, executionRoleArn=ROLE)
+    world.create(serviceName="other", taskDefinition=definition)
+    world.advance(60)
+    arns = world.ecs.list_tasks(cluster="inference", serviceName="other", desiredStatus="STOPPED")["taskArns"]
+    stopped = world.ecs.describe_tasks(cluster="inference", tasks=arns)["tasks"][0]
+    assert "ResourceNotFoundException" in stopped["stoppedReason"]
+
+
+def awslogs(**options: str) -> dict[str, Any]:
+    return {
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {"awslogs-group": "/app", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "ecs"}
+            | options,
+        }
+    }
+
+
+def test_awslogs_needs_its_group(world: World) -> None:
+    start(world, awslogs())
+    assert reason(world).startswith("ResourceInitializationError: failed to validate logger args")
+    assert "The specified log group does not exist" in reason(world)
+
+
+def test_awslogs_makes_its_stream_and_on_request_its_group(world: World) -> None:
+    start(world, awslogs(**{"awslogs-create-group": "true"}))
+    streams = world.logs.describe_log_streams(logGroupName="/app")["logStreams"]
+    identifier = world.tasks()[0]["taskArn"].rsplit("/")[-1]
+    assert [stream["logStreamName"] for stream in streams] == [f"ecs/app/{identifier}"]
+
+
+@pytest.mark.parametrize("days", [2, 15, 100, 3654])
+def test_only_the_documented_retentions_are_accepted(world: World, days: int) -> None:
+    world.logs.create_log_group(logGroupName="/app")
+    refused = refusal(world.logs.put_retention_policy, logGroupName="/app", retentionInDays=days)
+    assert refused[::2] == ("InvalidParameterException", 400)
+    world.logs.put_retention_policy(logGroupName="/app", retentionInDays=90)
+    assert world.logs.describe_log_groups()["logGroups"][0]["retentionInDays"] == 90
+
+
+def test_a_scalable_target_needs_a_service_that_exists(world: World) -> None:
+    scaling = world.aws.client("application-autoscaling")
+    target = {
+        "ServiceNamespace": "ecs",
+        "ResourceId": "service/inference/web",
+        "ScalableDimension": "ecs:service:DesiredCount",
+    }
+    refused = refusal(scaling.register_scalable_target, **target, MinCapacity=1, MaxCapacity=3)
+    assert refused[0] == "ValidationException"
+    assert refusal(scaling.deregister_scalable_target, **target)[0] == "ObjectNotFoundException"
+    world.create()
+    scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=3)
+    assert len(scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]) == 1
+    scaling.deregister_scalable_target(**target)
