@@ -82,7 +82,8 @@ class TaskFailedToStart:
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerExited:
-    """A container of a started task ended. `reason` is `containers[].reason` (OutOfMemoryError…), absent for a plain exit."""
+    """A container of a started task ended. `reason` is `containers[].reason` (OutOfMemoryError…), absent for a plain
+    exit."""
 
     arn: str
     container: str
@@ -110,7 +111,8 @@ class Runner(Protocol):
     def start(self, task: TaskLaunch) -> None: ...
 
     def stop(self, arn: str) -> None:
-        """Send every container of the task its stop signal, and SIGKILL after its `stopTimeout` (30 s if it has none)."""
+        """Send every container of the task its stop signal, and SIGKILL after its `stopTimeout` (30 s if it has
+        none)."""
 
     def poll(self) -> Sequence[Report]: ...
 
@@ -139,7 +141,8 @@ class ListenerRoutes:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetGroupSettings:
-    """A target group in the shape of DescribeTargetGroups, with its attributes (`deregistration_delay.timeout_seconds`…)."""
+    """A target group in the shape of DescribeTargetGroups, with its attributes
+    (`deregistration_delay.timeout_seconds`…)."""
 
     arn: str
     settings: Document
