@@ -106,3 +106,16 @@ def test_another_objects_call_tells_of_a_change() -> None:
     clock.advance(FIVE_MINUTES * 2)
     services.get("c", "a", max_age=FIVE_MINUTES)
     assert changed == ["b"]
+
+
+def test_what_is_gone_is_not_asked_for_again_in_others_calls() -> None:
+    services, ecs, clock, _ = reader("a", "b")
+    for name in ("a", "b", "missing"):
+        services.get("c", name, max_age=FIVE_MINUTES)
+    del ecs.services["b"]
+    clock.advance(FIVE_MINUTES * 2)
+    assert services.get("c", "b", max_age=FIVE_MINUTES) is None
+    ecs.asked.clear()
+    clock.advance(FIVE_MINUTES * 2)
+    services.get("c", "a", max_age=FIVE_MINUTES)
+    assert ecs.asked == [["a"]]

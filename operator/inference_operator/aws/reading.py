@@ -89,9 +89,13 @@ class BatchedServices:
                 if entry is None:  # deleted meanwhile
                     continue
                 entry.seen = at
-                if found.get(name) != entry.answer and not _lags(found.get(name), entry, at):
-                    entry.answer = found.get(name)
-                    changed.add(name)
+                if found.get(name) == entry.answer or _lags(found.get(name), entry, at):
+                    continue
+                entry.answer = found.get(name)
+                changed.add(name)
+            for name in names:
+                if (cluster, name) in self._entries and self._entries[cluster, name].answer is None:
+                    del self._entries[cluster, name]  # nobody is to be asked for what is not there
         return changed
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import wraps
 from typing import Any
 
 import structlog
@@ -60,6 +61,28 @@ class Outcome:
     """Of a deletion: nothing of the object is left."""
 
 
+Work = Callable[[Document, World, Memory, datetime], Outcome]
+
+
+def guarded(work: Work) -> Work:
+    """The same pass, which tells of a bug in it instead of raising: the loop around it must go on."""
+
+    @wraps(work)
+    def careful(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
+        try:
+            return work(document, world, memory, now)
+        except Exception:
+            log.exception("the pass failed")
+            memory.forget()
+            memory.failures += 1
+            object_meta, previous = _read(document)
+            told = status.broken(previous, generation=object_meta.generation, now=now)
+            return Outcome(status=told, requeue_after=backoff.after_failures(memory.failures), done=False)
+
+    return careful
+
+
+@guarded
 def look_after(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
     """Bring AWS to what the object asks for, as far as can be done now."""
     object_meta, previous = _read(document)
@@ -94,6 +117,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     )
 
 
+@guarded
 def take_away(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
     """Remove what was made for an object. Needs its identity and its environment, not a valid spec."""
     object_meta, previous = _read(document)

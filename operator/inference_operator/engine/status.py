@@ -59,6 +59,16 @@ def refused(
     )
 
 
+def broken(previous: InferenceDeploymentStatus, *, generation: int, now: Any) -> InferenceDeploymentStatus:
+    """The operator itself failed. What is known stays; it is tried again."""
+    message = "the operator failed on this object; its log has the details. Next: report it"
+    said = [
+        Said(Type.READY, "False", Reason.INTERNAL_ERROR, message),
+        Said(Type.STALLED, "True", Reason.INTERNAL_ERROR, message),
+    ]
+    return previous.model_copy(update={"conditions": merged(previous.conditions, said, generation=generation, now=now)})
+
+
 def blocked_deletion(trouble: Trouble) -> StepResult:
     """A deletion that can't begin."""
     return StepResult(kind="InferenceEnvironment", step=Hold(trouble.reason, trouble.message), outcome=trouble)

@@ -94,6 +94,7 @@ class AccessPoints:
             answer = ctx.aws.efs.create_access_point(**_input(want))
         except AlreadyExists as error:  # by an earlier try with the same token
             answer = self._describe(ctx, str(error.detail["AccessPointId"]))
+        ctx.aws.listings.forget()  # so that nobody who has forgotten this one looks into a list without it
         return _read(answer)
 
     def update(self, ctx: Context, want: Want, have: AccessPoint, change: Change) -> AccessPoint:

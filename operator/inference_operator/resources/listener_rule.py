@@ -110,6 +110,7 @@ class ListenerRules:
         except Busy:  # PriorityInUse: by somebody since we looked, or by our own try whose answer was lost
             ctx.aws.listings.forget()
             raise
+        ctx.aws.listings.forget()  # so that nobody who has forgotten this one looks into a list without it
         return replace(_read(answer["Rules"][0]), tags=want.tags)
 
     def update(self, ctx: Context, want: Want, have: ListenerRule, change: Change) -> ListenerRule:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ import structlog
 from inference_operator.api.meta import RECONCILE_AT
 from inference_operator.domain.names import Identity
 from inference_operator.engine.backoff import after_failures
-from inference_operator.engine.objects import Connect, Outcome, World, look_after, take_away
+from inference_operator.engine.objects import Connect, Outcome, Work, World, look_after, take_away
 from inference_operator.engine.reconcile import Memory
 from inference_operator.runtime import metrics
 from inference_operator.runtime.kube import GoneError, Kube
@@ -28,8 +28,6 @@ from inference_operator.runtime.recorder import Recorder
 log = structlog.get_logger(__name__)
 
 Document = Mapping[str, Any]
-Pass = Callable[[Document, World, Memory, datetime], Outcome]
-
 JITTER = 0.05  # of a wait, either way: a fleet does not look all at once
 
 
@@ -123,7 +121,7 @@ class Keeper:
                 return
             await first_of(slot.wake, None, jittered(outcome.requeue_after))
 
-    async def _pass(self, work: Pass, document: Document, slot: Slot) -> Outcome:
+    async def _pass(self, work: Work, document: Document, slot: Slot) -> Outcome:
         metadata = document["metadata"]
         with structlog.contextvars.bound_contextvars(
             namespace=metadata.get("namespace"),
