@@ -28,7 +28,7 @@ _TOLD_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main() -> int:
     for number in _TOLD_TO_STOP:
         signal.signal(number, _stop)
-    os.environ["PATH"] = os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)])
+    _prepare_environment()
     workdir = Path(tempfile.mkdtemp(prefix="ecs-inference-demo-"))
     with ExitStack() as everything:
         try:
@@ -52,6 +52,15 @@ def main() -> int:
     return code
 
 
+def _prepare_environment() -> None:
+    """For this program and all that it starts: our commands are found, and what is on this machine is not asked of a
+    proxy, which only the download of the data set may need."""
+    os.environ["PATH"] = os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)])
+    exceptions = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    here = ",".join(filter(None, ["127.0.0.1", "localhost", exceptions]))
+    os.environ.update(no_proxy=here, NO_PROXY=here)
+
+
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -62,7 +71,10 @@ def _run(workdir: Path, everything: ExitStack) -> int:
     print("From `kubectl apply` to a served prediction, on this machine: no AWS account and no cluster are needed.")
     from demo import steps  # noqa: PLC0415 - takes seconds, for scikit-learn: nobody should look at nothing meanwhile
 
-    stage = steps.start_sandbox(Console(), workdir, everything)
+    somebody_is_there = sys.stdin.isatty() and sys.stdout.isatty()
+    # A name is for people to type; where nobody does, several demos may run at once.
+    name = "demo" if somebody_is_there else f"demo-{os.getpid()}"
+    stage = steps.start_sandbox(Console(), name, workdir, everything)
     try:
         ratings, held_out = steps.prepare_models(stage)
         steps.start_operator(stage, everything)
@@ -73,11 +85,11 @@ def _run(workdir: Path, everything: ExitStack) -> int:
         steps.classify(stage, held_out)
         steps.look_back(stage)
     except DemoFailed as failure:
-        for line in stage.watch.conditions():
+        for line in (*stage.ended(), *stage.watch.conditions()):
             failure.add_note(line)
         raise
     print(f"All of it went well, in {time.monotonic() - began:.0f} s.", flush=True)
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if somebody_is_there:
         try:
             steps.stay(stage, SCRIPTS)
         except KeyboardInterrupt:

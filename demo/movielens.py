@@ -19,14 +19,12 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from demo.failure import DemoFailed
+
 REQUIREMENT = "recbole==1.2.1"
 _WHEEL = "recbole-1.2.1-py3-none-any.whl"
 _SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 _FOLDER = "recbole/dataset_example/ml-100k"
-
-
-class DataUnavailableError(Exception):
-    """The data set can't be had; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +52,7 @@ class Ratings:
 
 
 def fetch() -> Path:
-    """The package that holds the data set, downloaded if it is not in the cache yet."""
+    """The package that holds the data set, downloaded if it is not in the cache yet. Raises DemoFailed."""
     if (cached := in_cache()) is not None:
         return cached
     target = _cache_folder() / _WHEEL
@@ -63,10 +61,10 @@ def fetch() -> Path:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", temporary, REQUIREMENT]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise DataUnavailableError(f"pip download {REQUIREMENT} failed: {(done.stderr or done.stdout).strip()}")
+            raise DemoFailed(f"pip download {REQUIREMENT} failed: {(done.stderr or done.stdout).strip()}")
         downloaded = Path(temporary) / _WHEEL
         if not _is_right(downloaded):
-            raise DataUnavailableError(f"pip download {REQUIREMENT} gave another file than {_WHEEL} of {_SHA256}")
+            raise DemoFailed(f"pip download {REQUIREMENT} gave another file than {_WHEEL} of {_SHA256}")
         downloaded.rename(target)
     return target
 
