@@ -332,10 +332,15 @@ def _progress(want: Want, have: Service, seen: Rollout) -> str:
     if seen.state is State.NOT_SENT:
         return f"{revision_of(want.revision)} has still to be rolled out"
     primary = have.primary or {}
-    told = (
-        f"{revision_of(want.revision)}: {primary.get('runningCount', 0)} of {primary.get('desiredCount', 0)} tasks run"
-    )
-    return told + (f", {seen.failed_tasks} failed to come up" if seen.failed_tasks else "")
+    running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
+    told = f"{revision_of(want.revision)}: {running} of {desired} tasks run"
+    if seen.failed_tasks:
+        return f"{told}, {seen.failed_tasks} failed to come up"
+    if running < desired:
+        return told
+    if len(have.deployments) == 1:
+        return f"{told}; ECS waits until they are healthy"
+    return f"{told}; ECS waits until they are healthy and the tasks before them have ended"
 
 
 _HELD = f"It is not tried again until the spec changes or the annotation {meta.RECONCILE_AT} gets a new value"
