@@ -27,6 +27,11 @@ CONFIG = Config(
     user_agent_extra=f"ecs-inference/{__version__}",
 )
 
+# Without an idempotency token a second try makes a second revision, or finds the first one in its way. So these are not
+# tried again before it has been looked what the first try did.
+TRIED_ONCE = frozenset({"RegisterTaskDefinition", "CreateService", "CreateRule"})
+ONCE = CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 1}))
+
 
 class CallObserver(Protocol):
     def __call__(self, *, operation: str, code: str, seconds: float) -> None:
@@ -44,7 +49,8 @@ def connect(
     session = boto3.Session(region_name=region)
 
     def client(name: str) -> Any:
-        return _Translating(session.client(name, config=CONFIG), observer)  # type: ignore[call-overload]  # name is a variable
+        make: Any = session.client  # its overloads name each service; here the name is a variable
+        return _Translating(make(name, config=CONFIG), make(name, config=ONCE), observer)
 
     ecs, efs, elb, logs = client("ecs"), client("efs"), client("elbv2"), client("logs")
     return Aws(
@@ -65,14 +71,16 @@ def utc_now() -> datetime:
 class _Translating:
     """A boto3 client whose errors are ours and whose calls are observed."""
 
-    def __init__(self, client: Any, observer: CallObserver) -> None:
+    def __init__(self, client: Any, once: Any, observer: CallObserver) -> None:
         self._client = client
+        self._once = once
         self._observer = observer
         self._service = client.meta.service_model.signing_name
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        operation = f"{self._service}:{self._client.meta.method_to_api_mapping[method]}"
-        bound = getattr(self._client, method)
+        name = self._client.meta.method_to_api_mapping[method]
+        operation = f"{self._service}:{name}"
+        bound = getattr(self._once if name in TRIED_ONCE else self._client, method)
 
         def call(**members: Any) -> Any:
             started = utc_now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -116,7 +117,8 @@ class TargetGroups:
         return have
 
     def delete(self, scene: Scene, have: TargetGroup) -> None:
-        scene.aws.elb.delete_target_group(TargetGroupArn=have.arn)  # deleting what is not there is no error at AWS
+        with suppress(NotFound):
+            scene.aws.elb.delete_target_group(TargetGroupArn=have.arn)
 
     def tidy(self, ctx: Context, want: Want, have: TargetGroup) -> TargetGroup:
         return have
