@@ -1,0 +1,312 @@
+"""A cloud for the engine: the sandbox's AWS in this process on a virtual clock, and objects to look after in it.
+
+The operator's own clients reach it, without a socket: what crosses is what would cross to AWS. Tasks are scripted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+
+from inference_operator.api.meta import RECONCILE_AT
+from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec
+from inference_operator.aws import clients
+from inference_operator.aws.ports import Aws
+from inference_operator.aws.reading import BatchedServices, SharedListings
+from inference_operator.domain.names import Identity
+from inference_operator.engine.objects import Outcome, look_after, take_away
+from inference_operator.engine.objects import World as Surroundings
+from inference_operator.engine.reconcile import Memory
+from inference_operator.resources.base import Context
+from inference_sandbox.aws import Aws as Sandbox
+from inference_sandbox.aws.calls import Call
+from inference_sandbox.aws.faults import Fault, Kind
+from inference_sandbox.aws.server import in_process_client
+from inference_sandbox.ecs.clock import VirtualClock
+from inference_sandbox.load_balancer.scripted import ScriptedLoadBalancer
+from inference_sandbox.tasks.scripted import ScriptedRunner
+from tests.operator.builders import NOW, deployment_document, environment_document
+
+REGION = "eu-west-1"
+CLUSTER = "inference"
+READS = ("Describe", "List")
+LONG = timedelta(hours=2)
+
+# Nothing listens there: a request that the sandbox did not answer fails, and goes nowhere.
+_NOWHERE = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ACCESS_KEY_ID": "AKIASANDBOXSANDBOX00",
+    "AWS_SECRET_ACCESS_KEY": "sandbox",
+}
+_ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1})
+_newest: list[Sandbox] = []
+
+
+@cache
+def connected(*, patient: bool = False) -> Aws:
+    """The operator's clients; slow to make, so each process makes them once. Those that are not `patient` leave the
+    second try to the engine, whose waits are on the virtual clock; botocore's would be real.
+    """
+    configs: dict[str, Any] = {"CONFIG": clients.CONFIG, "ONCE": clients.ONCE}
+    if not patient:
+        configs = {name: config.merge(_ONE_TRY) for name, config in configs.items()}
+    with mock.patch.dict(os.environ, _NOWHERE), mock.patch.multiple(clients, **configs):
+        made = clients.connect(REGION)
+    for client in (made.ecs, made.efs, made.elb, made.logs):
+        for one in (client._client, client._once):  # type: ignore[union-attr]  # no port tells of boto3
+            one.meta.events.register_first("before-send", _send)
+    return made
+
+
+def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    return _newest[-1].send(request)
+
+
+class World:
+    """An account in which a platform team has prepared an environment, on a clock that only tests move."""
+
+    def __init__(self, folder: Path, *, patient: bool = False) -> None:
+        self.clock = VirtualClock(NOW)
+        self.runner = ScriptedRunner(self.clock)
+        self.balancer = ScriptedLoadBalancer(self.clock)
+        self.cloud = Sandbox(clock=self.clock, runner=self.runner, load_balancer=self.balancer, efs_root=folder / "efs")
+        _newest[:] = [self.cloud]
+        self._clients = connected(patient=patient)
+        self.environments: dict[str, Mapping[str, Any]] = {"default": self._prepared()}
+        self.aws = self._fresh()
+        self.cloud.calls.clear()
+
+    def _prepared(self) -> dict[str, Any]:
+        ecs, elb, efs, ec2 = (self.client(service) for service in ("ecs", "elbv2", "efs", "ec2"))
+        ecs.create_cluster(clusterName=CLUSTER, capacityProviders=["FARGATE", "FARGATE_SPOT"])
+        self.subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]]
+        groups = [group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"][:1]]
+        self.file_system: str = efs.create_file_system(CreationToken="models")["FileSystemId"]
+        for subnet in self.subnets:
+            efs.create_mount_target(FileSystemId=self.file_system, SubnetId=subnet)
+        balancer = elb.create_load_balancer(Name="shared", Subnets=self.subnets)["LoadBalancers"][0]
+        self.listener: str = elb.create_listener(
+            LoadBalancerArn=balancer["LoadBalancerArn"],
+            Protocol="HTTP",
+            Port=80,
+            DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}],
+        )["Listeners"][0]["ListenerArn"]
+        self.vpc: str = balancer["VpcId"]
+        return environment_document(
+            cluster=CLUSTER,
+            region=REGION,
+            network={"subnets": self.subnets, "securityGroups": groups},
+            models={
+                "fileSystemId": self.file_system,
+                "rootDirectory": "/models",
+                "posixUser": {"uid": 10001, "gid": 10001},
+            },
+            loadBalancer={"listenerArn": self.listener, "url": "https://inference.example.com"},
+        )
+
+    def _fresh(self) -> Aws:
+        """The clients, with nothing kept of what they have read."""
+        made, now = self._clients, self.clock.now
+        return replace(made, services=BatchedServices(made.ecs, now), listings=SharedListings(made.efs, made.elb, now))
+
+    def restart(self) -> None:
+        """Another process of the operator: what the last one had read is forgotten."""
+        self.aws = self._fresh()
+
+    @property
+    def surroundings(self) -> Surroundings:
+        return Surroundings(environments=self.environments, connect=lambda _region: self.aws)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client, for the hands of somebody else than the operator."""
+        return in_process_client(service, REGION)
+
+    def advance(self, duration: timedelta) -> None:
+        self.cloud.advance(duration)
+
+    def change_environment(self, **spec: Any) -> None:
+        before = self.environments["default"]
+        self.environments["default"] = {**before, "spec": {**before["spec"], **spec}}
+
+    def context(self, **spec: Any) -> Context:
+        """For single kinds, without the engine: always looks freshly."""
+        document = deployment_document(**spec)
+        meta = document["metadata"]
+        return Context(
+            identity=Identity(namespace=meta["namespace"], name=meta["name"], uid=meta["uid"]),
+            environment=InferenceEnvironmentSpec.model_validate(self.environments["default"]["spec"]),
+            aws=self.aws,
+            now=self.clock.now(),
+            freshness=timedelta(seconds=-1),
+            spec=InferenceDeploymentSpec.model_validate(document["spec"]),
+            generation=1,
+        )
+
+    # -- looking into it
+
+    def calls(self, *, since: int = 0) -> list[Call]:
+        """All calls after the `since`-th."""
+        return self.cloud.calls.find(since=since)
+
+    @property
+    def mark(self) -> int:
+        """The number of the latest call."""
+        calls = self.cloud.calls
+        return calls[-1].number if len(calls) else 0
+
+    def writes(self, *, since: int = 0) -> list[str]:
+        """The operations that were asked for and change something, in order, as `service:Operation`."""
+        return [f"{c.service}:{c.operation}" for c in self.calls(since=since) if not c.operation.startswith(READS)]
+
+    def fault(self, kind: Kind, operation: str, times: int | None = None) -> None:
+        """The operation, as `service:Operation`, fails so from now on."""
+        service, _, name = operation.partition(":")
+        self.cloud.faults.add(Fault(kind=kind, service=service, operation=name, times=times))
+
+    def holdings(self) -> dict[str, Any]:
+        """All that is in the account and was not prepared: by kind and name, with settings and tags."""
+        return holdings(self.client, file_system=self.file_system, listener=self.listener)
+
+
+def holdings(client: Callable[[str], Any], *, file_system: str, listener: str) -> dict[str, Any]:
+    """All that the operator's kinds are made of and the account holds, whoever made it: by kind and name."""
+    ecs, elb, efs, logs = (client(service) for service in ("ecs", "elbv2", "efs", "logs"))
+    groups = logs.describe_log_groups()["logGroups"]
+    points = efs.describe_access_points(FileSystemId=file_system)["AccessPoints"]
+    targets = elb.describe_target_groups()["TargetGroups"]
+    rules = [r for r in elb.describe_rules(ListenerArn=listener)["Rules"] if not r["IsDefault"]]
+    return {
+        "LogGroup": {
+            g["logGroupName"]: (
+                g.get("retentionInDays"),
+                logs.list_tags_for_resource(resourceArn=g["arn"].removesuffix(":*"))["tags"],
+            )
+            for g in groups
+        },
+        "AccessPoint": {p["AccessPointId"]: p for p in points},
+        "TargetGroup": {
+            t["TargetGroupName"]: (
+                t,
+                elb.describe_target_group_attributes(TargetGroupArn=t["TargetGroupArn"])["Attributes"],
+                elb.describe_tags(ResourceArns=[t["TargetGroupArn"]])["TagDescriptions"],
+            )
+            for t in targets
+        },
+        "ListenerRule": {
+            r["RuleArn"]: (r, elb.describe_tags(ResourceArns=[r["RuleArn"]])["TagDescriptions"]) for r in rules
+        },
+        "TaskDefinition": {
+            arn.rpartition("/")[2]: ecs.describe_task_definition(taskDefinition=arn, include=["TAGS"]).get("tags")
+            for arn in ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
+        },
+        "Service": dict(_services(ecs)),
+    }
+
+
+def _services(ecs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    names = [arn.rpartition("/")[2] for arn in ecs.list_services(cluster=CLUSTER, maxResults=100)["serviceArns"]]
+    for some in (names[i : i + 10] for i in range(0, len(names), 10)):
+        for found in ecs.describe_services(cluster=CLUSTER, services=some, include=["TAGS"])["services"]:
+            yield found["serviceName"], found
+
+
+@dataclass
+class Object:
+    """An InferenceDeployment as the API server has it, and what the operator keeps of it between passes."""
+
+    world: World
+    document: dict[str, Any] = field(default_factory=deployment_document)
+    memory: Memory = field(default_factory=Memory)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.document.get("status", {})
+        return status
+
+    def condition(self, name: str) -> dict[str, Any]:
+        """Its condition of that type; one that is not there has status "Absent"."""
+        found = (c for c in self.status.get("conditions", ()) if c["type"] == name)
+        return next(found, {"type": name, "status": "Absent", "reason": "", "message": ""})
+
+    def stands(self, name: str) -> tuple[str, str]:
+        """Status and reason of a condition."""
+        condition = self.condition(name)
+        return condition["status"], condition["reason"]
+
+    @property
+    def ready(self) -> bool:
+        return self.stands("Ready")[0] == "True" and self.status["observedGeneration"] == self.generation
+
+    @property
+    def generation(self) -> int:
+        generation: int = self.document["metadata"]["generation"]
+        return generation
+
+    # -- what its owner does
+
+    def change(self, **spec: Any) -> None:
+        self.document["spec"] = {**self.document["spec"], **spec}
+        self.document["metadata"]["generation"] += 1
+
+    def reconcile_at(self, value: str) -> None:
+        self.document["metadata"].setdefault("annotations", {})[RECONCILE_AT] = value
+
+    # -- what the operator does
+
+    def restart(self) -> None:
+        """Another process of the operator: only what is in the object and in AWS is known."""
+        self.world.restart()
+        self.memory = Memory()
+
+    def look(self) -> Outcome:
+        """One pass, now."""
+        return self._told(look_after(deepcopy(self.document), *self._in()))
+
+    def take_away(self) -> Outcome:
+        """One pass of the deletion, now."""
+        return self._told(take_away(deepcopy(self.document), *self._in()))
+
+    def _in(self) -> tuple[Surroundings, Memory, Any]:
+        return self.world.surroundings, self.memory, self.world.clock.now()
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        self.document["status"] = outcome.status.document()
+        self.outcomes.append(outcome)
+        return outcome
+
+    def live(self, until: Callable[[], bool], *, at_most: timedelta = LONG) -> Outcome:
+        """Pass after pass, each when the one before asked for it, until it is so after one."""
+        end = self.world.clock.now() + at_most
+        while True:
+            outcome = self.look()
+            if until():
+                return outcome
+            self._wait(outcome, end)
+
+    def live_on(self, duration: timedelta) -> None:
+        """Pass after pass, for so long."""
+        end = self.world.clock.now() + duration
+        self.live(lambda: self.world.clock.now() >= end, at_most=duration + timedelta(hours=1))
+
+    def vanish(self, *, at_most: timedelta = LONG) -> Outcome:
+        """It is deleted, and taken away to the end."""
+        end = self.world.clock.now() + at_most
+        while not (outcome := self.take_away()).done:
+            self._wait(outcome, end)
+        return outcome
+
+    def _wait(self, outcome: Outcome, end: Any) -> None:
+        assert self.world.clock.now() < end, f"not so in time; the conditions are {self.status.get('conditions')}"
+        assert outcome.requeue_after > timedelta(), "the next pass would follow at once, for ever"
+        self.world.advance(outcome.requeue_after)
