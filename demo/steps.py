@@ -247,11 +247,11 @@ def stay(stage: Stage, scripts: Path) -> None:
     body = json.dumps(request({"user": np.array([7])}))
     stage.heading("It stays up until Ctrl-C", "To try in another terminal, from this folder:")
     print(f"""\
+  curl -s {stage.url("recommender")}{path_of("recommender")} -d '{body}'
   {inside} kubectl describe infdep digits -n {NAMESPACE}
   {inside} kubectl scale infdep digits -n {NAMESPACE} --replicas 3
   {inside} kubectl explain infdep.spec
   {inside} kubectl delete infdep recommender -n {NAMESPACE}
-  curl -s {stage.url("recommender")}{path_of("recommender")} -d '{body}'
 
 The logs are in {stage.workdir}""")
     while all(program.process.poll() is None for program in stage.programs):
