@@ -62,7 +62,7 @@ class HealthVerdict:
         before = self.status
         if passed:
             self._failures, self._ever_passed, self.status = 0, True, "HEALTHY"
-        elif self._ever_passed or age > self._check.start_period:
+        elif self._ever_passed or age >= self._check.start_period:
             self._failures += 1
             if self._failures >= self._check.retries:
                 self.status = "UNHEALTHY"

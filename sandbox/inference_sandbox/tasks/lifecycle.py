@@ -6,7 +6,7 @@ Its duty: the order of start and of stop (`dependsOn`), essential containers, he
 A task's reports obey three rules that a reader may count on:
 
 - exactly one of `TaskRunning` and `TaskFailedToStart`;
-- one `ContainerExited` for each container that was started;
+- one `ContainerExited` for each container that was started, or that is not essential and could not be;
 - a running task has ended when every container has exited; a task that never ran, with `TaskFailedToStart`, which
   comes last.
 
@@ -18,11 +18,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from inference_sandbox.ports import (
@@ -57,12 +59,20 @@ class Exit:
 
 
 class StartError(Exception):
-    """A task cannot start. `str()` is its stoppedReason, `container_reason` the containers[].reason."""
+    """A task or a container cannot start. `str()` is the stoppedReason, `container_reason` the containers[].reason."""
 
-    def __init__(self, reason: str, *, container: str | None = None, container_reason: str | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        container: str | None = None,
+        container_reason: str | None = None,
+        exit_code: int | None = None,
+    ) -> None:
         super().__init__(reason)
         self.container = container
         self.container_reason = container_reason
+        self.exit_code = exit_code
 
 
 class RunningContainer(Protocol):
@@ -142,13 +152,11 @@ class TaskRunner:
     def _begin(self, life: _TaskLife) -> None:
         running = self._loop.create_task(life.run(), name=life.launch.arn)
         self._running.add(running)
-        running.add_done_callback(lambda done: self._ended(life, done))
+        running.add_done_callback(partial(self._ended, life))
 
     def _ended(self, life: _TaskLife, running: asyncio.Task[None]) -> None:
         self._running.discard(running)
         self._lives.pop(life.launch.arn, None)
-        if not running.cancelled() and (error := running.exception()) is not None:
-            _logger.error("the runner failed in task %s", life.launch.arn, exc_info=error)
 
     async def _end_all(self) -> None:
         for life in list(self._lives.values()):
@@ -165,6 +173,7 @@ class _Container:
         definition = launch.definition
         self.launch = launch
         self.name: str = definition["name"]
+        self.label = f"{self.name}({definition.get('image')})"
         self.essential: bool = definition.get("essential", True)
         self.depends_on: dict[str, str] = {
             dependency["containerName"]: dependency["condition"] for dependency in definition.get("dependsOn") or ()
@@ -173,6 +182,8 @@ class _Container:
         self.stop_timeout: float = definition.get("stopTimeout") or STOP_TIMEOUT
         self.start_timeout: float = definition.get("startTimeout") or START_TIMEOUT
         self.started = False
+        self.given_up = False
+        """It could not be started, and the task does without."""
         self.healthy = False
         self.exit: Exit | None = None
         self.finished = False
@@ -218,17 +229,26 @@ class _TaskLife:
     async def run(self) -> None:
         try:
             place = await self._engine.prepare(self.launch)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for container in self._containers.values():
+                        group.create_task(self._live(place, container))
+            finally:
+                await place.release()
         except StartError as error:
-            self._report_failure(error)
-            return
-        try:
-            async with asyncio.TaskGroup() as group:
-                for container in self._containers.values():
-                    group.create_task(self._live(place, container))
-        finally:
-            await place.release()
+            self._failure = error
+        except Exception as error:
+            _logger.exception("the runner failed in task %s", self.launch.arn)
+            self._give_up(StartError(f"InternalError: {error}"))
         if not self._is_running:
             self._report_failure(self._failure or StartError("Task stopped before its containers were started"))
+
+    def _give_up(self, error: StartError) -> None:
+        """Nobody may wait for a report that will not come."""
+        self._failure = error
+        for container in self._containers.values():
+            if container.started and container.exit is None:
+                self._report_exit(container, Exit(None, str(error)))
 
     async def _live(self, place: Place, container: _Container) -> None:
         try:
@@ -237,8 +257,13 @@ class _TaskLife:
             if not self._stopping:
                 await self._watch(place.address, container, await place.start(container.launch))
         except StartError as error:
-            self._failure = self._failure or error
-            self.stop()
+            if container.essential:
+                self._failure = self._failure or error
+                self.stop()
+            else:
+                container.given_up = True
+                self._report_exit(container, Exit(error.exit_code, error.container_reason or str(error)))
+                self._report_if_running(place.address)
         finally:
             container.finished = True
             self._wake()
@@ -252,18 +277,12 @@ class _TaskLife:
                     lambda: self._stopping or dependency.satisfies(condition) or dependency.finished,
                 )
         if not self._stopping and not dependency.satisfies(condition):
-            raise StartError(
-                "Task failed to start",
-                container=container.name,
-                container_reason=f"dependency container {dependency.name} did not reach {condition}",
-            )
+            raise _unresolved(container, dependency)
 
     async def _watch(self, address: str, container: _Container, running: RunningContainer) -> None:
         """A started container until it has ended."""
         container.started = True
-        if all(each.started for each in self._containers.values()):
-            self._is_running = True
-            self._report(TaskRunning(arn=self.launch.arn, address=address, at=self._clock.now()))
+        self._report_if_running(address)
         self._wake()
         helpers = [asyncio.create_task(self._stop_in_turn(container, running))]
         if container.health_check is not None:
@@ -271,6 +290,7 @@ class _TaskLife:
         try:
             container.exit = await running.wait()
         finally:
+            running.kill()
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -303,6 +323,11 @@ class _TaskLife:
                 ContainerHealth(arn=self.launch.arn, container=container.name, status=changed, at=self._clock.now())
             )
             self._wake()
+
+    def _report_if_running(self, address: str) -> None:
+        if not self._is_running and all(each.started or each.given_up for each in self._containers.values()):
+            self._is_running = True
+            self._report(TaskRunning(arn=self.launch.arn, address=address, at=self._clock.now()))
 
     def _report_exit(self, container: _Container, ended: Exit) -> None:
         self._report(
@@ -343,3 +368,19 @@ class _TaskLife:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
+
+
+def _unresolved(container: _Container, dependency: _Container) -> StartError:
+    """The words, and the exit code of a container that never was, are the ECS agent's."""
+    exit_code = dependency.exit.code if dependency.exit else None
+    known = "STOPPED" if dependency.finished else "RUNNING"
+    return StartError(
+        "Task failed to start",
+        container=container.name,
+        container_reason=(
+            "CannotStartContainerError: dependency graph: failed to resolve container ordering dependency "
+            f"[{dependency.label} ({known}->RUNNING) - Exit: {exit_code}] "
+            f"for target [{container.label} (NONE->RUNNING)]"
+        ),
+        exit_code=128 + signal.SIGTERM,
+    )

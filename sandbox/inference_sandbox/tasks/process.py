@@ -15,6 +15,7 @@ signal and SIGKILL, exit codes, memory limits. What a process can't have, and wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import logging
@@ -95,13 +96,17 @@ class _ProcessEngine:
             images[reference] = image
         if failure := mount_failure(task):
             raise StartError(failure)
-        return _ProcessPlace(self, task, images)
+        try:
+            return _ProcessPlace(self, task, images)
+        except OSError as error:
+            raise StartError(f"ResourceInitializationError: {error}") from error
 
     def announce(self, group: int, alive: bool) -> None:
         pipe = self._watchdog.stdin
         if pipe is not None and not pipe.closed:
-            pipe.write(f"{'+' if alive else '-'}{group}\n".encode())
-            pipe.flush()
+            with contextlib.suppress(BrokenPipeError):  # somebody killed the watchdog: tasks run on all the same
+                pipe.write(f"{'+' if alive else '-'}{group}\n".encode())
+                pipe.flush()
 
     async def close(self) -> None:
         await self.memory.close()
@@ -127,7 +132,10 @@ class _ProcessPlace:
     async def start(self, container: ContainerLaunch) -> RunningContainer:
         name = container.definition["name"]
         view = HostView(self.address, container.mounts)
-        start = self._how_to_start(container, view)
+        try:
+            start = self._how_to_start(container, view)
+        except OSError as error:
+            raise StartError(f"ResourceInitializationError: {error}", container=name) from error
         try:
             return _ProcessContainer(self._engine, self._task.arn, start, view, log_file=self._folder / f"{name}.log")
         except (OSError, IndexError) as error:

@@ -267,8 +267,57 @@ def test_a_dependency_that_does_not_succeed_fails_the_task_and_ends_what_runs(ob
 
     failed = observed.wait(TaskFailedToStart, observed.start(launch))
 
-    assert (failed.container, failed.container_reason) == ("app", "dependency container init did not reach SUCCESS")
+    assert (failed.reason, failed.container) == ("Task failed to start", "app")
+    assert failed.container_reason == (
+        "CannotStartContainerError: dependency graph: failed to resolve container ordering dependency "
+        "[init(registry.example/python:3) (STOPPED->RUNNING) - Exit: 2] "
+        "for target [app(registry.example/python:3) (NONE->RUNNING)]"
+    )
     assert observed.kinds(launch.arn) == ["ContainerExited", "ContainerExited", "TaskFailedToStart"]
+
+
+def test_a_task_does_without_a_container_that_is_not_essential_and_can_not_start(observed: Observed) -> None:
+    launch = task(
+        container(name="app"),
+        container("raise SystemExit(2)", name="init", essential=False),
+        container(name="late", essential=False, dependsOn=[{"containerName": "init", "condition": "SUCCESS"}]),
+        container(name="broken", essential=False, entryPoint=["no-such-program"]),
+    )
+
+    observed.running(launch)
+
+    late = observed.wait(ContainerExited, launch.arn, container="late")
+    broken = observed.wait(ContainerExited, launch.arn, container="broken")
+    assert late.exit_code == 143
+    assert "failed to resolve container ordering dependency [init(" in (late.reason or "")
+    assert broken.exit_code is None
+    assert "executable file not found in $PATH" in (broken.reason or "")
+    assert "TaskFailedToStart" not in observed.kinds(launch.arn)
+
+
+def test_a_dependency_that_takes_longer_than_its_start_timeout_fails_the_task(observed: Observed) -> None:
+    launch = task(
+        container(name="app", dependsOn=[{"containerName": "init", "condition": "COMPLETE"}]),
+        container(name="init", essential=False, startTimeout=0.1),
+    )
+
+    failed = observed.wait(TaskFailedToStart, observed.start(launch))
+
+    assert "[init(registry.example/python:3) (RUNNING->RUNNING)" in (failed.container_reason or "")
+
+
+def test_the_working_directory_is_a_scratch_folder_or_lies_in_a_mount(observed: Observed, tmp_path: Path) -> None:
+    (tmp_path / "fs" / "in").mkdir(parents=True)
+    mount = EfsMount(container_path="/data", host_path=str(tmp_path / "fs"), read_only=False)
+    script = "import os; print(os.getcwd(), flush=True)"
+
+    apart = observed.wait(ContainerExited, observed.start(task(container(script, workingDirectory="/app")))).arn
+    inside = observed.wait(
+        ContainerExited, observed.start(task(container(script, workingDirectory="/data/in", mounts=[mount])))
+    ).arn
+
+    assert observed.lines(apart) == [str(observed.workdir / apart.rsplit("/", 1)[-1] / "app")]
+    assert observed.lines(inside) == [str(tmp_path / "fs" / "in")]
 
 
 def test_a_task_stopped_while_it_waits_for_a_dependency_ends_as_not_started(observed: Observed) -> None:
