@@ -157,7 +157,8 @@ def test_a_target_that_refuses_a_connection_is_a_502(balanced: Balanced) -> None
     answer = balanced.client.get("/")
 
     assert (answer.status_code, answer.reason_phrase) == (502, "Bad Gateway")
-    counters = poll(lambda: balanced.balancer.counters(one.arn))
+    assert poll(lambda: balanced.balancer.counters(one.arn).http_code_elb_5xx)
+    counters = balanced.balancer.counters(one.arn)
     assert (counters.http_code_elb_5xx, counters.target_connection_error_count) == (1, 1)
 
 
@@ -201,7 +202,7 @@ def test_a_target_s_own_errors_pass_through(balanced: Balanced, backends: list[B
     answer = balanced.client.get("/status/503")
 
     assert (answer.status_code, answer.text) == (503, "a")
-    assert poll(lambda: balanced.balancer.counters(one.arn)).http_code_target_5xx == 1
+    assert poll(lambda: balanced.balancer.counters(one.arn).http_code_target_5xx) == 1
 
 
 def test_a_head_request_keeps_its_content_length_and_has_no_body(balanced: Balanced, backends: list[Backend]) -> None:
@@ -212,6 +213,45 @@ def test_a_head_request_keeps_its_content_length_and_has_no_body(balanced: Balan
     answer = balanced.client.head("/")
 
     assert (answer.status_code, answer.headers["Content-Length"], answer.content) == (200, "1", b"")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_that_may_have_no_body_leaves_the_connection_fit_for_the_next(
+    balanced: Balanced, backends: list[Backend], status: int
+) -> None:
+    one = group()
+    balanced.configure(one)
+    balanced.register(one, backends[0])
+
+    answer = balanced.client.get(f"/empty/{status}")
+
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert balanced.client.get("/").text == "a"
+
+
+def test_a_client_s_connection_is_kept_for_the_next_request_and_closed_when_idle(balanced: Balanced) -> None:
+    balanced.configure(group(), rules=[rule(text("hello"))])
+    with socket.create_connection(("127.0.0.1", balanced.balancer.port(LISTENER)), timeout=20) as client:
+        for _ in range(2):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1000).endswith(b"hello")
+
+        assert client.recv(1000) == b""
+
+
+def test_a_client_of_http_1_0_gets_a_body_that_ends_with_the_connection(
+    balanced: Balanced, backends: list[Backend]
+) -> None:
+    one = group()
+    balanced.configure(one)
+    balanced.register(one, backends[0])
+    with socket.create_connection(("127.0.0.1", balanced.balancer.port(LISTENER)), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        with client.makefile("rb") as answer:
+            status, *_, body = answer.read().split(b"\r\n")
+
+    assert status == b"HTTP/1.0 200 OK"
+    assert body == b"a"
 
 
 def test_a_chunked_body_is_streamed_to_the_target_before_it_is_complete(
