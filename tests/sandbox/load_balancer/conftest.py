@@ -36,8 +36,8 @@ def poll(look: Callable[[], T | None]) -> T:
 class Backend:
     """A web server that answers with its name, or echoes a body.
 
-    `health` is the status under /health; what is under /held waits for `gate`; /cut, /hang-up and /status/NNN do as
-    they are named.
+    `health` is the status under /health; what is under /held waits for `gate`; /cut, /hang-up, /empty/NNN and
+    /status/NNN do as they are named.
     """
 
     def __init__(self, name: str) -> None:
@@ -81,6 +81,10 @@ class Backend:
             self.gate.wait(DEADLINE)
         if path.startswith("/cut"):
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
+        if path.startswith("/empty/"):
+            handler.send_response(int(path.rsplit("/", 1)[1]))
+            handler.end_headers()
+            return
         if path.startswith(("/cut", "/hang-up")):
             handler.close_connection = True
             return
