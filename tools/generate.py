@@ -11,6 +11,7 @@ import click
 from inference_operator.api.crd import crd_files
 from inference_operator.api.reference import reference_page
 from inference_operator.aws.iam import policy
+from inference_operator.domain.causes import causes
 from inference_operator.domain.conditions import Type
 from inference_operator.domain.reasons import EXPLANATIONS, Reason
 from inference_operator.resources import KINDS
@@ -49,11 +50,28 @@ def conditions_page() -> str:
 """
 
 
+def causes_page() -> str:
+    """Every cause of a failure, with what to do."""
+    rows = "\n".join(f"| `{c.name}` | {c.severity} | {c.explanation} | {c.next_step} |" for c in causes())
+    return f"""<!-- Generated from operator/inference_operator/domain/causes.py: edit it, then `make manifests`. -->
+
+# Causes
+
+`status.lastFailure.cause` and `status.stoppedTasks[].cause` are one of these. The text that they were read from stands
+beside them, as ECS wrote it.
+
+| cause | severity | what happened | what to do |
+|---|---|---|---|
+{rows}
+"""
+
+
 def generated() -> dict[Path, str]:
     crds = {ROOT / "crds" / name: text for name, text in crd_files().items()}
     reference = ROOT / "docs" / "reference"
     return crds | {
         reference / "api.md": reference_page(),
+        reference / "causes.md": causes_page(),
         reference / "conditions.md": conditions_page(),
         reference / "iam-policy.json": json.dumps(policy(), indent=2) + "\n",
     }

@@ -1,7 +1,4 @@
-"""What stopped tasks and service events say, as far as it can be told without guessing. Pure.
-
-The texts are ECS's own and are kept as they are.
-"""
+"""What stopped tasks and service events say, as the status tells it: ECS's own texts, and their cause. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from inference_operator.api.v1alpha1 import Failure, ServiceEvent, StoppedTask
+from inference_operator.domain import causes
+from inference_operator.domain.causes import Cause, Fact
 
 ROUTINE = "Scaling activity initiated by"
 """Begins `stoppedReason` when the scheduler stops a task that it no longer needs."""
 
-_ERRORS = ("unable", "failed", "unhealthy", "throttled")
+ROUTER = "log_router"
+"""Name of the container that routes logs."""
 
 
 def stopped_task(task: Mapping[str, Any]) -> StoppedTask:
@@ -25,20 +25,33 @@ def stopped_task(task: Mapping[str, Any]) -> StoppedTask:
         next((c for c in containers if c.get("exitCode") not in (None, 0)), containers[0] if containers else {}),
     )
     reasons = [r for r in (task.get("stoppedReason"), guilty.get("reason")) if r]
-    return StoppedTask(
+    text = "; ".join(dict.fromkeys(reasons))
+    stopped = StoppedTask(
         task=task["taskArn"].rpartition("/")[2],
         at=task.get("stoppedAt"),
         stop_code=task.get("stopCode"),
-        reason="; ".join(dict.fromkeys(reasons)) or None,
+        reason=text or None,
         exit_code=guilty.get("exitCode"),
         container=guilty.get("name"),
+    )
+    return stopped.model_copy(update={"cause": cause_of(stopped).name})
+
+
+def cause_of(task: StoppedTask) -> Cause:
+    return causes.classify(
+        Fact(
+            text=task.reason or "",
+            stop_code=task.stop_code,
+            exit_code=task.exit_code,
+            router=task.container == ROUTER,
+        )
     )
 
 
 def service_event(event: Mapping[str, Any]) -> ServiceEvent:
     message = event["message"]
-    severity = "Warning" if any(word in message for word in _ERRORS) else "Info"
-    return ServiceEvent(id=event["id"], at=event["createdAt"], message=message, severity=severity)
+    severity = causes.classify(Fact(text=message)).severity
+    return ServiceEvent(id=event["id"], at=event["createdAt"], message=message, severity=severity.value)
 
 
 def failure(
@@ -50,26 +63,25 @@ def failure(
         for task in tasks
         if task.get("taskDefinitionArn") == revision and not task.get("stoppedReason", "").startswith(ROUTINE)
     ]
-    newest = told[0] if told else None
+    if not told:
+        return Failure(
+            generation=generation,
+            revision=revision,
+            cause=causes.UNKNOWN.name,
+            message=reason,
+            next_step="Look at status.events, then change the spec.",
+            at=at,
+        )
+    newest = told[0]
+    cause = cause_of(newest)
     return Failure(
         generation=generation,
         revision=revision,
-        cause=newest.stop_code if newest else None,
-        message=(newest.reason if newest else None) or reason,
-        next_step=_next_step(newest),
-        exit_code=newest.exit_code if newest else None,
-        container=newest.container if newest else None,
+        cause=cause.name,
+        message=newest.reason or reason,
+        next_step=cause.next_step,
+        exit_code=newest.exit_code,
+        container=newest.container,
         tasks=tuple(t.task for t in told),
         at=at,
     )
-
-
-def _next_step(task: StoppedTask | None) -> str:
-    if task is None:
-        return "look at status.events, then change the spec"
-    if task.stop_code == "EssentialContainerExited":
-        return (
-            f"read the log of container '{task.container}' of task {task.task} in the service's log group, "
-            f"mend the image, the models or the spec, and apply again"
-        )
-    return "mend what the message names, then change the spec, or set the annotation ecs-inference.dev/reconcile-at"

@@ -19,6 +19,8 @@ class Event:
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    about: str
+    """What aspect of the object it tells of: a later event about the same makes an earlier one news again."""
 
 
 def transitions(
@@ -33,7 +35,7 @@ def _steps(results: Sequence[StepResult]) -> Iterator[Event]:
     for result in results:
         word = done.get(type(result.step))
         if word is not None and not isinstance(result.outcome, Trouble):
-            yield Event("Normal", f"{result.kind}{word}", _told(result))
+            yield Event("Normal", f"{result.kind}{word}", _told(result), result.kind)
 
 
 def _told(result: StepResult) -> str:
@@ -48,4 +50,4 @@ def _summary(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus
     old, new = find(before.conditions, Type.READY), find(after.conditions, Type.READY)
     if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
         return
-    yield Event("Normal" if new.reason in NORMAL else "Warning", new.reason, new.message)
+    yield Event("Normal" if new.reason in NORMAL else "Warning", new.reason, new.message, Type.READY)

@@ -302,13 +302,13 @@ def failure_of(ctx: Context, have: Service, seen: Rollout) -> Failure | None:
 def _unfinished(ctx: Context, want: Want, have: Service, seen: Rollout) -> Wait | Failed:
     if seen.held:
         failure = failure_of(ctx, have, seen)
-        cause = (failure.message if failure is not None else None) or "ECS gave no cause"
-        next_step = (failure.next_step if failure is not None else None) or "look at status.events"
+        cause = _cause(failure)
+        next_step = (failure.next_step if failure is not None else None) or "Look at status.events."
         moving = len(have.deployments) > 1 or (have.primary or {}).get("rolloutState") == "IN_PROGRESS"
         reason = Reason.ROLLED_BACK if seen.state is State.ROLLED_BACK else Reason.ROLLOUT_FAILED
         return Failed(
             reason,
-            f"{revision_of(want.revision)} failed: {cause}. {_what_serves(have, seen)}. Next: {next_step}. {_HELD}",
+            f"{revision_of(want.revision)} failed: {cause}. {_what_serves(have, seen)}. Next: {next_step} {_HELD}.",
             at_rest=not moving,
         )
     if seen.overdue:
@@ -319,6 +319,12 @@ def _unfinished(ctx: Context, want: Want, have: Service, seen: Rollout) -> Wait 
             at_rest=False,
         )
     return Wait(_progress(want, have, seen), Reason.ROLLING_OUT)
+
+
+def _cause(failure: Failure | None) -> str:
+    if failure is None or not failure.message:
+        return "ECS gave no cause"
+    return f"{failure.cause} ({failure.message.rstrip('.')})"
 
 
 def _what_serves(have: Service, seen: Rollout) -> str:

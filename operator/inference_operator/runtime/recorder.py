@@ -1,4 +1,4 @@
-"""Kubernetes Events without the noise: the same one is posted once in ten minutes, and each object has a budget."""
+"""Kubernetes Events without the noise: saying again what was said last waits ten minutes, and objects have budgets."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ class Recorder:
     """Decides which events are posted. `clock` gives monotonic seconds."""
 
     clock: Callable[[], float]
-    _posted: OrderedDict[tuple[str, Event], float] = field(default_factory=OrderedDict)
+    _posted: OrderedDict[tuple[str, str], tuple[Event, float]] = field(default_factory=OrderedDict)
+    """By object and aspect: the last event, and when."""
     _budgets: OrderedDict[str, _Budget] = field(default_factory=OrderedDict)
 
     def admits(self, uid: str, event: Event) -> bool:
         now = self.clock()
-        key = (uid, event)
+        key = (uid, event.about)
         last = self._posted.get(key)
-        if last is not None and now - last < REPEAT_AFTER:
+        if last is not None and last[0] == event and now - last[1] < REPEAT_AFTER:
             return False
         budget = self._budgets.setdefault(uid, _Budget(BURST, now))
         budget.tokens = min(BURST, budget.tokens + (now - budget.at) / REFILL)
@@ -40,7 +41,7 @@ class Recorder:
         if budget.tokens < 1:
             return False
         budget.tokens -= 1
-        self._posted[key] = now
+        self._posted[key] = (event, now)
         self._posted.move_to_end(key)
         if len(self._posted) > REMEMBERED:
             self._posted.popitem(last=False)
