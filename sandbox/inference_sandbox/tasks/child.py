@@ -14,38 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-MAX_LINE = 262_118
-"""Bytes after which a line without end is cut: the most that one CloudWatch Logs event holds."""
-
 _CHUNK = 65_536
 _LAST_READS = 32
 """What a pipe can hold after the end, and a bound on what a process that left the group may still write."""
-
-
-class LineReader:
-    """Cuts a stream of bytes into lines of text."""
-
-    def __init__(self, on_line: Callable[[str], None]) -> None:
-        self._on_line = on_line
-        self._rest = bytearray()
-
-    def feed(self, data: bytes) -> None:
-        self._rest += data
-        *lines, self._rest = self._rest.split(b"\n")
-        for line in lines:
-            self._emit(line)
-        while len(self._rest) > MAX_LINE:
-            self._emit(self._rest[:MAX_LINE])
-            del self._rest[:MAX_LINE]
-
-    def end(self) -> None:
-        if self._rest:
-            self._emit(self._rest)
-            self._rest = bytearray()
-
-    def _emit(self, line: bytearray) -> None:
-        for start in range(0, max(len(line), 1), MAX_LINE):
-            self._on_line(line[start : start + MAX_LINE].decode("utf-8", "replace").removesuffix("\r"))
 
 
 class Child:

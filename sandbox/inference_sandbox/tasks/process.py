@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import ctypes
 import errno
-import logging
 import os
 import shutil
 import signal
@@ -26,36 +25,32 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import IO
 
 from inference_sandbox.ports import Clock, ContainerLaunch, TaskLaunch
 from inference_sandbox.tasks import watchdog
 from inference_sandbox.tasks.addresses import claim_address
-from inference_sandbox.tasks.child import Child, LineReader
+from inference_sandbox.tasks.child import Child
 from inference_sandbox.tasks.host_view import HostView
 from inference_sandbox.tasks.images import ProcessImage, find_image, pull_failure
 from inference_sandbox.tasks.lifecycle import Exit, RunningContainer, StartError, TaskRunner
 from inference_sandbox.tasks.memory import MIB, OUT_OF_MEMORY, ContainerMemory, find_memory_limits
-from inference_sandbox.tasks.volumes import mount_failure
-
-_logger = logging.getLogger(__name__)
-
-LogSink = Callable[[str, str, str, str, datetime], None]
-"""Gets task ARN, container name, "stdout" or "stderr", line, time. Called in the runner's thread: it must be quick."""
+from inference_sandbox.tasks.output import ContainerOutput, LogSink
+from inference_sandbox.tasks.volumes import mount_failure, task_volumes
 
 _OUT_OF_FILE_MODES = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 _PR_CAPBSET_DROP = 24
+_TEMPORARY = "/tmp"  # noqa: S108 - a path in containers, not here
 
 
 class ProcessRunner(TaskRunner):
     """A `ports.Runner` whose containers are local processes.
 
     `images`: patterns of image references (shell wildcards) to what runs for them, the first that fits counts.
-    `workdir`: a task's scratch folders and logs come below it, as `<task id>/<container>/` and
-    `<task id>/<container>.log`; they are kept after the task's end. `log_sink` gets each line of output.
+    `workdir`: below it, `<task id>/<container>.log` has what a container prints, and `<task id>/<container>.health.log`
+    what its last health check did; they stay after the task's end. The task's own storage, scratch folders and volumes
+    that are no EFS, goes with it. `log_sink` gets each line of output.
     """
 
     def __init__(
@@ -131,8 +126,9 @@ class _ProcessPlace:
 
     async def start(self, container: ContainerLaunch) -> RunningContainer:
         name = container.definition["name"]
-        view = HostView(self.address, container.mounts)
         try:
+            own_volumes = task_volumes(self._task, container.definition, self._folder / "volumes")
+            view = HostView(self.address, [*container.mounts, *own_volumes])
             start = self._how_to_start(container, view)
         except OSError as error:
             raise StartError(f"ResourceInitializationError: {error}", container=name) from error
@@ -143,13 +139,14 @@ class _ProcessPlace:
 
     def _how_to_start(self, container: ContainerLaunch, view: HostView) -> _Start:
         definition = container.definition
-        scratch = self._folder / definition["name"]
+        scratch = self._folder / "scratch" / definition["name"]
         scratch.mkdir(parents=True, exist_ok=True)
+        temporary = view.of(_TEMPORARY)
         image = self._images[definition["image"]].at(address=self.address, workdir=str(scratch))
         own = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(scratch),
-            "TMPDIR": str(scratch),
+            "TMPDIR": str(scratch) if temporary == _TEMPORARY else temporary,
             "HOSTNAME": f"ip-{self.address.replace('.', '-')}",
         }
         given = {name: view.of(value) for name, value in container.environment.items()}
@@ -168,6 +165,8 @@ class _ProcessPlace:
 
     async def release(self) -> None:
         await self._memory.release()
+        for storage in ("scratch", "volumes"):
+            await asyncio.to_thread(shutil.rmtree, self._folder / storage, ignore_errors=True)
         self._claim.release()
 
 
@@ -188,24 +187,22 @@ class _ProcessContainer:
 
     def __init__(self, engine: _ProcessEngine, arn: str, start: _Start, view: HostView, *, log_file: Path) -> None:
         self._engine = engine
-        self._arn = arn
         self._start = start
         self._view = view
         self._probe_log = log_file.with_suffix(".health.log")
-        self._log = log_file.open("ab", buffering=0)
-        self._lines = {stream: LineReader(partial(self._on_line, stream)) for stream in ("stdout", "stderr")}
+        self._output = ContainerOutput(
+            arn=arn, container=start.name, file=log_file, clock=engine.clock, sink=engine.log_sink
+        )
         try:
-            self._child = self._spawn(start.argv, on_output=self._on_output)
+            self._child = self._spawn(start.argv, on_output=self._output.write)
         except BaseException:
-            self._log.close()
+            self._output.close()
             raise
         start.memory.started(self._child.pid, self._child.kill)
 
     async def wait(self) -> Exit:
         code = await self._child.wait()
-        for lines in self._lines.values():
-            lines.end()
-        self._log.close()
+        self._output.close()
         return Exit(code, OUT_OF_MEMORY if self._start.memory.ended() else None)
 
     def terminate(self) -> None:
@@ -247,18 +244,6 @@ class _ProcessContainer:
             on_output=on_output,
             output=output,
         )
-
-    def _on_output(self, stream: str, data: bytes) -> None:
-        self._log.write(data)
-        self._lines[stream].feed(data)
-
-    def _on_line(self, stream: str, line: str) -> None:
-        if self._engine.log_sink is None:
-            return
-        try:
-            self._engine.log_sink(self._arn, self._start.name, stream, line, self._engine.clock.now())
-        except Exception:
-            _logger.exception("the log sink failed for container %s of %s", self._start.name, self._arn)
 
 
 def _check_program(program: str, path: str) -> None:

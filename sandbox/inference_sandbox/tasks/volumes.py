@@ -1,4 +1,4 @@
-"""What AWS says when an EFS volume can't be mounted. Pure text, but for one look at the folder."""
+"""A task's volumes: those of its own, and what AWS says when an EFS volume can't be mounted."""
 
 from __future__ import annotations
 
@@ -16,6 +16,24 @@ def mount_failure(task: TaskLaunch) -> str | None:
             if not Path(mount.host_path).is_dir():
                 return _missing(_volume(task, container.definition, mount), region=task.arn.split(":")[3])
     return None
+
+
+def task_volumes(task: TaskLaunch, definition: Mapping[str, Any], folder: Path) -> list[EfsMount]:
+    """A container's mounts of the volumes that live and go with its task: one folder each, made in `folder`."""
+    efs = {
+        volume["name"] for volume in task.task_definition.get("volumes") or () if volume.get("efsVolumeConfiguration")
+    }
+    mounts = []
+    for point in definition.get("mountPoints") or ():
+        if point["sourceVolume"] not in efs:
+            own = folder / point["sourceVolume"]
+            own.mkdir(parents=True, exist_ok=True)
+            mounts.append(
+                EfsMount(
+                    container_path=point["containerPath"], host_path=str(own), read_only=bool(point.get("readOnly"))
+                )
+            )
+    return mounts
 
 
 def _volume(task: TaskLaunch, definition: Mapping[str, Any], mount: EfsMount) -> Mapping[str, Any]:

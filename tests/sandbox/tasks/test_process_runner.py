@@ -20,6 +20,7 @@ from inference_sandbox.tasks.images import ProcessImage
 from inference_sandbox.tasks.process import ProcessRunner
 from tests.sandbox.tasks.conftest import Observed, WallClock, container, has_ended, poll, task
 
+TEMPORARY = "/tmp"  # noqa: S108 - a path in containers, not here
 PRINT_AND_WAIT = "import os, time; print({}, flush=True); time.sleep(600)"
 SERVER = """
 import http.server, os
@@ -316,8 +317,31 @@ def test_the_working_directory_is_a_scratch_folder_or_lies_in_a_mount(observed: 
         ContainerExited, observed.start(task(container(script, workingDirectory="/data/in", mounts=[mount])))
     ).arn
 
-    assert observed.lines(apart) == [str(observed.workdir / apart.rsplit("/", 1)[-1] / "app")]
+    assert observed.lines(apart) == [str(observed.workdir / apart.rsplit("/", 1)[-1] / "scratch" / "app")]
     assert observed.lines(inside) == [str(tmp_path / "fs" / "in")]
+
+
+def test_a_volume_of_the_task_is_shared_by_its_containers_and_goes_with_it(observed: Observed) -> None:
+    points = [{"sourceVolume": "scratch", "containerPath": TEMPORARY, "readOnly": False}]
+    write = "import os; open(os.environ['TMPDIR'] + '/note', 'w').write('from the first'); print(os.environ['TMPDIR'])"
+    read = "import sys; print(open(sys.argv[1]).read(), flush=True)"
+    launch = task(
+        container(write, name="first", essential=False, mountPoints=points),
+        container(
+            name="second",
+            command=["-c", read, f"{TEMPORARY}/note"],
+            mountPoints=points,
+            dependsOn=[{"containerName": "first", "condition": "SUCCESS"}],
+        ),
+        volumes=[{"name": "scratch"}],
+    )
+
+    observed.wait(ContainerExited, observed.start(launch), container="second", exit_code=0)
+
+    folder, note = observed.lines(launch.arn)
+    assert note == "from the first"
+    assert folder.startswith(str(observed.workdir))
+    poll(lambda: not Path(folder).exists())
 
 
 def test_a_task_stopped_while_it_waits_for_a_dependency_ends_as_not_started(observed: Observed) -> None:
