@@ -1,30 +1,49 @@
-"""The Flask application: health, metadata, and errors. Inference itself goes past it, in `application.py`."""
+"""The Flask application: health, metadata, statistics, inference on paths that the fast way does not know, errors."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from inference_server.catalog import Catalog, LoadedModel
+from inference_server.catalog import Catalog
+from inference_server.exchange import ENVIRON_KEY, Exchange
 from inference_server.http import Answer, answer_for, error_answer, json_answer
-from inference_server.protocol.errors import RequestError
+from inference_server.inference import Inference
+from inference_server.metadata import SERVER_NAME, model_config, model_metadata, model_statistics
+from inference_server.metrics.exposition import Metrics
+from inference_server.protocol.errors import InvalidRequestError, RequestError
 from inference_server.readiness import Readiness
 
-SERVER_NAME = "inference-server"
+EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics", "model_configuration"]
 
 
-def make_app(catalog: Catalog, readiness: Readiness, version: str) -> Flask:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the application speaks for."""
+
+    catalog: Catalog
+    readiness: Readiness
+    inference: Inference
+    metrics: Metrics
+    version: str
+
+
+def make_app(parts: Parts) -> Flask:
     app = Flask("inference_server", static_folder=None)
     app.url_map.strict_slashes = False
-    _add_health(app, readiness)
-    _add_metadata(app, catalog, version)
+    _add_health(app, parts)
+    _add_metadata(app, parts)
+    _add_statistics(app, parts)
+    _add_repository(app, parts)
+    _add_inference(app, parts)
     _add_errors(app)
     return app
 
 
-def _add_health(app: Flask, readiness: Readiness) -> None:
+def _add_health(app: Flask, parts: Parts) -> None:
     @app.get("/healthz")
     @app.get("/v2/health/live")
     def live() -> Response:
@@ -33,44 +52,84 @@ def _add_health(app: Flask, readiness: Readiness) -> None:
     @app.get("/readyz")
     @app.get("/v2/health/ready")
     def ready() -> Response:
-        document = readiness.document()
+        document = parts.readiness.document()
         return _response(json_answer(200 if document["ready"] else 503, document))
 
+    @app.get("/metrics")
+    def metrics() -> Response:
+        body, content_type = parts.metrics.scrape(request.headers.get("Accept", ""))
+        return _response(Answer(200, body, content_type))
 
-def _add_metadata(app: Flask, catalog: Catalog, version: str) -> None:
+
+def _add_metadata(app: Flask, parts: Parts) -> None:
+    catalog = parts.catalog
+
     @app.get("/v2")
     def server() -> Response:
-        document = {"name": SERVER_NAME, "version": version, "extensions": ["binary_tensor_data"]}
-        return _response(json_answer(200, document))
+        return _response(json_answer(200, {"name": SERVER_NAME, "version": parts.version, "extensions": EXTENSIONS}))
 
     @app.get("/v2/models")
     def models() -> Response:
         return _response(json_answer(200, {"models": catalog.names()}))
 
     @app.get("/v2/models/<name>")
-    @app.get("/v2/models/<name>/versions/<model_version>")
-    def model(name: str, model_version: str | None = None) -> Response:
-        found = catalog.find(name, model_version)
-        return _response(json_answer(200, metadata(found, sorted(catalog.models[name]))))
+    @app.get("/v2/models/<name>/versions/<version>")
+    def metadata(name: str, version: str | None = None) -> Response:
+        return _response(json_answer(200, model_metadata(catalog.find(name, version), sorted(catalog.models[name]))))
 
     @app.get("/v2/models/<name>/ready")
-    @app.get("/v2/models/<name>/versions/<model_version>/ready")
-    def model_ready(name: str, model_version: str | None = None) -> Response:
-        found = catalog.find(name, model_version)
-        return _response(json_answer(200, {"name": found.name, "ready": True}))
+    @app.get("/v2/models/<name>/versions/<version>/ready")
+    def model_ready(name: str, version: str | None = None) -> Response:
+        return _response(json_answer(200, {"name": catalog.find(name, version).name, "ready": True}))
+
+    @app.get("/v2/models/<name>/config")
+    @app.get("/v2/models/<name>/versions/<version>/config")
+    def config(name: str, version: str | None = None) -> Response:
+        return _response(json_answer(200, model_config(catalog.find(name, version))))
 
 
-def metadata(model: LoadedModel, versions: list[int]) -> dict[str, Any]:
-    signature = model.runtime.signature
-    document: dict[str, Any] = {
-        "name": model.name,
-        "versions": [str(version) for version in versions],
-        "platform": model.runtime.platform,
-        "inputs": [spec.describe() for spec in signature.inputs.values()],
-        "outputs": [spec.describe() for spec in signature.outputs.values()],
-    }
-    if model.config.labels:
-        document["properties"] = model.config.labels
+def _add_statistics(app: Flask, parts: Parts) -> None:
+    @app.get("/v2/models/stats")
+    @app.get("/v2/models/<name>/stats")
+    @app.get("/v2/models/<name>/versions/<version>/stats")
+    def statistics(name: str | None = None, version: str | None = None) -> Response:
+        totals = parts.metrics.totals()
+        if name is not None:
+            parts.catalog.find(name, version)
+        chosen = [
+            model
+            for found, versions in parts.catalog.models.items()
+            for number, model in versions.items()
+            if name in {None, found} and version in {None, str(number)}
+        ]
+        return _response(json_answer(200, {"model_stats": [model_statistics(model, totals) for model in chosen]}))
+
+
+def _add_repository(app: Flask, parts: Parts) -> None:
+    @app.post("/v2/repository/index")
+    def index() -> Response:
+        only_ready = _body_object().get("ready") is True
+        entries = parts.catalog.index()
+        return _response(json_answer(200, [entry for entry in entries if not only_ready or entry["state"] == "READY"]))
+
+
+def _add_inference(app: Flask, parts: Parts) -> None:
+    @app.post("/v2/models/<name>/infer")
+    @app.post("/v2/models/<name>/versions/<version>/infer")
+    def infer(name: str, version: str | None = None) -> Response:
+        exchange: Exchange = request.environ[ENVIRON_KEY]
+        exchange.inference = True
+        model = parts.catalog.find(name, version)
+        return _response(parts.inference.answer(model, request.get_data(), request.environ, exchange))
+
+
+def _body_object() -> dict[str, Any]:
+    """The body, which may be empty, as a JSON object."""
+    if not request.get_data():
+        return {}
+    document = request.get_json(force=True, silent=True)
+    if not isinstance(document, dict):
+        raise InvalidRequestError("the body must be empty or a JSON object")
     return document
 
 
@@ -81,7 +140,7 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        answer = error_answer(error.code or 500, f"{error.name}: {error.description}")
+        answer = error_answer(error.code or 500, f"{error.name}: {request.method} {request.path}")
         answer.headers += [(name, value) for name, value in error.get_headers() if name == "Allow"]
         return _response(answer)
 

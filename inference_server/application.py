@@ -1,142 +1,137 @@
-"""The WSGI application: reads the body, sends inference past Flask, logs the request, and never lets an exception out.
+"""The WSGI application: reads the body, answers, and then tells the log and the metrics. Never lets an exception out.
 
-Flask's routing and request objects cost more than a small model's prediction; POST .../infer needs neither.
+Inference on a loaded model goes past Flask, whose routing and request objects cost more than a small model's
+prediction. All else is Flask's, with the same code behind it.
 """
 
 from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import structlog
 
-from inference_server.catalog import Catalog
+from inference_server.access_log import AccessLog
+from inference_server.body import ChunkReader, read_body
+from inference_server.catalog import Catalog, LoadedModel
+from inference_server.exchange import ENVIRON_KEY, Clock, Exchange
 from inference_server.http import STATUS_LINES, Answer, answer_for, error_answer
-from inference_server.inference import infer
-from inference_server.protocol.errors import InvalidRequestError, RequestError, TooLargeError
+from inference_server.inference import Inference
+from inference_server.metrics.store import Store
+from inference_server.protocol.errors import RequestError, TooLargeError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-log = structlog.get_logger("inference_server.access")
+log = structlog.get_logger("inference_server.application")
 
 _DISCARD_BYTES = 64 * 1024 * 1024
 _DISCARD_SECONDS = 2.0
 _BLOCK = 65536
 
-ChunkedReader = Callable[[], bytes]
-"""Gives the next chunk of a request with `Transfer-Encoding: chunked`, b"" at its end."""
-
 
 class Application:
     def __init__(
-        self, catalog: Catalog, flask: WSGIApplication, *, max_body_bytes: int, read_chunk: ChunkedReader | None = None
+        self,
+        catalog: Catalog,
+        flask: WSGIApplication,
+        inference: Inference,
+        store: Store,
+        access_log: AccessLog,
+        *,
+        max_body_bytes: int,
+        clock: Clock,
+        read_chunk: ChunkReader | None = None,
     ) -> None:
-        self._catalog = catalog
+        self._paths = dict(_infer_paths(catalog))
         self._flask = flask
+        self._inference = inference
+        self._store = store
+        self._access_log = access_log
         self._max_body_bytes = max_body_bytes
+        self._clock = clock
         self._read_chunk = read_chunk
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        began = time.perf_counter()
+        exchange = Exchange(self._clock())
         try:
-            body = self._read_body(environ)
-            if environ["REQUEST_METHOD"] == "POST":
-                answer = self._infer(environ["PATH_INFO"], body, environ)
-                if answer is not None:
-                    return _send(answer, environ, start_response, began)
-            environ["wsgi.input"] = io.BytesIO(body)
-            environ["CONTENT_LENGTH"] = str(len(body))
-            return self._ask_flask(environ, start_response, began)
-        except TooLargeError as error:
-            sent = _send(answer_for(error), environ, start_response, began)
-            return _then_discard(sent, environ)
+            answer = self._answer(environ, exchange)
         except RequestError as error:
-            return _send(answer_for(error), environ, start_response, began)
+            answer = answer_for(error)
         except Exception:  # uWSGI would answer nothing at all
             log.exception("a request failed", method=environ.get("REQUEST_METHOD"), path=environ.get("PATH_INFO"))
-            return _send(error_answer(500, "internal error; see the server's log"), environ, start_response, began)
+            answer = error_answer(500, "internal error; see the server's log")
+        self._observe(environ, exchange, answer)
+        size = str(len(answer.body))
+        start_response(
+            STATUS_LINES[answer.status],
+            [("Content-Type", answer.content_type), ("Content-Length", size), *answer.headers],
+        )
+        if answer.status == TooLargeError.status:
+            return _send_then_discard(answer.body, environ)
+        return [answer.body]
 
-    def _infer(self, path: str, body: bytes, environ: WSGIEnvironment) -> Answer | None:
-        """Answer POST /v2/models/{name}[/versions/{version}]/infer; None if the path is another."""
-        match path.strip("/").split("/"):
-            case ["v2", "models", name, "infer"]:
-                model = self._catalog.find(_text(name))
-            case ["v2", "models", name, "versions", version, "infer"]:
-                model = self._catalog.find(_text(name), _text(version))
-            case _:
-                return None
-        environ["inference.model"], environ["inference.version"] = model.name, model.version
-        return infer(model, body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
+    def _answer(self, environ: WSGIEnvironment, exchange: Exchange) -> Answer:
+        body = read_body(environ, self._max_body_bytes, self._read_chunk)
+        exchange.request_bytes = len(body)
+        model = self._paths.get(environ["PATH_INFO"])
+        if model is not None and environ["REQUEST_METHOD"] == "POST":
+            return self._inference.answer(model, body, environ, exchange)
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ[ENVIRON_KEY] = exchange
+        return _ask_flask(self._flask, environ)
 
-    def _read_body(self, environ: WSGIEnvironment) -> bytes:
-        """The whole body. Raises TooLargeError before reading more than the limit."""
-        if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
-            return self._read_chunks()
-        text = environ.get("CONTENT_LENGTH") or "0"
-        if not (text.isascii() and text.isdigit()):
-            raise InvalidRequestError("Content-Length is not a number")
-        length = int(text)
-        self._check_size(length)
-        if not length:
-            return b""
-        try:
-            body = environ["wsgi.input"].read(length)
-        except OSError:
-            raise InvalidRequestError("the body did not arrive in time") from None
-        if len(body) != length:
-            raise InvalidRequestError(f"the body has {len(body)} bytes; Content-Length says {length}")
-        return bytes(body)
-
-    def _read_chunks(self) -> bytes:
-        if self._read_chunk is None:
-            raise InvalidRequestError("chunked bodies are not supported here; send Content-Length")
-        blocks, size = [], 0
-        try:
-            while block := self._read_chunk():
-                size += len(block)
-                self._check_size(size)
-                blocks.append(block)
-        except OSError:
-            raise InvalidRequestError("the chunked body is malformed or did not arrive in time") from None
-        return b"".join(blocks)
-
-    def _check_size(self, size: int) -> None:
-        if size > self._max_body_bytes:
-            raise TooLargeError(
-                f"the body has more than {self._max_body_bytes} bytes, the limit (INFERENCE_MAX_BODY_BYTES)"
+    def _observe(self, environ: Mapping[str, Any], exchange: Exchange, answer: Answer) -> None:
+        now = self._clock()
+        size = len(answer.body)
+        if exchange.inference:
+            self._store.observe(
+                exchange.row,
+                answer.status,
+                now - exchange.began + exchange.stages[0],
+                exchange.stages,
+                exchange.rows,
+                exchange.request_bytes,
+                size,
             )
-
-    def _ask_flask(self, environ: WSGIEnvironment, start_response: StartResponse, began: float) -> Iterable[bytes]:
-        status = 500
-
-        def remember(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status
-            status = int(line[:3])
-            return start_response(line, headers, exc_info)
-
-        body = b"".join(self._flask(environ, remember))
-        _log(environ, status, len(body), began)
-        return [body]
+        self._access_log.write(environ, exchange, answer.status, size, now)
 
 
-def _send(answer: Answer, environ: WSGIEnvironment, start_response: StartResponse, began: float) -> list[bytes]:
-    headers = [
-        ("Content-Type", answer.content_type),
-        ("Content-Length", str(len(answer.body))),
-        *answer.headers,
-    ]
-    start_response(STATUS_LINES[answer.status], headers)
-    _log(environ, answer.status, len(answer.body), began)
-    return [answer.body]
+def _infer_paths(catalog: Catalog) -> Iterator[tuple[str, LoadedModel]]:
+    for name, versions in catalog.models.items():
+        for version, model in versions.items():
+            yield f"/v2/models/{name}/versions/{version}/infer", model
+        default = catalog.default(name)
+        if default is not None:
+            yield f"/v2/models/{name}/infer", default
 
 
-def _then_discard(sent: Iterable[bytes], environ: WSGIEnvironment) -> Iterable[bytes]:
+def _ask_flask(flask: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    head: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+        head[:] = [int(status.split(" ", 1)[0]), headers, exc_info]
+        return lambda _: None
+
+    parts = flask(environ, start_response)
+    try:
+        body = b"".join(parts)
+    finally:
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
+    status, headers, _ = head
+    types = [value for name, value in headers if name == "Content-Type"]
+    others = [(name, value) for name, value in headers if name not in {"Content-Type", "Content-Length"}]
+    return Answer(status, body, types[0] if types else "application/json", others)
+
+
+def _send_then_discard(body: bytes, environ: WSGIEnvironment) -> Iterator[bytes]:
     """Send the answer, then read on for a while: a connection closed on unread bytes is reset, and the answer lost."""
-    yield from sent
+    yield body
     until, left = time.monotonic() + _DISCARD_SECONDS, _DISCARD_BYTES
     source = environ["wsgi.input"]
     try:
@@ -144,25 +139,3 @@ def _then_discard(sent: Iterable[bytes], environ: WSGIEnvironment) -> Iterable[b
             left -= len(block)
     except OSError:
         return
-
-
-def _log(environ: WSGIEnvironment, status: int, size: int, began: float) -> None:
-    path = environ.get("PATH_INFO", "")
-    health = path in {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
-    write = log.debug if health and status < 400 else log.warning if status >= 500 else log.info  # noqa: PLR2004
-    write(
-        "request",
-        method=environ.get("REQUEST_METHOD"),
-        path=quote(path, safe="/-._~", encoding="latin-1"),
-        status=status,
-        duration_ms=round((time.perf_counter() - began) * 1000, 3),
-        bytes=size,
-        model=environ.get("inference.model"),
-        version=environ.get("inference.version"),
-        request_id=environ.get("HTTP_X_REQUEST_ID") or environ.get("HTTP_X_AMZN_TRACE_ID"),
-    )
-
-
-def _text(part: str) -> str:
-    """WSGI gives the decoded bytes of the path as latin-1."""
-    return part.encode("latin-1").decode(errors="replace")

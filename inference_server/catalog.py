@@ -16,6 +16,13 @@ from inference_server.runtimes.base import Runtime
 
 
 @dataclass(frozen=True, slots=True)
+class ModelLimits:
+    request: Limits = field(default_factory=Limits)
+    timeout_seconds: float | None = None
+    """Of one request; None: the server's."""
+
+
+@dataclass(slots=True)
 class LoadedModel:
     """One version of a model, in memory."""
 
@@ -23,7 +30,15 @@ class LoadedModel:
     version: int
     config: ModelConfig
     runtime: Runtime
-    limits: Limits = field(default_factory=Limits)
+    limits: ModelLimits = field(default_factory=ModelLimits)
+    load_seconds: float = 0.0
+    version_text: str = field(init=False)
+    key: tuple[str, str] = field(init=False)
+    """Name and version, as labels and counters call the model."""
+
+    def __post_init__(self) -> None:
+        self.version_text = str(self.version)
+        self.key = (self.name, self.version_text)
 
 
 class Catalog:
@@ -53,10 +68,7 @@ class Catalog:
     def find(self, name: str, version: str | None = None) -> LoadedModel:
         """The model that answers. Raises UnknownNameError, or UnavailableError if it is known and not loaded."""
         versions = self._models.get(name, {})
-        if version is None:
-            model = self._default(versions)
-        else:
-            model = versions.get(int(version)) if version.isascii() and version.isdigit() else None
+        model = self.default(name) if version is None else versions.get(_number(version))
         if model is not None:
             return model
         for problem in self._problems:
@@ -66,9 +78,35 @@ class Catalog:
             raise UnknownNameError(f"model '{name}' is not known; this server has {', '.join(self.names()) or 'none'}")
         raise UnknownNameError(f"model '{name}' has no version '{version}'; it has {', '.join(map(str, versions))}")
 
-    def _default(self, versions: Mapping[int, LoadedModel]) -> LoadedModel | None:
+    def default(self, name: str) -> LoadedModel | None:
+        """The version that answers when none is named."""
+        versions = self._models.get(name)
         if not versions:
             return None
         newest = versions[max(versions)]
         chosen = newest.config.default_version
         return newest if chosen is None else versions.get(chosen)
+
+    def index(self) -> list[dict[str, str]]:
+        """Triton's repository index: every version, and every model without one, with its state and the reason."""
+        entries = [
+            {"name": name, "version": str(version), "state": "READY", "reason": ""}
+            for name, versions in self._models.items()
+            for version in versions
+        ]
+        entries += [
+            {
+                "name": problem.model,
+                "version": "" if problem.version is None else str(problem.version),
+                "state": "UNAVAILABLE",
+                "reason": problem.reason,
+            }
+            for problem in self._problems
+            if problem.model
+        ]
+        return sorted(entries, key=lambda entry: (entry["name"], entry["version"]))
+
+
+def _number(version: str) -> int:
+    """A version as a number; -1, which is none, for what is not written as one."""
+    return int(version) if version.isascii() and version.isdigit() and len(version) <= 18 else -1  # noqa: PLR2004  (digits of an int64)

@@ -14,6 +14,8 @@ JSON = "application/json"
 BINARY = "application/octet-stream"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
 
 @dataclass(slots=True)
 class Answer:
@@ -21,9 +23,7 @@ class Answer:
     body: bytes
     content_type: str = JSON
     headers: list[tuple[str, str]] = field(default_factory=list)
-
-
-STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+    """Beside Content-Type and Content-Length."""
 
 
 def json_answer(status: int, document: Any) -> Answer:
@@ -40,3 +40,13 @@ def answer_for(error: RequestError) -> Answer:
     if error.retry_after is not None:
         answer.headers.append(("Retry-After", str(error.retry_after)))
     return answer
+
+
+def raw_answer(status: int, message: str) -> bytes:
+    """An error as the bytes of a whole HTTP response, after which the connection is closed."""
+    answer = error_answer(status, message)
+    head = (
+        f"HTTP/1.1 {STATUS_LINES[status]}\r\nContent-Type: {answer.content_type}\r\n"
+        f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + answer.body

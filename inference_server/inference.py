@@ -2,36 +2,125 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import structlog
 
 from inference_server.catalog import LoadedModel
+from inference_server.compression import choose_encoding, compress, inflate
+from inference_server.deadline import LATE, Watchdog
+from inference_server.exchange import Clock, Exchange
 from inference_server.http import BINARY, HEADER_LENGTH, JSON, Answer
-from inference_server.protocol.errors import PredictionError, RequestError
-from inference_server.protocol.request import read_request
+from inference_server.metrics.store import Store
+from inference_server.overload import Overload
+from inference_server.protocol.errors import DeadlineError, PredictionError, RequestError
+from inference_server.protocol.request import InferRequest, read_request
 from inference_server.protocol.response import write_response
+from inference_server.runtimes.base import Prediction
 
 log = structlog.get_logger("inference_server.inference")
 
+Connection = Callable[[], int | None]
+"""The descriptor of the connection that this thread is answering; None if there is none, as in tests."""
 
-def infer(model: LoadedModel, body: bytes, header_length: str | None) -> Answer:
-    """Answer one request. Raises RequestError."""
-    signature = model.runtime.signature
-    request = read_request(body, header_length, signature, model.limits)
+
+@dataclass(frozen=True, slots=True)
+class InferenceLimits:
+    max_body_bytes: int
+    """Of a body once inflated."""
+    timeout_seconds: float
+    """The longest that a request may take, from its arrival to its answer."""
+    compress_from_bytes: int
+    """The least size of a response that is compressed for callers that accept it."""
+
+
+class Inference:
+    def __init__(
+        self,
+        limits: InferenceLimits,
+        overload: Overload,
+        watchdog: Watchdog,
+        store: Store,
+        connection: Connection,
+        clock: Clock,
+    ) -> None:
+        self._limits = limits
+        self._overload = overload
+        self._watchdog = watchdog
+        self._store = store
+        self._connection = connection
+        self._clock = clock
+
+    def answer(self, model: LoadedModel, body: bytes, headers: Mapping[str, Any], exchange: Exchange) -> Answer:
+        """Answer one request. `headers` are in a WSGI environment's notation. Raises RequestError."""
+        exchange.model, exchange.inference, exchange.row = model, True, self._store.row(model.key)
+        connection = self._connection()
+        timeout = self._limits.timeout_seconds
+        if model.limits.timeout_seconds is not None:
+            timeout = min(timeout, model.limits.timeout_seconds)
+        began = self._clock()
+        waited = self._overload.check(began, connection, timeout)
+        encoding = headers.get("HTTP_CONTENT_ENCODING")
+        if encoding:
+            body = inflate(body, encoding, self._limits.max_body_bytes)
+        signature = model.runtime.signature
+        request = read_request(
+            body, headers.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), signature, model.limits.request
+        )
+        exchange.rows = request.rows
+        if request.parameters:
+            timeout = min(timeout, request.timeout_seconds or timeout)
+        read = self._clock()
+        prediction = self._predict(model, request, connection, exchange.began - waited + timeout)
+        predicted = self._clock()
+        head: dict[str, Any] = {"model_name": model.name, "model_version": model.version_text}
+        if request.id is not None:
+            head["id"] = request.id
+        if prediction.parameters:
+            head["parameters"] = prediction.parameters
+        encoded = write_response(head, prediction.outputs, request.outputs, signature)
+        answer = Answer(200, encoded.body, JSON)
+        if encoded.header_length is not None:
+            answer.content_type = BINARY
+            answer.headers.append((HEADER_LENGTH, str(encoded.header_length)))
+        accepted = headers.get("HTTP_ACCEPT_ENCODING")
+        if accepted and len(encoded.body) >= self._limits.compress_from_bytes:
+            _compress(answer, accepted)
+        exchange.stages = (waited, read - began, predicted - read, self._clock() - predicted)
+        return answer
+
+    def _predict(
+        self, model: LoadedModel, request: InferRequest, connection: int | None, deadline: float
+    ) -> Prediction:
+        """Ask the model. Raises DeadlineError if the answer is too late, whoever notices first."""
+        if self._clock() >= deadline:
+            raise DeadlineError("the deadline passed before the model was asked")
+        if connection is None:
+            return _ask(model, request.inputs, request.parameters)
+        watch = self._watchdog.mine()
+        watch.begin(connection, deadline, model.name)
+        try:
+            return _ask(model, request.inputs, request.parameters)
+        finally:
+            if not watch.finish():
+                raise DeadlineError(LATE)
+
+
+def _ask(model: LoadedModel, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]) -> Prediction:
     try:
-        prediction = model.runtime.predict(request.inputs, request.parameters)
+        return model.runtime.predict(inputs, parameters)
     except RequestError:
         raise
     except Exception as error:  # whatever a model raises is a failed prediction, not a failed server
         log.exception("a prediction failed", model=model.name, version=model.version)
         raise PredictionError(f"model '{model.name}' failed: {type(error).__name__}: {error}") from error
-    head: dict[str, Any] = {"model_name": model.name, "model_version": str(model.version)}
-    if request.id is not None:
-        head["id"] = request.id
-    if prediction.parameters:
-        head["parameters"] = prediction.parameters
-    encoded = write_response(head, prediction.outputs, request.outputs, signature)
-    if encoded.header_length is None:
-        return Answer(200, encoded.body, JSON)
-    return Answer(200, encoded.body, BINARY, [(HEADER_LENGTH, str(encoded.header_length))])
+
+
+def _compress(answer: Answer, accepted: str) -> None:
+    encoding = choose_encoding(accepted)
+    if encoding is not None:
+        answer.body = compress(answer.body, encoding)
+        answer.headers += [("Content-Encoding", encoding), ("Vary", "Accept-Encoding")]

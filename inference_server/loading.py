@@ -8,7 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from inference_server.catalog import Catalog, LoadedModel
+from inference_server.catalog import Catalog, LoadedModel, ModelLimits
+from inference_server.protocol.request import Limits
 from inference_server.protocol.signature import TensorSpec
 from inference_server.repository.model_config import ModelError, TensorConfig
 from inference_server.repository.scan import FoundVersion, Problem, scan
@@ -55,7 +56,18 @@ def load_version(found: FoundVersion, scratch: Path) -> LoadedModel:
         copy_seconds=round(staged - began, 3),
         load_seconds=round(time.monotonic() - staged, 3),
     )
-    return LoadedModel(found.model, found.version, found.config, runtime)
+    limits = found.config.limits
+    return LoadedModel(
+        found.model,
+        found.version,
+        found.config,
+        runtime,
+        ModelLimits(
+            Limits(elements=limits.max_elements, rows=limits.max_rows),
+            None if limits.timeout_ms is None else limits.timeout_ms / 1000,
+        ),
+        load_seconds=time.monotonic() - began,
+    )
 
 
 def _check_signature(found: FoundVersion, runtime: Runtime) -> None:

@@ -53,12 +53,29 @@ class Settings(BaseSettings):
     client_timeout_seconds: Annotated[int, Field(ge=1, le=600)] = Field(
         default=15, description="Seconds that a client may keep a worker waiting for the next bytes of its request."
     )
-    hard_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
-        default=120, description="Seconds after which a worker that is still at one request is killed and replaced."
+    request_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=30, description="Seconds from an inference request's arrival to its answer; then 504."
+    )
+    hard_timeout_seconds: Annotated[int, Field(ge=1, le=7200)] = Field(
+        default=120,
+        description="Seconds after which a worker that is still at one request is killed and replaced. More than "
+        "INFERENCE_REQUEST_TIMEOUT_SECONDS, which answers the caller first.",
+    )
+    max_waiting: Annotated[int, Field(ge=1)] = Field(
+        default=512,
+        description="Connections that may wait for a worker before inference is refused with 503 and Retry-After.",
+    )
+    compress_from_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=1024,
+        description="The least size of a response that is compressed for callers that accept gzip or deflate.",
     )
     backlog: Annotated[int, Field(ge=1, le=65535)] = Field(
         default=1024,
         description="Connections that may wait for a worker; no more than the kernel's net.core.somaxconn.",
+    )
+    access_log_per_second: Annotated[float, Field(ge=0)] = Field(
+        default=20,
+        description="Successful requests that each worker logs a second at most; 0: none. Failures are always logged.",
     )
     scratch_dir: Path | None = Field(
         default=None,
@@ -77,6 +94,11 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
             for fault in error.errors(include_url=False)
         ]
         raise SettingsError("\n".join(faults)) from None
+    if settings.hard_timeout_seconds <= settings.request_timeout_seconds:
+        faults.append(
+            f"INFERENCE_HARD_TIMEOUT_SECONDS is {settings.hard_timeout_seconds}: it must be more than "
+            f"INFERENCE_REQUEST_TIMEOUT_SECONDS, {settings.request_timeout_seconds:g}"
+        )
     if faults:
         raise SettingsError("\n".join(faults))
     return settings

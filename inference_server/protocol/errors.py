@@ -28,6 +28,18 @@ class UnknownNameError(RequestError):
     status = 404
 
 
+class LengthRequiredError(RequestError):
+    """The body came without a Content-Length, in a way that this server can't read."""
+
+    status = 411
+
+
+class SlowClientError(RequestError):
+    """The body did not arrive in time."""
+
+    status = 408
+
+
 class TooLargeError(RequestError):
     """The body, as sent or once inflated, is over the limit."""
 

@@ -18,12 +18,13 @@ import orjson
 
 from inference_server.protocol.datatypes import widen_bf16
 from inference_server.protocol.errors import InvalidRequestError, NotSupportedError
-from inference_server.protocol.signature import Signature, TensorSpec
+from inference_server.protocol.signature import RequestedOutput, Signature, TensorSpec
 
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 _SHARED_MEMORY = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
 _LENGTH_PREFIX = 4
 _SHOWN = 40
+_MAX_DIMENSION = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,7 @@ class Limits:
     """First dimension of any input; None is no limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedOutput:
-    name: str
-    binary: bool
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InferRequest:
     """A request that has been read and fits its model's signature."""
 
@@ -54,9 +49,10 @@ class InferRequest:
 
     @property
     def rows(self) -> int:
-        """The size of the batch: the first dimension of the first input, 1 for a scalar."""
-        shape = next(iter(self.inputs.values())).shape if self.inputs else ()
-        return shape[0] if shape else 1
+        """The size of the batch: the first dimension of the first input, 1 for a scalar or without any input."""
+        for array in self.inputs.values():
+            return array.shape[0] if array.ndim else 1
+        return 1
 
     @property
     def timeout_seconds(self) -> float | None:
@@ -188,10 +184,10 @@ def _shape(given: Any, spec: TensorSpec) -> tuple[int, ...]:
         raise InvalidRequestError(f"input '{spec.name}' has shape {_show(given)}; it must be an array of whole numbers")
     for size in given:
         # Some generated clients send every number as a float.
-        if not (type(size) is int or (type(size) is float and size.is_integer())) or not 0 <= size < 2**63:
-            raise InvalidRequestError(
-                f"input '{spec.name}' has shape {_show(given)}; its dimensions must be whole numbers, 0 or more"
-            )
+        if type(size) is not int and not (type(size) is float and size.is_integer()):
+            raise InvalidRequestError(f"input '{spec.name}' has shape {_show(given)}; dimensions must be whole numbers")
+        if not 0 <= size < _MAX_DIMENSION:
+            raise InvalidRequestError(f"input '{spec.name}' has shape {_show(given)}; dimensions must be 0 to 2^63-1")
     shape = tuple(map(int, given))
     if not spec.admits(shape):
         raise InvalidRequestError(
@@ -357,10 +353,7 @@ def _from_raw(body: bytes, signature: Signature, limits: Limits) -> InferRequest
         if limits.rows is not None and shape and shape[0] > limits.rows:
             raise InvalidRequestError(f"input '{spec.name}' has {shape[0]} rows; the limit is {limits.rows}")
         array = _from_binary(memoryview(body), spec, shape, math.prod(shape))
-    outputs = [
-        RequestedOutput(output.name, binary=True) for output in signature.outputs.values() if not output.optional
-    ]
-    return InferRequest({spec.name: array}, outputs)
+    return InferRequest({spec.name: array}, signature.all_outputs(binary=True))
 
 
 def _raw_shape(size: int, itemsize: int, spec: TensorSpec) -> tuple[int, ...]:
@@ -377,11 +370,11 @@ def _raw_shape(size: int, itemsize: int, spec: TensorSpec) -> tuple[int, ...]:
 # --- Outputs ----------------------------------------------------------------------------------------------------------
 
 
-def _read_outputs(entries: Any, parameters: Mapping[str, Any], signature: Signature) -> list[RequestedOutput]:
+def _read_outputs(entries: Any, parameters: Mapping[str, Any], signature: Signature) -> Sequence[RequestedOutput]:
     binary = _flag(parameters, "binary_data_output", "the request", default=False) if parameters else False
     if not entries:
         if entries is None or entries == []:
-            return [RequestedOutput(spec.name, binary) for spec in signature.outputs.values() if not spec.optional]
+            return signature.all_outputs(binary=binary)
         raise InvalidRequestError(f"'outputs' is {_show(entries)}; it must be an array of outputs")
     if type(entries) is not list:
         raise InvalidRequestError(f"'outputs' is a JSON {_json_type(entries)}; it must be an array of outputs")

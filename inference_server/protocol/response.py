@@ -15,11 +15,10 @@ import orjson
 
 from inference_server.protocol.datatypes import narrow_to_bf16
 from inference_server.protocol.errors import InvalidRequestError, PredictionError
-from inference_server.protocol.request import RequestedOutput
-from inference_server.protocol.signature import Signature, TensorSpec
+from inference_server.protocol.signature import RequestedOutput, Signature, TensorSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EncodedResponse:
     body: bytes
     header_length: int | None
@@ -38,13 +37,13 @@ def write_response(
     """
     outputs: list[dict[str, Any]] = []
     tail: list[bytes] = []
-    for output in wanted:
-        spec = signature.outputs[output.name]
-        array = arrays.get(output.name)
+    for name, binary in wanted:
+        spec = signature.outputs[name]
+        array = arrays.get(name)
         if array is None:
-            raise PredictionError(f"the model gave no output '{output.name}', which its metadata promises")
-        entry: dict[str, Any] = {"name": output.name, "datatype": spec.datatype, "shape": array.shape}
-        if output.binary:
+            raise PredictionError(f"the model gave no output '{name}', which its metadata promises")
+        entry: dict[str, Any] = {"name": name, "datatype": spec.datatype, "shape": array.shape}
+        if binary:
             raw = _to_binary(array, spec)
             entry["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
@@ -52,6 +51,9 @@ def write_response(
             entry["data"] = _to_json(array, spec)
         outputs.append(entry)
     text = orjson.dumps({**head, "outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
+    # NaN and infinity are written as null. Looking for the word costs less than looking at the numbers.
+    if b"null" in text:
+        _refuse_not_finite(outputs)
     if not tail:
         return EncodedResponse(text, None)
     return EncodedResponse(b"".join((text, *tail)), len(text))
@@ -63,12 +65,16 @@ def _to_json(array: np.ndarray, spec: TensorSpec) -> Any:
         return [_text(element, spec.name) for element in array.ravel().tolist()]
     if spec.datatype == "BF16":
         raise InvalidRequestError(f"output '{spec.name}' is BF16, which JSON can't carry; ask for it with binary_data")
-    array = np.ascontiguousarray(array, dtype=spec.type.array).ravel()
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidRequestError(
-            f"output '{spec.name}' has NaN or infinity, which JSON can't carry; ask for it with binary_data"
-        )
-    return array
+    return np.ascontiguousarray(array, dtype=spec.type.array).ravel()
+
+
+def _refuse_not_finite(outputs: Sequence[Mapping[str, Any]]) -> None:
+    for output in outputs:
+        data = output.get("data")
+        if isinstance(data, np.ndarray) and data.dtype.kind == "f" and not np.isfinite(data).all():
+            raise InvalidRequestError(
+                f"output '{output['name']}' has NaN or infinity, which JSON can't carry; ask for it with binary_data"
+            )
 
 
 def _text(element: Any, name: str) -> str:

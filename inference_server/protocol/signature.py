@@ -6,8 +6,8 @@ Plain values; how a model file tells them is the runtimes' business.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from inference_server.protocol.datatypes import DATATYPES, Datatype
 
@@ -36,12 +36,29 @@ class TensorSpec:
         return len(shape) == len(wanted) and all(want in (-1, have) for want, have in zip(wanted, shape, strict=True))
 
 
+class RequestedOutput(NamedTuple):
+    """An output that a request wants, as binary data or as JSON."""
+
+    name: str
+    binary: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """The inputs and outputs of a model by name, in the model's own order."""
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
+    _all_outputs: Mapping[bool, Sequence[RequestedOutput]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        given = [spec.name for spec in self.outputs.values() if not spec.optional]
+        every = {binary: tuple(RequestedOutput(name, binary) for name in given) for binary in (False, True)}
+        object.__setattr__(self, "_all_outputs", every)
+
+    def all_outputs(self, *, binary: bool) -> Sequence[RequestedOutput]:
+        """What a request gets that names no output: every one that is not optional."""
+        return self._all_outputs[binary]
 
     @classmethod
     def of(cls, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Signature:

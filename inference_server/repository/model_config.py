@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inference_server.protocol.datatypes import DatatypeName
+from inference_server.protocol.request import Limits
 from inference_server.protocol.signature import TensorSpec
 
 MODEL_FILE = "model.json"
@@ -40,6 +41,17 @@ class SpecificVersions(_Part):
     specific: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
 
 
+class LimitsConfig(_Part):
+    """What one request to this model may ask for."""
+
+    timeout_ms: Annotated[int, Field(ge=1)] | None = None
+    """From the request's arrival to its answer; only shorter than the server's own limit makes a difference."""
+    max_rows: Annotated[int, Field(ge=1)] | None = None
+    """First dimension of any input."""
+    max_elements: Annotated[int, Field(ge=1)] = Limits().elements
+    """In all input tensors together."""
+
+
 class ModelConfig(_Part):
     """The content of `model.json`."""
 
@@ -53,6 +65,7 @@ class ModelConfig(_Part):
     """The version that answers a request that names none; the highest one served if absent."""
     required: bool = True
     """Whether the server is ready only once this model is."""
+    limits: LimitsConfig = LimitsConfig()
     parameters: dict[str, Any] = {}
     """For the runtime: see its documentation."""
     labels: dict[str, str] = {}

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from inference_server.protocol.datatypes import DATATYPES, DatatypeName, narrow_to_bf16, widen_bf16
 from inference_server.protocol.errors import InvalidRequestError, NotSupportedError, RequestError
-from inference_server.protocol.request import InferRequest, Limits, RequestedOutput, read_request
+from inference_server.protocol.request import InferRequest, Limits, read_request
 from inference_server.protocol.response import write_response
-from inference_server.protocol.signature import Signature, TensorSpec
+from inference_server.protocol.signature import RequestedOutput, Signature, TensorSpec
 
 MATRIX = Signature.of([TensorSpec("x", "FP32", (-1, 2))], [TensorSpec("y", "FP32", (-1, 2))])
 
@@ -100,10 +100,10 @@ def test_an_element_that_does_not_fit_is_refused(datatype: str, data: list[Any],
         (one([1, 2], [1, 2], "FP64"), 'datatype "FP64"; the model takes FP32'),
         (one([1, 2], [2]), r"shape \[2\]; the model takes \[-1, 2\]"),
         (one([1, 2], [1, 3]), r"the model takes \[-1, 2\]"),
-        (one([1, 2], [-1, 2]), "0 or more"),
+        (one([1, 2], [-1, 2]), "0 to 2"),
         (one([1, 2], [0.5, 2]), "whole numbers"),
         (one([1, 2], [True, 2]), "whole numbers"),
-        (one([1, 2], [2**64, 2]), "whole numbers"),
+        (one([1, 2], [2**64, 2]), "0 to 2"),
         (one([1, 2], "1,2"), "must be an array"),  # type: ignore[arg-type]  # that is the fault
         (one([1, 2, 3], [1, 2]), "has 3 elements"),
         (one([[1, 2]], [2, 2]), "nested otherwise"),
@@ -151,7 +151,7 @@ def test_parts_of_the_protocol_that_are_not_offered_are_named(document: Any) -> 
 def test_null_stands_for_every_optional_member() -> None:
     request = read(one([1, 2], [1.0, 2.0], id=None, parameters=None, outputs=None))
     assert request.id is None
-    assert request.outputs == [RequestedOutput("y", binary=False)]
+    assert list(request.outputs) == [RequestedOutput("y", binary=False)]
 
 
 def test_limits_on_elements_and_rows_hold_before_data_is_looked_at() -> None:
@@ -261,7 +261,7 @@ def test_bytes_elements_that_do_not_add_up_are_refused(raw: bytes, words: str) -
 def test_a_raw_request_takes_its_open_dimension_from_its_size() -> None:
     request = read_request(struct.pack("<4f", 1, 2, 3, 4), "0", MATRIX, Limits())
     np.testing.assert_array_equal(request.inputs["x"], [[1, 2], [3, 4]])
-    assert request.outputs == [RequestedOutput("y", binary=True)]
+    assert list(request.outputs) == [RequestedOutput("y", binary=True)]
 
 
 def test_a_raw_bytes_request_is_one_element() -> None:

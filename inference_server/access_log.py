@@ -1,0 +1,93 @@
+"""The line of each request in the log. Failures are always logged; successes up to a rate, and the rest is counted.
+
+No payloads, no header but the ids that trace a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+
+from inference_server.exchange import Exchange
+from inference_server.metrics.store import STAGES
+
+HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
+_FIRST_ERROR = 400
+_FIRST_FAILURE = 500
+
+
+class AccessLog:
+    def __init__(self, successes_per_second: float) -> None:
+        """A rate of 0 logs no success."""
+        self._log = structlog.get_logger("inference_server.access")
+        self._rate = successes_per_second
+        self._allowance = successes_per_second
+        self._at = 0.0
+        self._skipped = 0
+
+    def write(self, environ: Mapping[str, Any], exchange: Exchange, status: int, size: int, now: float) -> None:
+        path = environ.get("PATH_INFO", "")
+        if status < _FIRST_ERROR:
+            if path in HEALTH_PATHS:
+                write = self._log.debug
+            elif self._admits(now):
+                write = self._log.info
+            else:
+                self._skipped += 1
+                return
+        else:
+            # A readiness of 503 is an answer, not a failure.
+            write = self._log.error if status >= _FIRST_FAILURE and path not in HEALTH_PATHS else self._log.info
+        write("request", **self._record(environ, exchange, status, size, now))
+
+    def _record(
+        self, environ: Mapping[str, Any], exchange: Exchange, status: int, size: int, now: float
+    ) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "method": environ.get("REQUEST_METHOD"),
+            "path": quote(environ.get("PATH_INFO", ""), safe="/-._~", encoding="latin-1"),
+            "status": status,
+            "duration_ms": _milliseconds(now - exchange.began),
+            "request_bytes": exchange.request_bytes,
+            "response_bytes": size,
+            **_trace(environ),
+        }
+        if exchange.model is not None:
+            record |= {"model": exchange.model.name, "version": exchange.model.version_text, "rows": exchange.rows}
+            for stage, seconds in zip(STAGES, exchange.stages, strict=True):
+                record[f"{stage}_ms"] = _milliseconds(seconds)
+        if self._skipped:
+            record["skipped"], self._skipped = self._skipped, 0
+        return record
+
+    def _admits(self, now: float) -> bool:
+        """A bucket that fills at the rate and holds one second's worth, at least one line."""
+        size = max(self._rate, 1.0 if self._rate else 0.0)
+        self._allowance = min(size, self._allowance + (now - self._at) * self._rate)
+        self._at = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _trace(environ: Mapping[str, Any]) -> dict[str, str]:
+    """The ids by which callers and load balancers follow a request."""
+    ids = {
+        "request_id": environ.get("HTTP_X_REQUEST_ID") or environ.get("HTTP_X_AMZN_TRACE_ID"),
+        "trace_id": _trace_id(environ.get("HTTP_TRACEPARENT", "")),
+    }
+    return {name: value[:128] for name, value in ids.items() if value}
+
+
+def _trace_id(traceparent: str) -> str | None:
+    """The second field of W3C's `traceparent: version-traceid-parentid-flags`."""
+    fields = traceparent.split("-")
+    return fields[1] if len(fields) >= 4 else None  # noqa: PLR2004  (four fields, and more in later versions)

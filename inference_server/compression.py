@@ -1,0 +1,72 @@
+"""Bodies that come or go compressed: gzip, and deflate (which in HTTP means zlib). Pure."""
+
+from __future__ import annotations
+
+import zlib
+
+from inference_server.protocol.errors import InvalidRequestError, TooLargeError, UnsupportedEncodingError
+
+_WINDOW_BITS = {"gzip": 31, "deflate": 15}
+"""Of zlib: 16 more than the window's 15 bits is a gzip stream."""
+
+_LEVEL = 1
+"""Numbers as text shrink to a third at the cheapest level; more effort costs more time than it saves bytes."""
+
+
+def inflate(body: bytes, encoding: str, limit: int) -> bytes:
+    """Undo a Content-Encoding. No more than `limit` bytes are ever made, whatever the body claims."""
+    name = encoding.strip().lower()
+    if name == "identity":
+        return body
+    bits = _WINDOW_BITS.get(name)
+    if bits is None:
+        raise UnsupportedEncodingError(f"Content-Encoding {encoding[:40]!r} is not known; send gzip, deflate or none")
+    parts: list[bytes] = []
+    size = 0
+    rest = body
+    try:
+        while rest:
+            stream = zlib.decompressobj(bits)
+            part = stream.decompress(rest, limit - size + 1)
+            size += len(part)
+            if size > limit:
+                raise TooLargeError(
+                    f"the inflated body has more than {limit} bytes, the limit (INFERENCE_MAX_BODY_BYTES)"
+                )
+            if not stream.eof:
+                raise InvalidRequestError(f"the {name} body ends early")
+            parts.append(part)
+            # A gzip file may have several members, one after the other.
+            rest = stream.unused_data
+    except zlib.error as error:
+        raise InvalidRequestError(f"the body is not {name}: {error}") from None
+    return b"".join(parts)
+
+
+def compress(body: bytes, encoding: str) -> bytes:
+    stream = zlib.compressobj(_LEVEL, wbits=_WINDOW_BITS[encoding])
+    return stream.compress(body) + stream.flush()
+
+
+def choose_encoding(accept_encoding: str) -> str | None:
+    """The encoding that the caller likes best among those that we have; None if it wants none of them.
+
+    Source: RFC 9110, section 12.5.3. Of equals gzip is taken.
+    """
+    weights: dict[str, float] = {}
+    for part in accept_encoding.lower().split(","):
+        name, _, parameters = part.partition(";")
+        weights[name.strip()] = _weight(parameters)
+    fallback = weights.get("*", 0.0)
+    best = max(_WINDOW_BITS, key=lambda name: weights.get(name, fallback))
+    return best if weights.get(best, fallback) > 0 else None
+
+
+def _weight(parameters: str) -> float:
+    name, _, value = parameters.strip().partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,94 @@
+"""The deadline of a request whose model does not come back in time.
+
+A worker answers one request at a time, and native code can't be interrupted. So a second thread watches: at the
+deadline it writes the 504 to the client's connection itself, and the late prediction is thrown away when it comes. What
+never comes is ended by the process manager's own, harder timeout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from inference_server.http import raw_answer
+
+log = structlog.get_logger("inference_server.deadline")
+
+PATIENCE = 0.05
+"""How often the watch looks, in seconds; a 504 is at most this late."""
+
+LATE = "the model did not answer in time"
+
+
+class Watch:
+    """The request that one thread is answering. Whoever is first, this watch or the model, answers it."""
+
+    __slots__ = ("_answered", "_connection", "_deadline", "_lock", "_model")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._deadline: float | None = None
+        self._answered = False
+        self._connection = -1
+        self._model = ""
+
+    def begin(self, connection: int, deadline: float, model: str) -> None:
+        with self._lock:
+            self._deadline = deadline
+            self._answered = False
+            self._connection = connection
+            self._model = model
+
+    def finish(self) -> bool:
+        """The model is back. False if the request has been answered already."""
+        with self._lock:
+            self._deadline = None
+            return not self._answered
+
+    def look(self, now: float) -> None:
+        """Send the 504 if it is time. The connection stays the worker's to close."""
+        with self._lock:
+            if self._deadline is None or self._answered or now < self._deadline:
+                return
+            self._answered = True
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection)) as connection:
+                connection.settimeout(1)
+                connection.sendall(raw_answer(504, LATE))
+                connection.shutdown(socket.SHUT_RDWR)
+        log.error("a request passed its deadline", model=self._model)
+
+
+class Watchdog:
+    """Watches what the threads of one worker process are at."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._watches: dict[int, Watch] = {}
+
+    def start(self) -> None:
+        """Called in a worker, after the fork: a thread from before it would not exist here."""
+        threading.Thread(target=self._run, name="watchdog", daemon=True).start()
+
+    def mine(self) -> Watch:
+        """The calling thread's watch."""
+        thread = threading.get_ident()
+        watch = self._watches.get(thread)
+        if watch is None:
+            watch = self._watches[thread] = Watch()
+        return watch
+
+    def look(self) -> None:
+        now = self._clock()
+        for watch in list(self._watches.values()):
+            watch.look(now)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(PATIENCE)
+            self.look()

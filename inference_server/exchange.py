@@ -1,0 +1,34 @@
+"""One request from its first byte to its answer: what is known of it, for the log, the metrics and the deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from inference_server.catalog import LoadedModel
+
+Clock = Callable[[], float]
+"""Seconds, from any origin; never steps back."""
+
+ENVIRON_KEY = "inference_server.exchange"
+"""Where a WSGI environment carries the exchange."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    began: float
+    model: LoadedModel | None = None
+    """What was asked to predict; None for requests of other kinds, or of unknown models."""
+    inference: bool = False
+    """Whether this is a request to predict."""
+    request_bytes: int = 0
+    """Of the body as sent."""
+    rows: int = 0
+    stages: Sequence[float] = (0.0, 0.0, 0.0, 0.0)
+    """Seconds by stage, in the order of metrics.store.STAGES."""
+    row: int = 0
+    """The model's row among the counters."""
+
+
+clock: Clock = time.perf_counter
