@@ -97,6 +97,14 @@ def test_a_service_just_created_is_not_missing_because_describe_does_not_show_it
     assert services.get("c", "a", max_age=timedelta()) is not None
 
 
+def test_a_service_that_we_deleted_is_gone_as_soon_as_describe_says_so() -> None:
+    services, ecs, clock, _ = reader("a")
+    services.record("c", "a", ecs_service("a", ecs_deployment("r:1"), status="DRAINING"))
+    ecs.services["a"]["status"] = "INACTIVE"
+    clock.advance(timedelta(seconds=5))
+    assert services.get("c", "a", max_age=timedelta()) is None
+
+
 def test_another_objects_call_tells_of_a_change() -> None:
     services, ecs, clock, changed = reader("a", "b")
     for name in ("a", "b"):

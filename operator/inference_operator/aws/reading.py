@@ -104,7 +104,7 @@ def _lags(found: Answer | None, entry: _Entry, at: datetime) -> bool:
     if entry.written is None or entry.written_at is None or at - entry.written_at > LAG:
         return False
     if found is None:
-        return True
+        return bool(entry.written["status"] != "DRAINING")  # what drains is soon gone
     written = {d["id"] for d in entry.written.get("deployments", ()) if d["status"] == "PRIMARY"}
     known = {d["id"] for d in found.get("deployments", ())}
     return not written <= known and found["status"] == entry.written["status"]
