@@ -1,0 +1,724 @@
+"""Whole objects, from `kubectl apply` to gone, over the sandbox's AWS on a virtual clock."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from inference_operator.aws import ports
+from inference_operator.engine.backoff import RESYNC
+from inference_sandbox.aws.faults import Kind
+from inference_sandbox.ports import TaskLaunch
+from inference_sandbox.tasks.scripted import Script, crashing, failing
+from tests.operator.builders import NOW, deployment_document
+from tests.operator.normalising import normalised
+from tests.operator.world import Object, World
+
+if TYPE_CHECKING:
+    from tests.conftest import Kube
+
+GOOD, BETTER, BAD = (f"registry.example.com/inference-server:{tag}" for tag in ("1.4.0", "1.5.0", "broken"))
+NO_IMAGE = f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {BAD}: not found"
+EVERY_KIND = ("LogGroup", "AccessPoint", "TargetGroup", "ListenerRule", "TaskDefinition", "Service")
+
+
+def tasks_by_image(launch: TaskLaunch) -> Script:
+    """Tasks of the image `BAD` never start."""
+    return failing(NO_IMAGE) if launch.containers[0].definition["image"] == BAD else Script()
+
+
+@pytest.fixture
+def it(world: World) -> Object:
+    """An object that has just been applied."""
+    world.runner.script = tasks_by_image
+    return Object(world)
+
+
+@pytest.fixture
+def up(it: Object) -> Object:
+    """An object that is Ready."""
+    it.live(lambda: it.ready)
+    return it
+
+
+def revision(it: Object) -> str:
+    """`family:revision` that the service's primary deployment brings."""
+    services = it.world.holdings()["Service"]
+    primary = next(d for d in services["shop_recommender"]["deployments"] if d["status"] == "PRIMARY")
+    found: str = primary["taskDefinition"].rpartition("/")[2]
+    return found
+
+
+def rollouts(it: Object) -> int:
+    """How many times the service was told which revision to run."""
+    calls = it.world.calls()
+    return sum(c.operation in ("CreateService", "UpdateService") and "taskDefinition" in c.parameters for c in calls)
+
+
+# -- coming up, changing
+
+
+def test_a_first_rollout_ends_ready_with_one_of_each(it: Object) -> None:
+    it.look()
+    assert it.stands("Ready") == ("False", "RollingOut")
+    assert it.stands("Progressing")[0] == it.stands("Reconciling")[0] == "True"
+    assert it.stands("Stalled")[0] == "Absent"
+    outcome = it.live(lambda: it.ready)
+    assert outcome.requeue_after == RESYNC
+    assert all(it.stands(f"{kind}Ready") == ("True", "AsSpecified") for kind in EVERY_KIND)
+    assert it.stands("Progressing")[0] == it.stands("Degraded")[0] == "False"
+    assert {kind: len(things) for kind, things in it.world.holdings().items()} == dict.fromkeys(EVERY_KIND, 1)
+    assert it.status["readyReplicas"] == it.status["replicas"] == 1
+    assert it.status["running"]["revision"] == it.status["desired"]["revision"]
+    assert it.status["history"][0]["outcome"] == "Completed"
+    assert it.status["url"] == "https://inference.example.com/shop/recommender"
+
+
+def test_without_a_load_balancer_there_is_no_url_and_nothing_of_it(world: World) -> None:
+    world.change_environment(loadBalancer=None)
+    it = Object(world)
+    it.live(lambda: it.ready)
+    assert "url" not in it.status
+    holdings = world.holdings()
+    assert not holdings["TargetGroup"]
+    assert not holdings["ListenerRule"]
+    assert len(holdings["Service"]) == 1
+
+
+def test_a_change_is_rolled_out_once_and_the_old_revision_serves_until_then(up: Object) -> None:
+    before = up.status["running"]["revision"]
+    up.change(image=BETTER)
+    mark = up.world.mark
+    up.look()
+    assert up.stands("Ready") == ("False", "RollingOut")
+    assert up.stands("Degraded")[0] == "False"
+    assert up.status["running"]["revision"] == before
+    assert up.status["readyReplicas"] == 1
+    up.live(lambda: up.ready)
+    assert up.status["running"]["revision"] == up.status["desired"]["revision"] != before
+    assert up.status["running"]["image"] == BETTER
+    assert up.world.writes(since=mark) == ["ecs:RegisterTaskDefinition", "ecs:UpdateService"]
+    assert [entry["generation"] for entry in up.status["history"]] == [2, 1]
+
+
+def test_a_change_during_a_rollout_supersedes_it(it: Object) -> None:
+    it.look()
+    it.change(image=BETTER)
+    it.live(lambda: it.ready)
+    assert [(e["generation"], e["outcome"]) for e in it.status["history"]] == [(2, "Completed"), (1, "Superseded")]
+    assert revision(it) == "shop_recommender:2"
+
+
+def test_scaled_to_zero_it_is_ready_with_no_task_and_comes_back_with_what_is_asked(up: Object) -> None:
+    up.change(replicas=0)
+    up.live(lambda: up.ready)
+    assert up.stands("Ready") == ("True", "ScaledToZero")
+    assert up.status["readyReplicas"] == up.status["replicas"] == 0
+    up.change(replicas=3)
+    up.live(lambda: up.ready)
+    assert up.stands("Ready") == ("True", "Ready")
+    assert up.status["readyReplicas"] == 3
+    assert rollouts(up) == 1, "a change of the count alone is no rollout"
+
+
+def test_it_may_begin_at_zero_replicas(world: World) -> None:
+    it = Object(world, deployment_document(replicas=0))
+    it.live(lambda: it.ready)
+    assert it.stands("Ready") == ("True", "ScaledToZero")
+    assert world.runner.starts == []
+
+
+def test_another_models_path_has_both_access_points_during_the_rollout_and_one_when_settled(up: Object) -> None:
+    old = up.status["resources"]["accessPoint"]
+    up.change(models={"path": "/recommender/2"})
+    up.look()
+    while not up.ready:
+        assert old in up.world.holdings()["AccessPoint"], "tasks still need it"
+        assert len(up.world.holdings()["AccessPoint"]) == 2
+        up.world.advance(timedelta(seconds=5))
+        up.look()
+    points = up.world.holdings()["AccessPoint"]
+    assert [point["RootDirectory"]["Path"] for point in points.values()] == ["/models/recommender/2"]
+    assert up.status["resources"]["accessPoint"] in points
+
+
+def test_another_models_path_ends_in_one_access_point_though_the_operator_restarts_at_each_pass(up: Object) -> None:
+    up.change(models={"path": "/recommender/2"})
+    while not up.ready:
+        up.restart()
+        up.look()
+        up.world.advance(timedelta(seconds=5))
+    assert [p["RootDirectory"]["Path"] for p in up.world.holdings()["AccessPoint"].values()] == [
+        "/models/recommender/2"
+    ]
+    assert up.world.writes().count("ecs:RegisterTaskDefinition") == 2
+
+
+def test_back_to_an_earlier_models_path_during_the_rollout_ends_in_its_access_point(up: Object) -> None:
+    up.change(models={"path": "/recommender/2"})
+    up.look()
+    up.change(models={"path": "/recommender/1"})
+    up.live(lambda: up.ready)
+    points = up.world.holdings()["AccessPoint"]
+    assert [point["RootDirectory"]["Path"] for point in points.values()] == ["/models/recommender/1"]
+    assert up.status["resources"]["accessPoint"] in points
+
+
+# -- failing
+
+
+def rolled_back(it: Object) -> Object:
+    it.change(image=BAD)
+    it.live(lambda: it.stands("Ready")[1] == "RolledBack" and it.outcomes[-1].requeue_after == RESYNC)
+    return it
+
+
+def test_a_revision_that_fails_is_rolled_back_and_told_with_its_cause_and_the_next_step(up: Object) -> None:
+    good = up.status["running"]["revision"]
+    rolled_back(up)
+    assert up.stands("Ready") == ("False", "RolledBack")
+    assert up.stands("Degraded") == ("True", "RolledBack")
+    assert up.stands("Stalled") == ("True", "RolledBack")
+    assert up.stands("Progressing")[0] == "False"
+    message = up.condition("Ready")["message"]
+    assert "CannotPullContainerError" in message
+    assert "shop_recommender:1 serves again" in message
+    assert "Next: " in message
+    assert up.status["running"]["revision"] == good
+    assert up.status["desired"]["revision"] != good
+    assert up.status["lastFailure"]["revision"] == up.status["desired"]["revision"]
+    assert up.status["lastFailure"]["generation"] == 2
+    assert up.status["lastFailure"]["tasks"]
+    assert up.status["readyReplicas"] == 1
+    assert (up.status["history"][0]["generation"], up.status["history"][0]["outcome"]) == (2, "RolledBack")
+
+
+def test_a_revision_that_failed_is_not_sent_again_in_later_passes(up: Object) -> None:
+    rolled_back(up)
+    mark, before = up.world.mark, up.status
+    up.live_on(timedelta(hours=3))
+    assert up.world.writes(since=mark) == []
+    assert up.stands("Ready") == ("False", "RolledBack")
+    assert up.status["lastFailure"] == before["lastFailure"]
+    assert len(up.status["history"]) == 2
+
+
+@pytest.mark.parametrize("after", [timedelta(), timedelta(hours=2)], ids=["at once", "when AWS has forgotten"])
+def test_a_revision_that_failed_is_not_sent_again_after_a_restart_of_the_operator(up: Object, after: timedelta) -> None:
+    rolled_back(up)
+    up.world.advance(after)
+    mark, before = up.world.mark, up.status
+    up.restart()
+    up.live_on(timedelta(hours=1))
+    assert up.world.writes(since=mark) == []
+    assert up.stands("Ready") == ("False", "RolledBack")
+    assert up.status["lastFailure"] == before["lastFailure"]
+
+
+def test_a_restart_during_the_rollback_changes_nothing(up: Object) -> None:
+    up.change(image=BAD)
+    while up.outcomes[-1].requeue_after != RESYNC or up.stands("Ready")[1] != "RolledBack":
+        up.restart()
+        outcome = up.look()
+        up.world.advance(outcome.requeue_after)
+    assert rollouts(up) == 2
+    assert revision(up) == "shop_recommender:1"
+
+
+@pytest.mark.parametrize(
+    ("down_for", "cause"),
+    [(timedelta(minutes=20), "CannotPullContainerError"), (timedelta(hours=3), "ECS gave no cause")],
+    ids=["tasks still known", "tasks forgotten"],
+)
+def test_a_rollback_that_came_and_went_while_the_operator_was_down_is_seen(
+    up: Object, down_for: timedelta, cause: str
+) -> None:
+    up.change(image=BAD)
+    up.look()
+    up.world.advance(down_for)
+    mark = up.world.mark
+    up.restart()
+    up.look()
+    assert up.stands("Ready") == ("False", "RolledBack")
+    assert cause in up.condition("Ready")["message"]
+    up.live_on(timedelta(hours=1))
+    assert up.world.writes(since=mark) == []
+
+
+def test_a_revision_that_failed_is_sent_again_when_reconcile_at_changes(up: Object) -> None:
+    rolled_back(up)
+    up.world.runner.script = lambda _launch: Script()  # the image is there now
+    up.reconcile_at("2026-11-24T13:00:00Z")
+    up.live(lambda: up.ready)
+    assert up.status["running"]["image"] == BAD
+    assert up.status["lastReconcileAt"] == "2026-11-24T13:00:00Z"
+    assert "lastFailure" not in up.status
+    assert up.stands("Stalled")[0] == "Absent"
+    assert up.world.writes().count("ecs:RegisterTaskDefinition") == 2
+
+
+def test_reconcile_at_is_honoured_once(up: Object) -> None:
+    rolled_back(up)
+    up.reconcile_at("again")
+    sent = rollouts(up)
+    up.live(lambda: rollouts(up) == sent + 1)
+    rolled_back_again = up.live(
+        lambda: up.stands("Ready")[1] == "RolledBack" and up.outcomes[-1].requeue_after == RESYNC
+    )
+    assert rolled_back_again.status.last_reconcile_at == "again"
+    up.restart()
+    up.live_on(timedelta(hours=1))
+    assert rollouts(up) == sent + 1
+
+
+def test_a_mended_spec_is_sent_after_a_rollback(up: Object) -> None:
+    rolled_back(up)
+    up.change(image=BETTER)
+    up.live(lambda: up.ready)
+    assert up.status["running"]["image"] == BETTER
+    assert up.stands("Degraded")[0] == "False"
+
+
+def test_the_spec_that_serves_again_after_a_rollback_is_ready_without_a_rollout(up: Object) -> None:
+    rolled_back(up)
+    up.change(image=GOOD)
+    up.live(lambda: up.ready)
+    assert up.status["running"]["image"] == GOOD
+
+
+def test_replicas_are_still_scaled_while_a_revision_is_held(up: Object) -> None:
+    rolled_back(up)
+    up.change(replicas=3)
+    up.live(lambda: up.status["readyReplicas"] == 3)
+    assert up.stands("Ready") == ("False", "RolledBack")
+    assert revision(up) == "shop_recommender:1"
+
+
+def test_a_first_rollout_that_fails_has_nothing_to_go_back_to_and_says_so(world: World) -> None:
+    world.runner.script = lambda _launch: crashing(after=timedelta(seconds=1), code=3)
+    it = Object(world)
+    it.live(lambda: it.stands("Ready")[1] == "RolloutFailed" and it.outcomes[-1].requeue_after == RESYNC)
+    assert it.stands("Stalled") == ("True", "RolloutFailed")
+    assert it.stands("Degraded")[0] == "False", "nothing serves"
+    assert "running" not in it.status
+    assert it.status["lastFailure"]["exitCode"] == 3
+    assert it.status["lastFailure"]["container"] == "app"
+    assert "Nothing was rolled back" in it.condition("Ready")["message"]
+    mark = world.mark
+    it.restart()
+    it.live_on(timedelta(hours=2))
+    assert world.writes(since=mark) == []
+    world.runner.script = lambda _launch: Script()
+    it.change(image=BETTER)
+    it.live(lambda: it.ready)
+
+
+def test_a_rollout_that_is_overdue_says_so_and_goes_on(world: World) -> None:
+    world.runner.script = tasks_by_image
+    it = Object(world, deployment_document(image=BAD, rollout={"circuitBreaker": {"enabled": False}}))
+    it.live(lambda: it.stands("Ready")[1] == "ProgressDeadlineExceeded")
+    assert it.stands("Stalled")[0] == "True"
+    world.runner.script = lambda _launch: Script()
+    it.live(lambda: it.ready)
+
+
+def test_a_task_that_dies_makes_it_not_ready_until_ecs_has_replaced_it(up: Object) -> None:
+    up.world.runner.exit(up.world.runner.starts[0].arn, "app", code=1)
+    up.world.advance(timedelta(seconds=1))
+    up.restart()
+    up.look()
+    assert up.stands("Ready") == ("False", "ReplicasUnavailable")
+    up.live(lambda: up.ready)
+    assert rollouts(up) == 1
+
+
+# -- refused
+
+
+def unknown_environment(it: Object) -> None:
+    it.change(environment="elsewhere", image=BETTER)
+
+
+def no_environment_any_more(it: Object) -> None:
+    it.world.environments.clear()
+    it.change(image=BETTER)
+
+
+def invalid_environment(it: Object) -> None:
+    it.world.change_environment(network={"subnets": [], "securityGroups": []})
+    it.change(image=BETTER)
+
+
+def policy_that_forbids(it: Object) -> None:
+    it.world.change_environment(policy={"images": ["other.example.com/*"], "maximum": {"replicas": 0}})
+    it.change(image=BETTER)
+
+
+def spec_of_an_older_version(it: Object) -> None:
+    it.change(image=BETTER, cpu="3", memory="1Gi", colour="blue")
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason", "words"),
+    [
+        (unknown_environment, "EnvironmentNotFound", ["'elsewhere'", "there is: default"]),
+        (no_environment_any_more, "EnvironmentNotFound", ["'default'", "there is: none"]),
+        (invalid_environment, "EnvironmentInvalid", ["'default'", "network.subnets"]),
+        (policy_that_forbids, "ForbiddenByPolicy", ["spec.image", BETTER, "other.example.com/*", "spec.replicas 1"]),
+        (spec_of_an_older_version, "InvalidSpec", ["colour"]),
+    ],
+)
+def test_what_cannot_be_accepted_is_refused_with_what_to_do_and_the_running_service_is_untouched(
+    up: Object, cause: Callable[[Object], None], reason: str, words: list[str]
+) -> None:
+    before, mark = up.world.holdings(), up.world.mark
+    serving, resources = up.status["running"], up.status["resources"]
+    cause(up)
+    up.live_on(timedelta(hours=1))
+    for condition, status in (("Accepted", "False"), ("Ready", "False"), ("Stalled", "True"), ("Degraded", "True")):
+        assert up.stands(condition) == (status, reason)
+    message = up.condition("Accepted")["message"]
+    assert all(word in message for word in [*words, "Next: "]), message
+    assert up.status["observedGeneration"] == up.generation
+    assert up.world.writes(since=mark) == []
+    assert up.world.holdings() == before
+    assert (up.status["running"], up.status["resources"], up.status["readyReplicas"]) == (serving, resources, 1)
+
+
+def test_what_was_refused_goes_on_when_the_cause_is_mended(up: Object) -> None:
+    policy_that_forbids(up)
+    up.live_on(timedelta(minutes=20))
+    up.world.change_environment(policy=None)
+    up.live(lambda: up.ready)
+    assert up.status["running"]["image"] == BETTER
+    assert up.stands("Stalled")[0] == "Absent"
+
+
+def test_what_never_was_accepted_makes_nothing_and_goes_at_once(world: World) -> None:
+    it = Object(world, deployment_document(environment="elsewhere"))
+    it.look()
+    assert it.stands("Accepted") == ("False", "EnvironmentNotFound")
+    assert it.stands("Degraded")[0] == "False"
+    assert it.take_away().done
+    assert world.calls() == []
+
+
+# -- AWS says no
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occasion:
+    """When an operation is called, and of which kind the condition tells of it."""
+
+    kind: str
+    change: Mapping[str, Any] | None = None
+    """None: when the object is made."""
+    when_deleted: bool = False
+
+
+OCCASIONS: Mapping[str, Occasion] = {
+    "logs:CreateLogGroup": Occasion(kind="LogGroup"),
+    "logs:PutRetentionPolicy": Occasion(kind="LogGroup"),
+    "elasticfilesystem:CreateAccessPoint": Occasion(kind="AccessPoint"),
+    "elasticloadbalancing:CreateTargetGroup": Occasion(kind="TargetGroup"),
+    "elasticloadbalancing:ModifyTargetGroupAttributes": Occasion(kind="TargetGroup"),
+    "elasticloadbalancing:ModifyTargetGroup": Occasion(kind="TargetGroup", change={"health": {"path": "/other"}}),
+    "elasticloadbalancing:CreateRule": Occasion(kind="ListenerRule"),
+    "elasticloadbalancing:ModifyRule": Occasion(kind="ListenerRule", change={"ingress": {"paths": ["/films/*"]}}),
+    "ecs:RegisterTaskDefinition": Occasion(kind="TaskDefinition"),
+    "ecs:CreateService": Occasion(kind="Service"),
+    "ecs:UpdateService": Occasion(kind="Service", change={"replicas": 2}),
+    "ecs:DeleteService": Occasion(kind="Service", when_deleted=True),
+    "ecs:DeregisterTaskDefinition": Occasion(kind="TaskDefinition", when_deleted=True),
+    "elasticloadbalancing:DeleteRule": Occasion(kind="ListenerRule", when_deleted=True),
+    "elasticloadbalancing:DeleteTargetGroup": Occasion(kind="TargetGroup", when_deleted=True),
+    "elasticfilesystem:DeleteAccessPoint": Occasion(kind="AccessPoint", when_deleted=True),
+    "logs:DeleteLogGroup": Occasion(kind="LogGroup", when_deleted=True),
+}
+NEEDED_BY = {
+    "LogGroup": {"TaskDefinition", "Service"},
+    "AccessPoint": {"TaskDefinition", "Service"},
+    "TargetGroup": {"ListenerRule", "Service"},
+    "ListenerRule": {"Service"},
+    "TaskDefinition": {"Service"},
+    "Service": set[str](),
+}
+
+
+def test_every_write_that_the_operator_may_ask_for_has_its_occasion_here() -> None:
+    writes = {
+        f"{service}:{''.join(word.capitalize() for word in name.split('_'))}"
+        for port, service in (
+            (ports.Ecs, "ecs"),
+            (ports.Efs, "elasticfilesystem"),
+            (ports.Elb, "elasticloadbalancing"),
+            (ports.Logs, "logs"),
+        )
+        for name, _ in inspect.getmembers(port, inspect.isfunction)
+        if not name.startswith(("_", "describe_", "list_"))
+    }
+    assert writes == set(OCCASIONS)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "words"),
+    [
+        ("deny", "AccessDenied", ["is not authorized to perform", "iam-policy"]),
+        ("throttle", "Throttled", ["Rate exceeded", "waits and tries again"]),
+        ("error", "AwsUnavailable", ["Please try again later", "tries again"]),
+    ],
+)
+@pytest.mark.parametrize("operation", OCCASIONS)
+def test_an_operation_that_aws_refuses_is_told_the_other_kinds_go_on_and_it_ends_well_once_aws_lets_it(
+    operation: str, fault: Kind, reason: str, words: list[str], it: Object
+) -> None:
+    occasion = OCCASIONS[operation]
+    if occasion.change is not None or occasion.when_deleted:
+        it.live(lambda: it.ready)
+        it.change(**(occasion.change or {}))
+    it.world.fault(fault, operation)
+
+    if occasion.when_deleted:
+        while it.stands("Ready")[1] != reason:
+            outcome = it.take_away()
+            it.world.advance(outcome.requeue_after)
+        told = it.condition("Ready")
+        assert not it.outcomes[-1].done
+    else:
+        it.look()
+        told = it.condition(f"{occasion.kind}Ready")
+        assert told["status"] == "False"
+        assert told["reason"] == reason
+        assert it.stands("Ready")[0] == "False"
+        for other in set(EVERY_KIND) - {occasion.kind} - NEEDED_BY[occasion.kind]:
+            assert it.stands(f"{other}Ready")[1] in ("AsSpecified", "RollingOut"), f"{other} did not go on"
+    assert all(word in told["message"] for word in [operation, "Next: ", *words]), told["message"]
+    assert (it.stands("Stalled")[0] == "True") == (fault == "deny")
+
+    once = it.world.mark
+    waits = [it.outcomes[-1].requeue_after]
+    for _ in range(3):
+        it.world.advance(waits[-1])
+        waits.append((it.take_away() if occasion.when_deleted else it.look()).requeue_after)
+    assert waits == sorted(set(waits)), "it waits longer each time"
+    assert it.world.writes(since=once).count(operation) <= 3
+
+    it.world.cloud.faults.clear()
+    if occasion.when_deleted:
+        it.vanish()
+        assert not any(it.world.holdings().values())
+    else:
+        it.live(lambda: it.ready)
+        assert {kind: len(things) for kind, things in it.world.holdings().items()} == dict.fromkeys(EVERY_KIND, 1)
+        assert it.stands("Stalled")[0] == "Absent"
+
+
+def test_a_failed_delete_soon_after_the_creation_does_not_make_anything_forgotten(it: Object) -> None:
+    it.change(replicas=0)
+    it.look()
+    for operation in ("elasticfilesystem:DeleteAccessPoint", "elasticloadbalancing:DeleteRule"):
+        it.world.fault("throttle", operation, times=1)
+    it.vanish(at_most=timedelta(seconds=20))
+    assert not any(it.world.holdings().values())
+
+
+# -- at rest
+
+
+def test_an_unchanged_object_costs_no_write_and_its_status_stays_to_the_letter(up: Object) -> None:
+    mark, before = up.world.mark, up.status
+    up.live_on(timedelta(hours=5))
+    assert up.world.writes(since=mark) == []
+    assert up.status == before
+    assert not any(outcome.events for outcome in up.outcomes[-10:])
+
+
+def test_ten_unchanged_objects_cost_one_describe_services_an_interval(world: World) -> None:
+    objects = [Object(world, deployment_document(name=f"service-{number}")) for number in range(10)]
+    for each in objects:
+        each.live(lambda each=each: each.ready)  # type: ignore[misc]  # mypy infers no lambda defaults
+    due = {id(each): world.clock.now() for each in objects}
+
+    def round_of_looks() -> None:
+        for each in objects:
+            moment = due[id(each)]
+            if moment > world.clock.now():
+                world.advance(moment - world.clock.now())
+            due[id(each)] = world.clock.now() + each.look().requeue_after
+
+    for _ in range(3):
+        round_of_looks()
+    mark = world.mark
+    rounds = 6  # half an hour: no audit is due yet
+    for _ in range(rounds):
+        round_of_looks()
+        world.advance(timedelta(seconds=1))
+    calls = [f"{call.service}:{call.operation}" for call in world.calls(since=mark)]
+    assert calls == ["ecs:DescribeServices"] * rounds
+
+
+@pytest.mark.parametrize(
+    ("what", "mended_by"),
+    [
+        (lambda w: w.client("elbv2").delete_rule(RuleArn=next(iter(w.holdings()["ListenerRule"]))), "CreateRule"),
+        (
+            lambda w: w.client("logs").put_retention_policy(
+                logGroupName="/inference/shop/recommender", retentionInDays=1
+            ),
+            "PutRetentionPolicy",
+        ),
+        (
+            lambda w: w.client("ecs").update_service(cluster="inference", service="shop_recommender", desiredCount=4),
+            "UpdateService",
+        ),
+    ],
+    ids=["rule deleted", "retention changed", "service scaled"],
+)
+def test_what_somebody_changed_by_hand_is_mended_at_the_next_audit(
+    up: Object, what: Callable[[World], object], mended_by: str
+) -> None:
+    what(up.world)
+    mark = up.world.mark
+    up.live(lambda: any(w.endswith(mended_by) for w in up.world.writes(since=mark)), at_most=timedelta(minutes=70))
+    up.live(lambda: up.ready)
+    assert {kind: len(things) for kind, things in up.world.holdings().items()} == dict.fromkeys(EVERY_KIND, 1)
+
+
+# -- going
+
+
+def test_a_deleted_object_leaves_nothing_and_what_is_not_its_own_stays(up: Object) -> None:
+    other = Object(up.world, deployment_document(name="classifier"))
+    other.live(lambda: other.ready)
+    theirs = {kind: {k for k in things if "classifier" in k} for kind, things in up.world.holdings().items()}
+    up.vanish()
+    assert up.take_away().done, "again is harmless"
+    left = up.world.holdings()
+    assert {kind: len(things) for kind, things in left.items()} == dict.fromkeys(EVERY_KIND, 1)
+    for kind in ("LogGroup", "TargetGroup", "TaskDefinition", "Service"):
+        assert set(left[kind]) == theirs[kind]
+    mark = up.world.mark
+    other.restart()
+    other.live_on(timedelta(minutes=30))
+    assert other.ready
+    assert up.world.writes(since=mark) == []
+
+
+@pytest.mark.parametrize("passes", range(4))
+def test_an_object_deleted_while_it_rolls_out_leaves_nothing(it: Object, passes: int) -> None:
+    for _ in range(passes):
+        it.world.advance(it.look().requeue_after)
+    it.change(models={"path": "/recommender/2"})
+    it.look()
+    it.vanish()
+    assert not any(it.world.holdings().values())
+
+
+def test_a_deletion_ends_though_the_operator_restarts_at_each_pass_and_the_spec_is_invalid(up: Object) -> None:
+    spec_of_an_older_version(up)
+    while True:
+        up.restart()
+        outcome = up.take_away()
+        if outcome.done:
+            break
+        assert up.stands("Ready") == ("False", "Deleting")
+        up.world.advance(outcome.requeue_after)
+    assert not any(up.world.holdings().values())
+
+
+def test_a_deletion_without_its_environment_waits_for_it_and_says_so(up: Object) -> None:
+    environments = dict(up.world.environments)
+    before = up.world.holdings()
+    up.world.environments.clear()
+    outcome = up.take_away()
+    assert not outcome.done
+    assert up.stands("Ready") == ("False", "EnvironmentNotFound")
+    assert up.stands("Stalled")[0] == "True"
+    assert "finalizer" in up.condition("Ready")["message"]
+    assert up.world.holdings() == before
+    up.world.environments.update(environments)
+    up.vanish()
+    assert not any(up.world.holdings().values())
+
+
+def test_the_same_name_made_anew_after_a_deletion_gets_things_of_its_own(up: Object) -> None:
+    up.vanish()
+    again = Object(up.world)
+    again.document["metadata"]["uid"] = "u-another"
+    again.live(lambda: again.ready)
+    tags = {t["key"]: t["value"] for t in up.world.holdings()["Service"]["shop_recommender"]["tags"]}
+    assert tags["ecs-inference.dev/uid"] == "u-another"
+    up.restart()
+    assert up.take_away().done, "the dead object's deletion is done again"
+    again.live_on(timedelta(hours=2))
+    assert again.ready
+
+
+# -- the status as a whole
+
+
+def rolling_out(it: Object) -> None:
+    it.live(lambda: it.ready)
+    it.change(image=BETTER, models={"path": "/recommender/2"}, replicas=2)
+    it.look()
+    it.world.advance(timedelta(seconds=20))
+    it.look()
+
+
+def ready(it: Object) -> None:
+    it.live(lambda: it.ready)
+
+
+def back_on_the_old_revision(it: Object) -> None:
+    it.live(lambda: it.ready)
+    rolled_back(it)
+
+
+def failed(it: Object) -> None:
+    it.change(image=BAD)
+    it.live(lambda: it.stands("Ready")[1] == "RolloutFailed" and it.outcomes[-1].requeue_after == RESYNC)
+
+
+def refused(it: Object) -> None:
+    it.live(lambda: it.ready)
+    policy_that_forbids(it)
+    it.look()
+
+
+def deleting(it: Object) -> None:
+    it.live(lambda: it.ready)
+    it.take_away()
+
+
+@pytest.mark.parametrize("state", [rolling_out, ready, back_on_the_old_revision, failed, refused, deleting])
+def test_the_whole_status_is_as_it_was_last_approved(state: Callable[[Object], None], it: Object) -> None:
+    """`UPDATE_GOLDEN=1` writes the files anew; the difference is then for a reviewer to read."""
+    state(it)
+    told = normalised(it.status, since=NOW)
+    file = Path(__file__).with_name("golden") / f"{state.__name__}.yaml"
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_text(told)
+    assert told == file.read_text()
+
+
+@pytest.mark.parametrize("state", [rolling_out, ready, back_on_the_old_revision, failed, refused, deleting])
+def test_the_status_is_one_that_the_api_server_takes(
+    state: Callable[[Object], None], it: Object, kube: Kube, crds: None
+) -> None:
+    state(it)
+    name, namespace = it.document["metadata"]["name"], kube.namespace
+    kind = ("ecs-inference.dev", "v1alpha1", namespace, "inferencedeployments")
+    asked = deployment_document(namespace=namespace)
+    del asked["metadata"]["uid"], asked["metadata"]["generation"]
+    kube.custom.create_namespaced_custom_object(*kind, asked)
+    stored = kube.custom.patch_namespaced_custom_object_status(
+        *kind, name, {"status": it.status}, _content_type="application/merge-patch+json"
+    )
+    assert stored["status"] == it.status
