@@ -50,14 +50,14 @@ def _alters(kind: str, *paths: str, **members: Any) -> Alteration:
 def _posix(uid: int, gid: int) -> Callable[[World], Mapping[str, Any]]:
     def models(world: World) -> Mapping[str, Any]:
         posix_user = {"uid": uid, "gid": gid}
-        return {"fileSystemId": world.file_system, "rootDirectory": "/models", "posixUser": posix_user}
+        return {"fileSystemId": world.account.file_system, "rootDirectory": "/models", "posixUser": posix_user}
 
     return models
 
 
 def _second_subnet_alone(world: World) -> Mapping[str, Any]:
     before: Mapping[str, Any] = world.environments["default"]["spec"]["network"]
-    return {**before, "subnets": world.subnets[1:]}
+    return {**before, "subnets": world.account.subnets[1:]}
 
 
 def _group_arn(world: World) -> str:
@@ -66,7 +66,7 @@ def _group_arn(world: World) -> str:
 
 
 def _rule_arn(world: World) -> str:
-    rules = world.client("elbv2").describe_rules(ListenerArn=world.listener)["Rules"]
+    rules = world.client("elbv2").describe_rules(ListenerArn=world.account.listener)["Rules"]
     arn: str = next(rule["RuleArn"] for rule in rules if not rule["IsDefault"])
     return arn
 
@@ -147,7 +147,7 @@ def _strange_log_group(world: World) -> None:
 def _strange_access_point(world: World) -> None:
     world.client("efs").create_access_point(
         ClientToken="theirs",
-        FileSystemId=world.file_system,
+        FileSystemId=world.account.file_system,
         RootDirectory={"Path": "/models/recommender/1"},
         PosixUser={"Uid": 10001, "Gid": 10001},
     )
@@ -155,13 +155,13 @@ def _strange_access_point(world: World) -> None:
 
 def _strange_target_group(world: World) -> None:
     world.client("elbv2").create_target_group(
-        Name=world.context().identity.target_group, Protocol="HTTP", Port=80, VpcId=world.vpc, TargetType="ip"
+        Name=world.context().identity.target_group, Protocol="HTTP", Port=80, VpcId=world.account.vpc, TargetType="ip"
     )
 
 
 def _strange_rule(world: World) -> None:
     world.client("elbv2").create_rule(
-        ListenerArn=world.listener,
+        ListenerArn=world.account.listener,
         Priority=7,
         Conditions=[
             {

@@ -72,6 +72,89 @@ def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
     return _newest[-1].send(request)
 
 
+class Account:
+    """What a platform team has prepared in an account, reached by its own clients."""
+
+    def __init__(self, client: Callable[[str], Any]) -> None:
+        self.client = client
+        ecs, elb, efs, ec2 = (client(service) for service in ("ecs", "elbv2", "efs", "ec2"))
+        ecs.create_cluster(clusterName=CLUSTER, capacityProviders=["FARGATE", "FARGATE_SPOT"])
+        self.subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]]
+        self.security_groups = [group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"][:1]]
+        self.file_system: str = efs.create_file_system(CreationToken="models")["FileSystemId"]
+        for subnet in self.subnets:
+            efs.create_mount_target(FileSystemId=self.file_system, SubnetId=subnet)
+        balancer = elb.create_load_balancer(Name="shared", Subnets=self.subnets)["LoadBalancers"][0]
+        self.vpc: str = balancer["VpcId"]
+        self.listener: str = elb.create_listener(
+            LoadBalancerArn=balancer["LoadBalancerArn"],
+            Protocol="HTTP",
+            Port=80,
+            DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}],
+        )["Listeners"][0]["ListenerArn"]
+
+    def environment(self, name: str = "default") -> dict[str, Any]:
+        return environment_document(
+            name,
+            cluster=CLUSTER,
+            region=REGION,
+            network={"subnets": self.subnets, "securityGroups": self.security_groups},
+            models={
+                "fileSystemId": self.file_system,
+                "rootDirectory": "/models",
+                "posixUser": {"uid": 10001, "gid": 10001},
+            },
+            loadBalancer={"listenerArn": self.listener, "url": "https://inference.example.com"},
+        )
+
+    def holdings(self) -> dict[str, dict[str, Any]]:
+        """All that the operator's kinds are made of and the account holds, whoever made it: by kind and name, with
+        settings and tags.
+        """
+        ecs, elb, efs, logs = (self.client(service) for service in ("ecs", "elbv2", "efs", "logs"))
+        groups = logs.describe_log_groups()["logGroups"]
+        points = efs.describe_access_points(FileSystemId=self.file_system)["AccessPoints"]
+        targets = elb.describe_target_groups()["TargetGroups"]
+        rules = [r for r in elb.describe_rules(ListenerArn=self.listener)["Rules"] if not r["IsDefault"]]
+        revisions = ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
+
+        def tags(arn: str) -> Any:
+            return elb.describe_tags(ResourceArns=[arn])["TagDescriptions"]
+
+        return {
+            "LogGroup": {
+                g["logGroupName"]: (
+                    g.get("retentionInDays"),
+                    logs.list_tags_for_resource(resourceArn=g["arn"].removesuffix(":*"))["tags"],
+                )
+                for g in groups
+            },
+            "AccessPoint": {p["AccessPointId"]: p for p in points},
+            "TargetGroup": {
+                t["TargetGroupName"]: (
+                    t,
+                    elb.describe_target_group_attributes(TargetGroupArn=t["TargetGroupArn"])["Attributes"],
+                    tags(t["TargetGroupArn"]),
+                )
+                for t in targets
+            },
+            "ListenerRule": {r["RuleArn"]: (r, tags(r["RuleArn"])) for r in rules},
+            "TaskDefinition": {
+                arn.rpartition("/")[2]: ecs.describe_task_definition(taskDefinition=arn, include=["TAGS"]).get("tags")
+                for arn in revisions
+            },
+            "Service": dict(_services(ecs)),
+        }
+
+
+def _services(ecs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The ACTIVE ones: ListServices leaves out those that drain."""
+    names = [arn.rpartition("/")[2] for arn in ecs.list_services(cluster=CLUSTER, maxResults=100)["serviceArns"]]
+    for some in (names[i : i + 10] for i in range(0, len(names), 10)):
+        for found in ecs.describe_services(cluster=CLUSTER, services=some, include=["TAGS"])["services"]:
+            yield found["serviceName"], found
+
+
 class World:
     """An account in which a platform team has prepared an environment, on a clock that only tests move."""
 
@@ -82,37 +165,10 @@ class World:
         self.cloud = Sandbox(clock=self.clock, runner=self.runner, load_balancer=self.balancer, efs_root=folder / "efs")
         _newest[:] = [self.cloud]
         self._clients = connected(patient=patient)
-        self.environments: dict[str, Mapping[str, Any]] = {"default": self._prepared()}
+        self.account = Account(self.client)
+        self.environments: dict[str, Mapping[str, Any]] = {"default": self.account.environment()}
         self.aws = self._fresh()
         self.cloud.calls.clear()
-
-    def _prepared(self) -> dict[str, Any]:
-        ecs, elb, efs, ec2 = (self.client(service) for service in ("ecs", "elbv2", "efs", "ec2"))
-        ecs.create_cluster(clusterName=CLUSTER, capacityProviders=["FARGATE", "FARGATE_SPOT"])
-        self.subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]]
-        groups = [group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"][:1]]
-        self.file_system: str = efs.create_file_system(CreationToken="models")["FileSystemId"]
-        for subnet in self.subnets:
-            efs.create_mount_target(FileSystemId=self.file_system, SubnetId=subnet)
-        balancer = elb.create_load_balancer(Name="shared", Subnets=self.subnets)["LoadBalancers"][0]
-        self.listener: str = elb.create_listener(
-            LoadBalancerArn=balancer["LoadBalancerArn"],
-            Protocol="HTTP",
-            Port=80,
-            DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}],
-        )["Listeners"][0]["ListenerArn"]
-        self.vpc: str = balancer["VpcId"]
-        return environment_document(
-            cluster=CLUSTER,
-            region=REGION,
-            network={"subnets": self.subnets, "securityGroups": groups},
-            models={
-                "fileSystemId": self.file_system,
-                "rootDirectory": "/models",
-                "posixUser": {"uid": 10001, "gid": 10001},
-            },
-            loadBalancer={"listenerArn": self.listener, "url": "https://inference.example.com"},
-        )
 
     def _fresh(self) -> Aws:
         """The clients, with nothing kept of what they have read."""
@@ -173,51 +229,9 @@ class World:
         service, _, name = operation.partition(":")
         self.cloud.faults.add(Fault(kind=kind, service=service, operation=name, times=times))
 
-    def holdings(self) -> dict[str, Any]:
+    def holdings(self) -> dict[str, dict[str, Any]]:
         """All that is in the account and was not prepared: by kind and name, with settings and tags."""
-        return holdings(self.client, file_system=self.file_system, listener=self.listener)
-
-
-def holdings(client: Callable[[str], Any], *, file_system: str, listener: str) -> dict[str, Any]:
-    """All that the operator's kinds are made of and the account holds, whoever made it: by kind and name."""
-    ecs, elb, efs, logs = (client(service) for service in ("ecs", "elbv2", "efs", "logs"))
-    groups = logs.describe_log_groups()["logGroups"]
-    points = efs.describe_access_points(FileSystemId=file_system)["AccessPoints"]
-    targets = elb.describe_target_groups()["TargetGroups"]
-    rules = [r for r in elb.describe_rules(ListenerArn=listener)["Rules"] if not r["IsDefault"]]
-    return {
-        "LogGroup": {
-            g["logGroupName"]: (
-                g.get("retentionInDays"),
-                logs.list_tags_for_resource(resourceArn=g["arn"].removesuffix(":*"))["tags"],
-            )
-            for g in groups
-        },
-        "AccessPoint": {p["AccessPointId"]: p for p in points},
-        "TargetGroup": {
-            t["TargetGroupName"]: (
-                t,
-                elb.describe_target_group_attributes(TargetGroupArn=t["TargetGroupArn"])["Attributes"],
-                elb.describe_tags(ResourceArns=[t["TargetGroupArn"]])["TagDescriptions"],
-            )
-            for t in targets
-        },
-        "ListenerRule": {
-            r["RuleArn"]: (r, elb.describe_tags(ResourceArns=[r["RuleArn"]])["TagDescriptions"]) for r in rules
-        },
-        "TaskDefinition": {
-            arn.rpartition("/")[2]: ecs.describe_task_definition(taskDefinition=arn, include=["TAGS"]).get("tags")
-            for arn in ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
-        },
-        "Service": dict(_services(ecs)),
-    }
-
-
-def _services(ecs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    names = [arn.rpartition("/")[2] for arn in ecs.list_services(cluster=CLUSTER, maxResults=100)["serviceArns"]]
-    for some in (names[i : i + 10] for i in range(0, len(names), 10)):
-        for found in ecs.describe_services(cluster=CLUSTER, services=some, include=["TAGS"])["services"]:
-            yield found["serviceName"], found
+        return self.account.holdings()
 
 
 @dataclass
