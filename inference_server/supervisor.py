@@ -178,9 +178,10 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 def refuse_connections(listening: socket.socket) -> None:
     """Let no new connection in, while handshakes under way and connections that wait go on.
 
-    A closed listening socket resets those that wait; this one ignores SYN segments, by a filter of classic BPF (which
-    needs no privilege): load the TCP flags, keep SYN and ACK, drop what has SYN alone. When the socket is closed later,
-    the clients that knocked meanwhile get "connection refused".
+    A closed listening socket resets those that wait; this one ignores SYN segments, by a filter of classic BPF: load
+    the TCP flags, keep SYN and ACK, drop what has SYN alone. When the socket is closed later, the clients that knocked
+    meanwhile get "connection refused". Some kernels let only the privileged filter a TCP socket: there the queue is cut
+    to one, and that one may be reset at the end.
     """
     program = b"".join(
         struct.pack("HBBI", *instruction)
@@ -193,9 +194,12 @@ def refuse_connections(listening: socket.socket) -> None:
         )
     )
     buffer = ctypes.create_string_buffer(program)
-    listening.setsockopt(
-        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-    )
+    try:
+        listening.setsockopt(
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
+        )
+    except PermissionError:
+        listening.listen(0)
 
 
 def waiting_connections(listening: socket.socket) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -72,9 +73,19 @@ def children(pid: int) -> list[int]:
     return sorted(map(int, found))
 
 
+def _drop_network_administration() -> None:
+    pr_capbset_drop, cap_net_admin = 24, 12
+    ctypes.CDLL(None).prctl(pr_capbset_drop, cap_net_admin)
+
+
 @contextmanager
-def running(models: Path, command: Sequence[str] = ("run",), **settings: object) -> Iterator[RunningServer]:
-    """A server over a model repository. `settings` are INFERENCE_* by their short names, in small letters."""
+def running(
+    models: Path, command: Sequence[str] = ("run",), *, privileged: bool = True, **settings: object
+) -> Iterator[RunningServer]:
+    """A server over a model repository. `settings` are INFERENCE_* by their short names, in small letters.
+
+    Not `privileged`: without the right to administer the network, which root has here and a container has not.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("INFERENCE_")}
     chosen = {"host": "127.0.0.1", "port": 0, "models_dir": models, "workers": 2, "drain_seconds": 0, **settings}
     environment |= {f"INFERENCE_{name.upper()}": str(value) for name, value in chosen.items()}
@@ -82,6 +93,7 @@ def running(models: Path, command: Sequence[str] = ("run",), **settings: object)
         [sys.executable, "-m", "inference_server", *command],
         stdout=subprocess.PIPE,
         env=environment,
+        preexec_fn=None if privileged else _drop_network_administration,  # noqa: PLW1509  (one prctl, no lock)
     )
     server = RunningServer(process)
     try:
