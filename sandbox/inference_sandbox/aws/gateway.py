@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -35,7 +35,7 @@ from werkzeug.wrappers import Response
 
 from inference_sandbox.aws import faults, operations
 from inference_sandbox.aws.calls import Call, Calls
-from inference_sandbox.aws.faults import ErrorAnswer, Fault, Faults
+from inference_sandbox.aws.faults import ErrorAnswer, Faults
 from inference_sandbox.ecs.api import Caller, Ecs
 from inference_sandbox.ecs.errors import AwsError
 from inference_sandbox.ports import Clock
@@ -271,7 +271,3 @@ def error_response(found: Identified, error: ErrorAnswer) -> Response:
         answer = serializer.serialize(_Refusal(error.code, error.message))
     headers = dict(answer["headers"]) | {"x-amzn-errortype": error.code}
     return Response(answer["body"], error.status, headers)
-
-
-def fault_json(fault: Fault) -> dict[str, Any]:
-    return asdict(fault)

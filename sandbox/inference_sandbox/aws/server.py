@@ -5,43 +5,52 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
-import boto3
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.compat import HTTPHeaders
-from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError
 from moto.core.base_backend import BackendDict, BaseBackend
 from moto.core.model_instances import reset_model_data
+from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
-from werkzeug.test import EnvironBuilder
 
-from inference_sandbox.aws import autoscaling, elbv2, gateway
+from inference_sandbox.aws import autoscaling, elbv2, in_process, side_door
 from inference_sandbox.aws.calls import Calls
 from inference_sandbox.aws.efs import Efs
-from inference_sandbox.aws.faults import Fault, Faults
-from inference_sandbox.aws.gateway import Gateway, ReplyLost, ServerRequest
+from inference_sandbox.aws.faults import Faults
+from inference_sandbox.aws.gateway import Gateway
+from inference_sandbox.aws.in_process import CREDENTIALS
 from inference_sandbox.aws.logs import Logs
 from inference_sandbox.aws.surroundings import MotoSurroundings
 from inference_sandbox.ecs.api import Ecs
+from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ecs.scheduler import Scheduler
 from inference_sandbox.ecs.surroundings import Settings
 from inference_sandbox.ports import Clock, LoadBalancer, Runner
 
-CREDENTIALS: Mapping[str, str] = MappingProxyType(
-    {"aws_access_key_id": "AKIASANDBOXSANDBOX00", "aws_secret_access_key": "sandbox"}
-)
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # 1,300 images that nothing starts, read for each region
+SERVICES = (
+    "application-autoscaling",
+    "cloudwatch",
+    "ec2",
+    "ecs",
+    "efs",
+    "elbv2",
+    "events",
+    "iam",
+    "logs",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "sts",
+)
+__all__ = ["CREDENTIALS", "DEFAULT_REGION", "Aws"]
 DEFAULT_REGION = "us-east-1"
 
 
@@ -86,7 +95,6 @@ class Aws:
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
         self._build()
-        _newest[:] = [self]
 
     def _build(self) -> None:
         _forget_moto()
@@ -111,13 +119,15 @@ class Aws:
                 "application-autoscaling": autoscaling.responses(self.ecs.exists),
             },
             after={"elasticloadbalancing": elbv2.configuration(self.load_balancer)},
-            administration=self._administer,
+            administration=partial(side_door.answer, self),
         )
+        in_process.reach(self.gateway.handle)
 
     # -- life
 
     def start(self, port: int = 0) -> str:
         """Serve on loopback; the endpoint URL. Port 0 takes a free one."""
+        _load_models()
         self._server = make_server("127.0.0.1", port, self._application, threaded=True, request_handler=_QuietHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_STOP_POLL,), name="aws", daemon=True)
         self._thread.start()
@@ -187,72 +197,27 @@ class Aws:
     def faults(self) -> Faults:
         return self.gateway.faults
 
+    def fail(self, failure: Failure) -> None:
+        """Rehearse a failure of a service's tasks: what waits for tasks to come is cleared by `reset` or by hand."""
+        with self._lock:
+            self.ecs.fail(failure)
+
     def client(self, service: str, region: str = DEFAULT_REGION) -> Any:
         """A boto3 client that reaches the newest `Aws` of this process without a socket; one attempt for each call."""
-        return in_process_client(service, region)
-
-    def send(self, request: AWSPreparedRequest) -> AWSResponse:
-        """Answer a prepared request without a socket."""
-        url = urlsplit(request.url)
-        headers = [(str(name), _text(value)) for name, value in request.headers.items()]
-        environ = EnvironBuilder(
-            path=url.path or "/",
-            base_url=f"{url.scheme}://{url.netloc}",
-            query_string=url.query,
-            method=request.method,
-            headers=headers,
-            data=_bytes(request.body),
-        ).get_environ()
-        try:
-            response = self.gateway.handle(ServerRequest(environ))
-        except ReplyLost as error:
-            raise ConnectionClosedError(endpoint_url=request.url) from error
-        answered: Any = HTTPHeaders()
-        for name, value in response.headers.items():
-            answered[name] = value
-        return AWSResponse(request.url, response.status_code, answered, _Raw(response.get_data()))
-
-    def _administer(self, method: str, path: str, given: dict[str, Any]) -> Any:
-        """The HTTP side door, for use from another process: /_sandbox/{calls,faults,reset,advance,tick}."""
-        match method, path:
-            case "GET", "/calls":
-                since = int(given.get("since", 0))
-                found = self.calls.find(service=given.get("service"), operation=given.get("operation"), since=since)
-                return {"calls": [call.as_json() for call in found]}
-            case "DELETE", "/calls":
-                self.calls.clear()
-            case "GET", "/faults":
-                return {"faults": [gateway.fault_json(fault) for fault in self.faults.listed()]}
-            case "POST", "/faults":
-                self.faults.add(Fault.from_json(given))
-            case "DELETE", "/faults":
-                self.faults.clear()
-            case "POST", "/reset":
-                self.reset()
-            case "POST", "/advance":
-                self.advance(timedelta(seconds=float(given["seconds"])))
-            case "POST", "/tick":
-                self.tick()
-            case _:
-                raise LookupError(f"there is no {method} {gateway.ADMINISTRATION}{path}")
-        return {}
-
-
-_newest: list[Aws] = []
+        return in_process.client(service, region)
 
 
 @cache
-def in_process_client(service: str, region: str) -> Any:
-    """Clients are slow to make and keep no state, so they outlive the AWS that they were made for."""
-    config = Config(retries={"mode": "standard", "total_max_attempts": 1}, parameter_validation=False)
-    make: Any = boto3.client  # its overloads name each service; here the name is a variable
-    client = make(service, region_name=region, config=config, **CREDENTIALS)
-    client.meta.events.register_first("before-send", _send_to_newest)
-    return client
+def _load_models() -> None:
+    """Read the models of the services that are used, and keep them out of garbage collection from now on.
 
-
-def _send_to_newest(request: AWSPreparedRequest, **_kwargs: Any) -> AWSResponse:
-    return _newest[-1].send(request)
+    They are most of the process's objects and live as long as it does; walking them again and again would make a tick
+    pause for longer than it works.
+    """
+    for service in SERVICES:
+        get_service_model(service)
+    gc.collect()
+    gc.freeze()
 
 
 def _forget_moto() -> None:
@@ -265,29 +230,3 @@ def _forget_moto() -> None:
         service.clear()
     backends._instances.clear()  # noqa: SLF001 - as above
     reset_model_data()
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _bytes(body: Any) -> bytes:
-    if body is None:
-        return b""
-    if isinstance(body, str):
-        return body.encode()
-    return bytes(body.read() if hasattr(body, "read") else body)
-
-
-class _Raw:
-    """The little of urllib3's response that botocore reads."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def stream(self, **_kwargs: Any) -> Any:
-        yield self._body
-
-    def read(self, *_args: Any) -> bytes:
-        body, self._body = self._body, b""
-        return body

@@ -56,7 +56,9 @@ class MotoSurroundings:
     # -- the network and the load balancer
 
     def zone(self, account: str, region: str, subnet: str) -> str | None:
-        for zone in ec2_backends[account][region].subnets.values():
+        backends = ec2_backends.get(account)  # get() makes no backend where there is none, and takes no lock
+        backend = backends.get(region) if backends is not None else None
+        for zone in backend.subnets.values() if backend is not None else ():
             if subnet in zone:
                 return str(zone[subnet].availability_zone)
         return None
@@ -200,12 +202,17 @@ class MotoSurroundings:
 
     # -- EventBridge
 
+    def listening(self, account: str, region: str) -> bool:
+        backends = events_backends.get(account)  # get() makes no backend where there is none
+        backend = backends.get(region) if backends is not None else None
+        return backend is not None and any(rule.targets for rule in backend.event_buses["default"].rules.values())
+
     def publish(self, event: EcsEvent) -> None:
         """Through the rules of the default event bus to their targets."""
-        buses = events_backends[event.account][event.region].event_buses
-        rules = [rule for rule in buses["default"].rules.values() if rule.state == "ENABLED" and rule.targets]
-        if not rules:
+        if not self.listening(event.account, event.region):
             return
+        bus = events_backends[event.account][event.region].event_buses["default"]
+        rules = [rule for rule in bus.rules.values() if rule.state == "ENABLED" and rule.targets]
         self.published += 1
         message = _message(event, self.published)
         for rule in rules:

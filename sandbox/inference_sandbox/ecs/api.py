@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inference_sandbox.ecs import requests, texts, views
+from inference_sandbox.ecs import placement, requests, texts, views
 from inference_sandbox.ecs.errors import AwsError, client_error, invalid_parameter
+from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ecs.scheduler import Scheduler
 from inference_sandbox.ecs.state import Cluster, Revision, Service, ServiceDeployment, Task, TaskDefinition
 from inference_sandbox.ecs.surroundings import Surroundings
@@ -379,10 +380,11 @@ class Ecs:
             arn="", task_definition=definition, document=requests.revision_document(document), created_at=self._now()
         )
         tasks = []
+        zones = self.scheduler.placement.zones(cluster, revision.document)
         for _ in range(count):
-            task = self.scheduler.new_task(
-                cluster, revision, None, group=request.get("group") or "", started_by=request.get("startedBy") or ""
-            )
+            provider = placement.provider(revision.document, None)
+            task = self.scheduler.placement.new_task(cluster, revision, zones, provider)
+            task.group, task.started_by = request.get("group") or task.group, request.get("startedBy") or ""
             task.overrides = request.get("overrides") or {}
             task.tags = tags_from(request.get("tags"))
             task.enable_execute_command = bool(request.get("enableExecuteCommand"))
@@ -530,6 +532,11 @@ class Ecs:
 
     def clusters(self) -> Iterable[Cluster]:
         return self._clusters.values()
+
+    def fail(self, failure: Failure) -> None:
+        """Rehearse a failure with every service that its pattern matches."""
+        services = [each for cluster in self._clusters.values() for each in cluster.services.values()]
+        self.scheduler.inject(failure, services)
 
     def exists(self, account: str, region: str, cluster: str, service: str) -> bool:
         """Whether there is an ACTIVE service of that name."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from inference_sandbox.ecs import texts, views
 from inference_sandbox.ecs.agenda import Agenda
+from inference_sandbox.ecs.failures import Failures
 from inference_sandbox.ecs.health import grace_period, has_container_check
 from inference_sandbox.ecs.ids import Ids
 from inference_sandbox.ecs.state import Cluster, Container, Service, Target, Task, TaskDefinition
@@ -54,6 +55,7 @@ class Fleet:
         settings: Settings,
         changed: Callable[[Task], None],
         note: Callable[[Service, Note, str], None],
+        failures: Failures,
     ) -> None:
         self._clock = clock
         self._agenda = agenda
@@ -64,6 +66,7 @@ class Fleet:
         self._settings = settings
         self._changed = changed
         self._note = note
+        self._failures = failures
         self.tasks: dict[str, Task] = {}
         """By ARN."""
         self._targets: dict[str, dict[tuple[str, int], Task]] = defaultdict(dict)
@@ -89,6 +92,12 @@ class Fleet:
 
     def _hand_over(self, task: Task) -> None:
         if task.last_status != "PENDING" or not task.active:
+            return
+        rehearsed = self._failures.take(task.service.name, "unstarted") if task.service else None
+        if rehearsed is not None:
+            container = task.containers[0]
+            reason = rehearsed.format(image=container.definition["image"])
+            self._failed_to_start(task, reason, container.name, reason)
             return
         prepared = self._surroundings.prepare(task)
         if isinstance(prepared, NotLaunched):
@@ -189,6 +198,40 @@ class Fleet:
             if each.name == container:
                 each.reason = container_reason or reason
         self._deprovision(task)
+
+    # -- what befalls a running task on request
+
+    def strike(self, task: Task, cause: str) -> None:
+        container = next(each for each in task.containers if each.essential)
+        now = self._clock.now()
+        match cause:
+            case "oom":
+                self._exited(_exit(task, container, 137, texts.OUT_OF_MEMORY, now), task)
+            case "crash":
+                self._exited(_exit(task, container, 1, None, now), task)
+            case "container-health":
+                self._health(ContainerHealth(arn=task.arn, container=container.name, status="UNHEALTHY", at=now), task)
+            case "spot":
+                self._warn_of_interruption(task)
+            case _:
+                self.stop(task, "InfrastructureHealth", texts.MAINTENANCE)
+
+    def _warn_of_interruption(self, task: Task) -> None:
+        """Two minutes ahead the task is RUNNING and wanted STOPPED (guide, "Amazon ECS clusters for Fargate")."""
+        if not task.active:
+            return
+        task.desired_status, task.stop_code, task.stopped_reason = "STOPPED", "TerminationNotice", texts.SPOT
+        task.version += 1
+        self._tell(task)
+        for target in task.targets:
+            if target.registered:
+                self._deregister(task, target)
+        self._after(self._settings.latencies.spot_warning, partial(self._interrupt, task))
+
+    def _interrupt(self, task: Task) -> None:
+        if task.last_status == "RUNNING":
+            task.stop_code, task.stopping_at = "SpotInterruption", self._clock.now()
+            self._stop_containers(task)
 
     # -- what the runner reports
 
@@ -292,11 +335,16 @@ class Fleet:
         self._tell(task)
 
     def _tell(self, task: Task) -> None:
-        self._surroundings.publish(views.task_event(task, self._clock.now()))
+        if self._surroundings.listening(task.cluster.account, task.cluster.region):
+            self._surroundings.publish(views.task_event(task, self._clock.now()))
         self._notify(task)
 
     def _notify(self, task: Task) -> None:
         self._changed(task)
+
+
+def _exit(task: Task, container: Container, code: int, reason: str | None, at: datetime) -> ContainerExited:
+    return ContainerExited(arn=task.arn, container=container.name, exit_code=code, at=at, reason=reason)
 
 
 def _container(task: Task, name: str) -> Container:

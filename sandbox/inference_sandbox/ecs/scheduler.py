@@ -7,18 +7,20 @@ It must not know the API's requests (`api` does) nor how a task lives (`fleet` d
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
-from inference_sandbox.ecs import breaker, rolling, texts, views
+from inference_sandbox.ecs import breaker, placement, rolling, texts, views
 from inference_sandbox.ecs.agenda import Agenda
-from inference_sandbox.ecs.fleet import Fleet, Note, new_containers
+from inference_sandbox.ecs.failures import STRIKES, Failure, Failures
+from inference_sandbox.ecs.fleet import Fleet, Note
 from inference_sandbox.ecs.health import counts_as_healthy, failed_check, grace_period, has_check
 from inference_sandbox.ecs.ids import Ids
+from inference_sandbox.ecs.placement import Placement
 from inference_sandbox.ecs.state import (
-    Cluster,
     Deployment,
     Revision,
     Service,
@@ -26,7 +28,6 @@ from inference_sandbox.ecs.state import (
     ServiceEvent,
     Target,
     Task,
-    TaskDefinition,
 )
 from inference_sandbox.ecs.surroundings import EcsEvent, Settings, Surroundings
 from inference_sandbox.ports import Clock, LoadBalancer, Runner
@@ -50,6 +51,8 @@ class Scheduler:
         self._agenda = Agenda()
         self._dirty: dict[str, Service] = {}
         self._notes: dict[str, dict[Note, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self.failures = Failures()
+        self.placement = Placement(clock=clock, ids=self.ids, surroundings=surroundings)
         self.fleet = Fleet(
             clock=clock,
             agenda=self._agenda,
@@ -60,6 +63,7 @@ class Scheduler:
             settings=self.settings,
             changed=self._task_changed,
             note=self._note,
+            failures=self.failures,
         )
 
     # -- time
@@ -88,6 +92,22 @@ class Scheduler:
 
     def _later(self, when: datetime, action: Callable[[], None]) -> None:
         self._agenda.at(when, action)
+
+    # -- failures on request
+
+    def inject(self, failure: Failure, services: Iterable[Service]) -> None:
+        """Strike running tasks of the services now, or let the failure wait for tasks to come."""
+        if failure.cause not in STRIKES:
+            self.failures.waiting.append(failure)
+            return
+        running = [
+            task
+            for service in services
+            for task in service.tasks
+            if task.last_status == "RUNNING" and task.active and fnmatchcase(service.name, failure.service)
+        ]
+        for task in running[: failure.times]:
+            self.fleet.strike(task, failure.cause)
 
     # -- deployments
 
@@ -240,7 +260,7 @@ class Scheduler:
         if not task.active and not task.counted:
             task.counted = True
             if _is_failure(task):
-                self._failed(deployment, task)
+                self._count_failure(deployment, never_ran=task.started_at is None)
         if task.last_status == "RUNNING" and deployment.start_failures:
             deployment.start_failures, deployment.start_not_before = 0, None
 
@@ -249,9 +269,8 @@ class Scheduler:
         if breaker.resets(deployment.service.document["deploymentConfiguration"]):
             deployment.breaker_failures = 0
 
-    def _failed(self, deployment: Deployment, task: Task) -> None:
+    def _count_failure(self, deployment: Deployment, *, never_ran: bool) -> None:
         deployment.failed_tasks += 1
-        never_ran = task.started_at is None
         some_run = any(each.last_status == "RUNNING" for each in deployment.tasks.values())
         # Stage 1 counts tasks that do not reach RUNNING while none of the deployment is; stage 2, with at least one
         # RUNNING, counts tasks replaced for their health checks.
@@ -339,65 +358,39 @@ class Scheduler:
         return deployment.start_not_before is None or self.clock.now() >= deployment.start_not_before
 
     def _start(self, service: Service, deployment: Deployment, count: int) -> None:
+        """Start them one by one: each choice of zone and provider sees the tasks before it."""
         if not count:
             return
-        tasks = []
-        for _ in range(count):  # one by one: each choice of zone and provider sees the tasks before it
-            tasks.append(self.new_task(service.cluster, deployment.revision, deployment))
-            self.fleet.launch(tasks[-1])
-        self.say(service, texts.started([task.id for task in tasks]))
+        document = deployment.revision.document
+        zones = self.placement.zones(service.cluster, document)
+        started = []
+        for _ in range(count):
+            provider = placement.provider(document, deployment)
+            refused = self.failures.take(service.name, "unplaced")
+            if refused is not None:
+                self._unplaced(service, deployment, refused, provider)
+                break
+            task = self.placement.new_task(service.cluster, deployment.revision, zones, provider, deployment)
+            self.fleet.launch(task)
+            started.append(task.id)
         service.steady = False
+        if started:
+            self.say(service, texts.started(started))
 
-    def new_task(
-        self,
-        cluster: Cluster,
-        revision: Revision,
-        deployment: Deployment | None,
-        *,
-        group: str = "",
-        started_by: str = "",
-    ) -> Task:
-        identifier = self.ids.hex(32)
-        document = revision.document
-        subnet, zone = self._subnet(cluster, document, deployment)
-        service = deployment.service if deployment else None
-        definition = revision.task_definition
-        return Task(
-            arn=f"arn:aws:ecs:{cluster.region}:{cluster.account}:task/{cluster.name}/{identifier}",
-            id=identifier,
-            cluster=cluster,
-            task_definition=definition,
-            group=f"service:{service.name}" if service else group or f"family:{definition.family}",
-            started_by=deployment.id if deployment else started_by,
-            created_at=self.clock.now(),
-            containers=new_containers(definition, cluster, identifier, self.ids),
-            network=document.get("networkConfiguration") or {},
-            zone=zone,
-            subnet=subnet,
-            eni=f"eni-{self.ids.hex(17)}",
-            mac=self.ids.mac(),
-            attachment=self.ids.uuid(),
-            launch_type="FARGATE",
-            capacity_provider=_provider(document, deployment),
-            platform_version=views.platform(document.get("platformVersion")),
-            service=service,
-            deployment=deployment,
-            targets=_targets(document),
-            enable_execute_command=bool(service and service.document.get("enableExecuteCommand")),
-            tags=_propagated(service, definition),
+    def _unplaced(self, service: Service, deployment: Deployment, reason: str, provider: str | None) -> None:
+        """No task, but a failure to launch one; it is tried again later."""
+        self.warn(service, texts.unplaced(reason))
+        self._action(
+            service,
+            "ERROR",
+            "SERVICE_TASK_PLACEMENT_FAILURE",
+            reason="RESOURCE:FARGATE",
+            **({"capacityProviderArns": [_provider_arn(service, provider)]} if provider else {}),
         )
-
-    def _subnet(self, cluster: Cluster, document: dict[str, Any], deployment: Deployment | None) -> tuple[str, str]:
-        """The subnet in the zone with the fewest tasks of the deployment: the scheduler spreads over zones."""
-        network = (document.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
-        subnets = network.get("subnets") or ["subnet-unknown"]
-        zones = {
-            subnet: self._surroundings.zone(cluster.account, cluster.region, subnet) or f"{cluster.region}a"
-            for subnet in subnets
-        }
-        used = Counter(task.zone for task in deployment.tasks.values() if task.active) if deployment else Counter[str]()
-        subnet = min(subnets, key=lambda each: used[zones[each]])
-        return subnet, zones[subnet]
+        self._count_failure(deployment, never_ran=True)
+        if self._may_start(deployment):
+            deployment.start_not_before = self.clock.now() + self.settings.throttle_first
+            self._later(deployment.start_not_before, partial(self.look_at, service))
 
     def _stop_unhealthy(self, service: Service, tasks: Sequence[Task]) -> None:
         for task in tasks:
@@ -561,39 +554,5 @@ def _stop_order(pending: list[Task], healthy: list[Task]) -> list[Task]:
     return order
 
 
-def _targets(document: dict[str, Any]) -> list[Target]:
-    return [
-        Target(group_arn=each["targetGroupArn"], container=each["containerName"], port=each["containerPort"])
-        for each in document.get("loadBalancers") or []
-        if each.get("targetGroupArn")
-    ]
-
-
-def _provider(document: dict[str, Any], deployment: Deployment | None) -> str | None:
-    """Which capacity provider the next task goes to: bases first, then by weight (API reference,
-    CapacityProviderStrategyItem)."""
-    strategy = document.get("capacityProviderStrategy") or []
-    if not strategy:
-        return None
-    tasks = deployment.tasks.values() if deployment else []
-    used = Counter(task.capacity_provider for task in tasks if task.active)
-    for item in strategy:
-        if used[item["capacityProvider"]] < item.get("base", 0):
-            return str(item["capacityProvider"])
-    weighted = [item for item in strategy if item.get("weight", 0) > 0] or strategy
-
-    def load(item: dict[str, Any]) -> float:
-        beyond = used[item["capacityProvider"]] - item.get("base", 0)
-        return float((beyond + 1) / (item.get("weight") or 1))
-
-    return str(min(weighted, key=load)["capacityProvider"])
-
-
-def _propagated(service: Service | None, definition: TaskDefinition) -> dict[str, str]:
-    if service is None:
-        return {}
-    source = service.document.get("propagateTags")
-    tags = dict(service.tags) if source == "SERVICE" else dict(definition.tags) if source == "TASK_DEFINITION" else {}
-    if service.document.get("enableECSManagedTags"):
-        tags |= {"aws:ecs:clusterName": service.cluster.name, "aws:ecs:serviceName": service.name}
-    return tags
+def _provider_arn(service: Service, provider: str) -> str:
+    return f"arn:aws:ecs:{service.cluster.region}:{service.cluster.account}:capacity-provider/{provider}"

@@ -98,6 +98,9 @@ class Surroundings(Protocol):
     def prepare(self, task: Task) -> TaskLaunch | NotLaunched:
         """Look up what the task needs: secrets, EFS, log groups."""
 
+    def listening(self, account: str, region: str) -> bool:
+        """Whether any rule could take an event: most of the time nobody listens, and an event is not worth making."""
+
     def publish(self, event: EcsEvent) -> None: ...
 
     def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, str]:

@@ -17,6 +17,8 @@ BLOCKED = (
 )
 ESSENTIAL_EXITED = "Essential container in task exited"
 CONTAINER_HEALTH = "Task failed container health checks"
+OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+MAINTENANCE = "ECS is performing maintenance on the underlying infrastructure hosting the task."
 SPOT = "Your Spot Task was interrupted."
 STOPPED_BY_USER = "Task stopped by user"
 SERVICE_DELETED = "Task stopped because the service was deleted"

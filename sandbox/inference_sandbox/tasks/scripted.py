@@ -46,6 +46,8 @@ class _Running:
     launch: TaskLaunch
     script: Script
     alive: set[str] = field(default_factory=set)
+    signalled: int = 0
+    """How often it was told to stop: whatever was to happen before then no longer does."""
 
 
 class ScriptedRunner:
@@ -57,7 +59,7 @@ class ScriptedRunner:
         self.starts: list[TaskLaunch] = []
         self.stops: list[str] = []
         self._tasks: dict[str, _Running] = {}
-        self._due: list[tuple[datetime, int, Report]] = []
+        self._due: list[tuple[datetime, int, int, Report]] = []
         self._order = count()
         self._addresses = count(1)
 
@@ -84,8 +86,7 @@ class ScriptedRunner:
         running = self._tasks.get(arn)
         if running is None:
             return
-        self._due = [entry for entry in self._due if entry[2].arn != arn]
-        heapq.heapify(self._due)
+        running.signalled += 1
         at = self._clock.now() + running.script.stops_after
         for name in sorted(running.alive):
             self._push(self._exit(arn, name, at, running.script.stop_exit_code, None))
@@ -100,8 +101,8 @@ class ScriptedRunner:
     def poll(self) -> Sequence[Report]:
         now = self._clock.now()
         reports: list[Report] = []
-        while self._due and self._due[0][0] <= now:
-            report = heapq.heappop(self._due)[2]
+        while (due := self.next_due()) is not None and due <= now:
+            report = heapq.heappop(self._due)[-1]
             running = self._tasks[report.arn]
             if isinstance(report, ContainerExited):
                 if report.container not in running.alive:
@@ -111,6 +112,8 @@ class ScriptedRunner:
         return reports
 
     def next_due(self) -> datetime | None:
+        while self._due and self._due[0][2] != self._tasks[self._due[0][-1].arn].signalled:
+            heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def close(self) -> None:
@@ -126,7 +129,7 @@ class ScriptedRunner:
         return ContainerExited(arn=arn, container=container, exit_code=code, at=at, reason=reason)
 
     def _push(self, report: Report) -> None:
-        heapq.heappush(self._due, (report.at, next(self._order), report))
+        heapq.heappush(self._due, (report.at, next(self._order), self._tasks[report.arn].signalled, report))
 
 
 def failing(reason: str, *, after: timedelta = timedelta(seconds=2)) -> Script:

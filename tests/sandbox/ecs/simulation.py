@@ -45,6 +45,9 @@ class ScriptedSurroundings:
         containers = [ContainerLaunch(definition=each, environment={}) for each in definition["containerDefinitions"]]
         return TaskLaunch(arn=task.arn, task_definition=definition, containers=containers)
 
+    def listening(self, account: str, region: str) -> bool:
+        return True
+
     def publish(self, event: EcsEvent) -> None:
         self.events.append(event)
 

@@ -1,0 +1,120 @@
+"""What another process may ask of the sandbox itself, over HTTP under /_sandbox: look at calls, switch faults, let
+tasks fail, move time, begin anew. `GET /_sandbox/` lists it.
+
+This module must not know how a request reaches it (`gateway` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from inference_sandbox.aws.faults import Fault
+from inference_sandbox.ecs.failures import CAUSES, Failure
+
+if TYPE_CHECKING:
+    from inference_sandbox.aws.server import Aws
+
+Given = dict[str, Any]
+"""The JSON body and the query's parameters together."""
+
+
+def answer(aws: Aws, method: str, path: str, given: Given) -> Any:
+    """A JSON-able answer; LookupError or ValueError says what is wrong with the request."""
+    route = ROUTES.get((method, path))
+    if route is None:
+        raise LookupError(f"there is no {method} /_sandbox{path}: see GET /_sandbox/")
+    return route(aws, given) or {}
+
+
+def _routes(_aws: Aws, _given: Given) -> Any:
+    return {
+        "routes": {
+            f"{method} /_sandbox{path}": (route.__doc__ or "").strip() for (method, path), route in ROUTES.items()
+        }
+    }
+
+
+_routes.__doc__ = "This list."
+
+
+def _calls(aws: Aws, given: Given) -> Any:
+    """Calls so far, oldest first. Parameters: service, operation, since (the number of the last one already seen)."""
+    found = aws.calls.find(
+        service=given.get("service"), operation=given.get("operation"), since=int(given.get("since", 0))
+    )
+    return {"calls": [call.as_json() for call in found]}
+
+
+def _forget_calls(aws: Aws, _given: Given) -> None:
+    """Forget the calls so far."""
+    aws.calls.clear()
+
+
+def _faults(aws: Aws, _given: Given) -> Any:
+    """The faults that are on."""
+    return {"faults": [asdict(fault) for fault in aws.faults.listed()]}
+
+
+def _add_fault(aws: Aws, given: Given) -> None:
+    """Switch one on: {kind: throttle|error|deny|latency|lost, service, operation, times, probability, seconds}."""
+    aws.faults.add(Fault.from_json(given))
+
+
+def _clear_faults(aws: Aws, _given: Given) -> None:
+    """Switch all of them off."""
+    aws.faults.clear()
+
+
+def _failures(aws: Aws, _given: Given) -> Any:
+    """The failures that wait for tasks to come, and the causes there are."""
+    return {"failures": [asdict(failure) for failure in aws.scheduler.failures.waiting], "causes": list(CAUSES)}
+
+
+def _add_failure(aws: Aws, given: Given) -> None:
+    """Let tasks fail: {service, cause, times}."""
+    try:
+        failure = Failure(**given)
+    except TypeError as error:
+        raise ValueError(f"a failure takes service, cause and times: {error}") from error
+    aws.fail(failure)
+
+
+def _clear_failures(aws: Aws, _given: Given) -> None:
+    """Let tasks live again."""
+    aws.scheduler.failures.waiting.clear()
+
+
+def _reset(aws: Aws, _given: Given) -> None:
+    """Begin anew: no resources, no calls, no faults."""
+    aws.reset()
+
+
+def _advance(aws: Aws, given: Given) -> None:
+    """Let time pass: {seconds}."""
+    if "seconds" not in given:
+        raise ValueError('advance takes seconds, e.g. {"seconds": 600}')
+    aws.advance(timedelta(seconds=float(given["seconds"])))
+
+
+def _tick(aws: Aws, _given: Given) -> None:
+    """Bring everything up to now."""
+    aws.tick()
+
+
+ROUTES: dict[tuple[str, str], Callable[[Aws, Given], Any]] = {
+    ("GET", "/"): _routes,
+    ("GET", "/calls"): _calls,
+    ("DELETE", "/calls"): _forget_calls,
+    ("GET", "/faults"): _faults,
+    ("POST", "/faults"): _add_fault,
+    ("DELETE", "/faults"): _clear_faults,
+    ("GET", "/failures"): _failures,
+    ("POST", "/failures"): _add_failure,
+    ("DELETE", "/failures"): _clear_failures,
+    ("POST", "/reset"): _reset,
+    ("POST", "/advance"): _advance,
+    ("POST", "/tick"): _tick,
+}
