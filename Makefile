@@ -47,6 +47,8 @@ pins: $(VENV)/.installed ## Renew requirements/*.txt from pyproject.toml
 	@for extra in $(PINS); do $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	  --python-version 3.11 --extra $$extra pyproject.toml --output-file requirements/$$extra.txt; done
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	  --group pyproject.toml:build --output-file requirements/build.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --all-extras --group demo --group check pyproject.toml --output-file requirements/dev.txt
 
 clean: ## Remove what was built here; the user's cache stays

@@ -1,0 +1,112 @@
+"""Both images, built from their Dockerfiles and run as nobody in particular, with a read-only root.
+
+They need a Docker-compatible engine (`DOCKER_HOST`, and `docker` or `podman` on the PATH) that can get the base image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.eventually import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = shutil.which("podman") or shutil.which("docker")
+SOMEBODY = "54321:54321"
+MIB = 2**20
+LIMITS = {"operator": 250 * MIB, "server": 400 * MIB}
+"""Of what is in the image besides its base."""
+
+pytestmark = [
+    pytest.mark.skipif(
+        ENGINE is None or "DOCKER_HOST" not in os.environ, reason="needs a container engine: DOCKER_HOST is not set"
+    ),
+    pytest.mark.timeout(900),
+]
+
+
+def engine(*arguments: str) -> str:
+    assert ENGINE is not None
+    done = subprocess.run([ENGINE, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session", params=["operator", "server"])
+def image(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Its short name, and its reference."""
+    name: str = request.param
+    reference = f"localhost/ecs-inference-test/{name}:latest"
+    options = shlex.split(os.environ.get("CONTAINER_BUILD_ARGS", ""))
+    engine("build", *options, "--quiet", "--file", str(ROOT / f"Dockerfile.{name}"), "--tag", reference, str(ROOT))
+    return name, reference
+
+
+@contextmanager
+def container(reference: str, *options: str) -> Iterator[str]:
+    name = f"ecs-inference-{uuid.uuid4().hex[:8]}"
+    engine(
+        "run", "--detach", "--name", name, "--network", "host", "--user", SOMEBODY, "--read-only", *options, reference
+    )
+    try:
+        yield name
+    finally:
+        engine("rm", "--force", name)
+
+
+def test_an_image_is_small_and_belongs_to_no_root(image: tuple[str, str]) -> None:
+    name, reference = image
+    described = json.loads(engine("image", "inspect", reference))[0]
+    base = json.loads(
+        engine("image", "inspect", os.environ.get("BASE_IMAGE", "docker.io/library/python:3.13-slim-trixie"))
+    )
+    assert described["Size"] - base[0]["Size"] < LIMITS[name]
+    assert described["Config"]["User"].partition(":")[0] not in ("", "0", "root")
+
+
+def test_an_image_holds_no_compiler_and_none_of_the_other_programs(image: tuple[str, str]) -> None:
+    name, reference = image
+    asked = "command -v cc gcc g++ c++; ls /opt/*/bin | grep -x 'inference-.*'"
+    found = engine("run", "--rm", "--network", "host", "--entrypoint", "sh", reference, "-c", asked)
+    assert found.split() == [f"inference-{name}"]
+
+
+def test_the_operator_runs_as_anybody_with_a_read_only_root(image: tuple[str, str]) -> None:
+    name, reference = image
+    if name != "operator":
+        pytest.skip("this is about the operator's image")
+    read_only = ("--rm", "--network", "host", "--user", SOMEBODY, "--read-only")
+    examples = f"{ROOT / 'examples'}:/examples:ro"
+    files = ("-f", "/examples/environment.yaml", "-f", "/examples/recommender.yaml")
+    planned = engine("run", *read_only, "--volume", examples, reference, "plan", *files)
+    assert "ecs.create_service" in planned
+
+
+def test_the_server_serves_as_anybody_with_a_read_only_root_and_ends_well(image: tuple[str, str]) -> None:
+    name, reference = image
+    if name != "server":
+        pytest.skip("this is about the server's image")
+    address = "127.0.9.9"
+    settings = ("-e", f"INFERENCE_HOST={address}", "-e", "INFERENCE_DRAIN_SECONDS=0")
+    with container(reference, *settings) as running:
+
+        def live() -> bool:
+            try:
+                with urllib.request.urlopen(f"http://{address}:8080/healthz", timeout=5) as answer:
+                    return bool(answer.status == 200)
+            except OSError:
+                return False
+
+        eventually(live, 30)
+        engine("stop", "--time", "30", running)
+        assert engine("inspect", "--format", "{{.State.ExitCode}}", running) == "0"
