@@ -93,9 +93,7 @@ class Application:
                 answer.status,
                 now - exchange.began + exchange.stages[0],
                 exchange.stages,
-                exchange.rows,
-                exchange.request_bytes,
-                size,
+                (exchange.rows, exchange.request_bytes, size),
             )
         self._access_log.write(environ, exchange, answer.status, size, now)
 

@@ -40,6 +40,7 @@ class InferenceLimits:
 class Inference:
     def __init__(
         self,
+        *,
         limits: InferenceLimits,
         overload: Overload,
         watchdog: Watchdog,

@@ -30,7 +30,8 @@ LAUNCH_FILE = "launch.json"
 INI_FILE = "uwsgi.ini"
 DRAINING_FILE = "draining"
 
-_SO_ATTACH_FILTER = 26
+_SO_BINDTOIFINDEX = 62
+_NO_INTERFACE = 2**31 - 1
 _PR_SET_PDEATHSIG = 1
 _TCP_INFO_UNACKED = 24
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -178,27 +179,13 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 def refuse_connections(listening: socket.socket) -> None:
     """Let no new connection in, while handshakes under way and connections that wait go on.
 
-    A closed listening socket resets those that wait; this one ignores SYN segments, by a filter of classic BPF: load
-    the TCP flags, keep SYN and ACK, drop what has SYN alone. When the socket is closed later, the clients that knocked
-    meanwhile get "connection refused". Some kernels let only the privileged filter a TCP socket: there the queue is cut
-    to one, and that one may be reset at the end.
+    A closed listening socket resets those that wait. This one is bound to a network interface that does not exist
+    instead: a new SYN finds no listener and is answered "connection refused", and what has come so far stays. It needs
+    no privilege since Linux 5.7. A kernel that won't do it gets a queue of one, and that one may be reset at the end.
     """
-    program = b"".join(
-        struct.pack("HBBI", *instruction)
-        for instruction in (
-            (0x30, 0, 0, 13),  # ldb [13]: the flags of the TCP header
-            (0x54, 0, 0, 0x12),  # and #SYN|ACK
-            (0x15, 0, 1, 0x02),  # jeq #SYN, next, skip one
-            (0x06, 0, 0, 0),  # ret #0: drop
-            (0x06, 0, 0, 0xFFFFFFFF),  # ret #-1: keep
-        )
-    )
-    buffer = ctypes.create_string_buffer(program)
     try:
-        listening.setsockopt(
-            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-        )
-    except PermissionError:
+        listening.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)
+    except OSError:
         listening.listen(0)
 
 

@@ -55,12 +55,12 @@ def _assemble(settings: Settings, catalog: Catalog, scratch: Path) -> Applicatio
     overload = Overload(socket.socket(fileno=os.dup(uwsgi.sockets[0])), settings.max_waiting)
     watchdog = Watchdog(clock)
     inference = Inference(
-        InferenceLimits(settings.max_body_bytes, settings.request_timeout_seconds, settings.compress_from_bytes),
-        overload,
-        watchdog,
-        store,
-        uwsgi.connection_fd,
-        clock,
+        limits=InferenceLimits(settings.max_body_bytes, settings.request_timeout_seconds, settings.compress_from_bytes),
+        overload=overload,
+        watchdog=watchdog,
+        store=store,
+        connection=uwsgi.connection_fd,
+        clock=clock,
     )
     flask = make_app(
         Parts(

@@ -65,27 +65,24 @@ class Store:
         return self._rows.get(key, 0)
 
     def observe(
-        self,
-        row: int,
-        code: int,
-        seconds: float,
-        stages: Sequence[float],
-        rows: int,
-        request_bytes: int,
-        response_bytes: int,
+        self, row: int, code: int, seconds: float, stages: Sequence[float], amounts: tuple[int, int, int]
     ) -> None:
-        """Count one request. `stages` are the seconds by stage, in the order of STAGES."""
+        """Count one request.
+
+        `stages` are the seconds by stage, in the order of STAGES; `amounts` its rows, and the bytes of its body and of
+        its answer's.
+        """
         cells = self._cells
         base = (self._slot * len(self._keys) + row) * COLUMNS
         with self._lock:
             cells[base + _CODE_COLUMN.get(code, OTHER_CODE)] += 1.0
             cells[base + DURATION + bisect_left(BUCKETS, seconds)] += 1.0
             cells[base + DURATION_SUM] += seconds
-            cells[base + REQUEST_BYTES] += request_bytes
-            cells[base + RESPONSE_BYTES] += response_bytes
+            cells[base + REQUEST_BYTES] += amounts[1]
+            cells[base + RESPONSE_BYTES] += amounts[2]
             cells[base + LAST] = time.time()
             if code == 200:  # noqa: PLR2004  (success is what the stages are told of)
-                cells[base + ROWS] += rows
+                cells[base + ROWS] += amounts[0]
                 cells[base + STAGE] += stages[0]
                 cells[base + STAGE + 1] += stages[1]
                 cells[base + STAGE + 2] += stages[2]
