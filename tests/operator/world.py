@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
 from inference_operator.api.meta import RECONCILE_AT
@@ -29,9 +28,9 @@ from inference_operator.engine.objects import World as Surroundings
 from inference_operator.engine.reconcile import Memory
 from inference_operator.resources.base import Context
 from inference_sandbox.aws import Aws as Sandbox
+from inference_sandbox.aws import in_process
 from inference_sandbox.aws.calls import Call
 from inference_sandbox.aws.faults import Fault, Kind
-from inference_sandbox.aws.server import in_process_client
 from inference_sandbox.ecs.clock import VirtualClock
 from inference_sandbox.load_balancer.scripted import ScriptedLoadBalancer
 from inference_sandbox.tasks.scripted import ScriptedRunner
@@ -49,7 +48,6 @@ _NOWHERE = {
     "AWS_SECRET_ACCESS_KEY": "sandbox",
 }
 _ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1})
-_newest: list[Sandbox] = []
 
 
 @cache
@@ -64,12 +62,8 @@ def connected(*, patient: bool = False) -> Aws:
         made = clients.connect(REGION)
     for client in (made.ecs, made.efs, made.elb, made.logs):
         for one in (client._client, client._once):  # type: ignore[union-attr]  # no port tells of boto3
-            one.meta.events.register_first("before-send", _send)
+            one.meta.events.register_first("before-send", in_process.send)
     return made
-
-
-def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-    return _newest[-1].send(request)
 
 
 class Account:
@@ -163,7 +157,6 @@ class World:
         self.runner = ScriptedRunner(self.clock)
         self.balancer = ScriptedLoadBalancer(self.clock)
         self.cloud = Sandbox(clock=self.clock, runner=self.runner, load_balancer=self.balancer, efs_root=folder / "efs")
-        _newest[:] = [self.cloud]
         self._clients = connected(patient=patient)
         self.account = Account(self.client)
         self.environments: dict[str, Mapping[str, Any]] = {"default": self.account.environment()}
@@ -185,7 +178,7 @@ class World:
 
     def client(self, service: str) -> Any:
         """A boto3 client, for the hands of somebody else than the operator."""
-        return in_process_client(service, REGION)
+        return self.cloud.client(service, REGION)
 
     def advance(self, duration: timedelta) -> None:
         self.cloud.advance(duration)
