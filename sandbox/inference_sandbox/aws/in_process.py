@@ -41,12 +41,13 @@ def client(service: str, region: str) -> Any:
     config = Config(retries={"mode": "standard", "total_max_attempts": 1}, parameter_validation=False)
     make: Any = boto3.client  # its overloads name each service; here the name is a variable
     made = make(service, region_name=region, config=config, **CREDENTIALS)
-    made.meta.events.register_first("before-send", _send)
+    made.meta.events.register_first("before-send", send)
     gc.freeze()  # the service's model lives as long as the process and need not be walked again
     return made
 
 
-def _send(request: AWSPreparedRequest, **_kwargs: Any) -> AWSResponse:
+def send(request: AWSPreparedRequest, **_kwargs: Any) -> AWSResponse:
+    """For botocore's event `before-send`: answers without a socket, for clients that were made elsewhere too."""
     url = urlsplit(request.url)
     environ = EnvironBuilder(
         path=url.path or "/",
