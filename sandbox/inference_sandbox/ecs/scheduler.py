@@ -130,6 +130,7 @@ class Scheduler:
                 self._supersede(older)
         service.deployments.insert(0, deployment)
         service.said.clear()
+        service.steady = False
         self._roll(deployment, "IN_PROGRESS", texts.in_progress(identifier))
         self.look_at(service)
         return deployment
@@ -200,6 +201,7 @@ class Scheduler:
         service.document |= good.revision.document | {"taskDefinition": good.revision.task_definition.arn}
         record.status, record.updated_at = "ROLLBACK_IN_PROGRESS", now
         record.rollback = {"reason": reason, "startedAt": now, "serviceRevisionArn": good.revision.arn}
+        service.steady = False
         self._roll(good, "IN_PROGRESS", texts.rollback_in_progress(good.id))
         self.look_at(service)
         return True

@@ -139,7 +139,7 @@ class Simulation:
     def advance(self, seconds: float) -> None:
         """Let time pass, stopping at every moment at which something is due."""
         end = self.clock.now() + timedelta(seconds=seconds)
-        while (due := self._next_due()) is not None and due <= end:
+        while (due := self.next_due()) is not None and due <= end:
             self.clock.set(due)
             self.scheduler.tick()
         self.clock.set(end)
@@ -151,7 +151,7 @@ class Simulation:
     def drain_delay(self, seconds: int) -> None:
         self.balancer.configure((), [_group(seconds)])
 
-    def _next_due(self) -> Any:
+    def next_due(self) -> Any:
         return min((due for due in (self.scheduler.next_due(), self.runner.next_due()) if due), default=None)
 
 

@@ -147,6 +147,15 @@ def test_percentages_that_leave_no_room_are_said_once_and_nothing_moves() -> Non
     assert sum(m.startswith("was unable to stop or start tasks") for m in world.messages()) == 2
 
 
+def test_a_deployment_under_way_is_not_said_to_be_blocked() -> None:
+    world = Simulation()
+    world.create(1)
+    world.advance(120)
+    world.update(taskDefinition=world.register())
+    world.advance(120)
+    assert not any(m.startswith("was unable to stop or start") for m in world.messages())
+
+
 def test_a_stopping_task_drains_for_its_deregistration_delay_before_its_stop_signal() -> None:
     world = Simulation()
     world.drain_delay(30)
