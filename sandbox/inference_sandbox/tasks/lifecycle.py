@@ -94,7 +94,8 @@ class Place(Protocol):
     """Where one task runs: what an engine set up for it, and starts its containers in."""
 
     @property
-    def address(self) -> str: ...
+    def address(self) -> str:
+        """The task's, known once a container has been started."""
 
     async def start(self, container: ContainerLaunch) -> RunningContainer:
         """Raises StartError."""
@@ -255,7 +256,8 @@ class _TaskLife:
             for name, condition in container.depends_on.items():
                 await self._reached(container, self._containers[name], condition)
             if not self._stopping:
-                await self._watch(place.address, container, await place.start(container.launch))
+                running = await place.start(container.launch)
+                await self._watch(place.address, container, running)
         except StartError as error:
             if container.essential:
                 self._failure = self._failure or error

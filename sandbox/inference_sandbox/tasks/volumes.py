@@ -20,20 +20,21 @@ def mount_failure(task: TaskLaunch) -> str | None:
 
 def task_volumes(task: TaskLaunch, definition: Mapping[str, Any], folder: Path) -> list[EfsMount]:
     """A container's mounts of the volumes that live and go with its task: one folder each, made in `folder`."""
-    efs = {
-        volume["name"] for volume in task.task_definition.get("volumes") or () if volume.get("efsVolumeConfiguration")
-    }
     mounts = []
-    for point in definition.get("mountPoints") or ():
-        if point["sourceVolume"] not in efs:
-            own = folder / point["sourceVolume"]
-            own.mkdir(parents=True, exist_ok=True)
-            mounts.append(
-                EfsMount(
-                    container_path=point["containerPath"], host_path=str(own), read_only=bool(point.get("readOnly"))
-                )
-            )
+    for point in own_volumes(task, definition):
+        own = folder / point["sourceVolume"]
+        own.mkdir(parents=True, exist_ok=True)
+        mounts.append(
+            EfsMount(container_path=point["containerPath"], host_path=str(own), read_only=bool(point.get("readOnly")))
+        )
     return mounts
+
+
+def own_volumes(task: TaskLaunch, definition: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The `mountPoints` of a container whose volumes are no EFS, but the task's own."""
+    volumes = task.task_definition.get("volumes") or ()
+    efs = {volume["name"] for volume in volumes if volume.get("efsVolumeConfiguration")}
+    return [point for point in definition.get("mountPoints") or () if point["sourceVolume"] not in efs]
 
 
 def _volume(task: TaskLaunch, definition: Mapping[str, Any], mount: EfsMount) -> Mapping[str, Any]:
