@@ -66,3 +66,65 @@ def published(root: Path) -> Path:
     """Publish what is in a repository; the repository again."""
     publish(root, replace=True)
     return root
+
+
+_PLUG_IN = '''
+import os, threading, time
+import numpy as np
+from inference_server.protocol.signature import Signature, TensorSpec
+from inference_server.runtimes.base import Prediction, Runtime
+
+
+class Awkward(Runtime):
+    """Answers `x`, after doing what `parameters` of model.json or `what` of the request say."""
+
+    platform = "awkward"
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+
+    @classmethod
+    def load(cls, folder, parameters):
+        match parameters.get("on_load"):
+            case "abort":
+                os.abort()
+            case "thread":
+                threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+            case "raise":
+                raise RuntimeError("no such luck")
+        return cls(parameters)
+
+    @property
+    def signature(self):
+        tensors = [TensorSpec("x", "FP32", (-1,))]
+        return Signature.of(tensors, tensors)
+
+    def predict(self, inputs, parameters):
+        match parameters.get("what"):
+            case "sleep":
+                time.sleep(parameters["seconds"])
+            case "raise":
+                raise ValueError("a secret of the model")
+            case "nothing":
+                return Prediction({})
+            case "pid":
+                return Prediction(inputs, {"pid": os.getpid()})
+            case "die":
+                os._exit(1)
+        return Prediction({"x": inputs["x"]})
+'''
+
+
+def write_plug_in(folder: Path) -> Path:
+    """An installed distribution with the runtime `awkward`; the folder that is to be on Python's path."""
+    metadata = folder / "awkward_runtime-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (folder / "awkward_runtime.py").write_text(_PLUG_IN)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: awkward-runtime\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[inference_server.runtimes]\nawkward = awkward_runtime:Awkward\n")
+    return folder
+
+
+def write_awkward(root: Path, name: str = "awkward", **model_json: Any) -> Path:
+    """A model of the runtime of `write_plug_in`."""
+    return write_version(root, name, 1, {"model.txt": b"x"}, {"runtime": "awkward", **model_json})

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -80,24 +81,41 @@ def _drop_network_administration() -> None:
 
 @contextmanager
 def running(
-    models: Path, command: Sequence[str] = ("run",), *, privileged: bool = True, **settings: object
+    models: Path,
+    command: Sequence[str] = ("run",),
+    *,
+    privileged: bool = True,
+    python_path: Path | None = None,
+    **settings: object,
 ) -> Iterator[RunningServer]:
     """A server over a model repository. `settings` are INFERENCE_* by their short names, in small letters.
 
     Not `privileged`: without the right to administer the network, which root has here and a container has not.
+    `python_path`: a folder with plug-ins.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("INFERENCE_")}
-    chosen = {"host": "127.0.0.1", "port": 0, "models_dir": models, "workers": 2, "drain_seconds": 0, **settings}
-    environment |= {f"INFERENCE_{name.upper()}": str(value) for name, value in chosen.items()}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "inference_server", *command],
-        stdout=subprocess.PIPE,
-        env=environment,
-        preexec_fn=None if privileged else _drop_network_administration,  # noqa: PLW1509  (one prctl, no lock)
-    )
-    server = RunningServer(process)
-    try:
-        yield server
-    finally:
-        process.kill()
-        server.wait()
+    if python_path is not None:
+        environment["PYTHONPATH"] = str(python_path)
+    with tempfile.TemporaryDirectory(prefix="inference-server-test-") as scratch:
+        chosen = {
+            "host": "127.0.0.1",
+            "port": 0,
+            "models_dir": models,
+            "workers": 2,
+            "drain_seconds": 0,
+            "scratch_dir": scratch,
+            **settings,
+        }
+        environment |= {f"INFERENCE_{name.upper()}": str(value) for name, value in chosen.items()}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inference_server", *command],
+            stdout=subprocess.PIPE,
+            env=environment,
+            preexec_fn=None if privileged else _drop_network_administration,  # noqa: PLW1509  (one prctl, no lock)
+        )
+        server = RunningServer(process)
+        try:
+            yield server
+        finally:
+            process.kill()
+            server.wait()
