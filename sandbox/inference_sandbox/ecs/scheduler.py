@@ -190,7 +190,7 @@ class Scheduler:
             return False
         now = self.clock.now()
         self.say(service, texts.rolling_back(good.id))
-        failed.status, failed.desired = "ACTIVE", 0
+        failed.status = "ACTIVE"
         if good in service.deployments:
             service.deployments.remove(good)
         service.deployments.insert(0, good)
@@ -230,6 +230,8 @@ class Scheduler:
         primary.desired = service.desired_count if primary.rollout_state != "FAILED" else primary.desired
         self._judge(primary)
         self._place(service)
+        for older in service.deployments[1:]:
+            older.desired = sum(task.active for task in older.tasks.values())
         self._flush(service)
         self._conclude(service)
 
