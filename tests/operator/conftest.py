@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from inference_sandbox.control_plane import Cluster
+from inference_sandbox.control_plane import Cluster, ControlPlane, why_unavailable
+from tests.operator import live
+from tests.operator.live import Stage
 from tests.operator.world import World
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -19,3 +23,21 @@ def world(tmp_path: Path) -> World:
 def crds(control_plane: Cluster) -> None:
     """The API server that all tests share serves the two kinds."""
     control_plane.apply_crds(CRDS)
+
+
+@pytest.fixture(scope="session")
+def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """An API server for operators alone: each of them looks after all objects that there are."""
+    pytest.importorskip("kubernetes", reason="the extra `operator` is not installed")
+    if (reason := why_unavailable()) is not None:
+        pytest.skip(reason)
+    with ControlPlane(tmp_path_factory.mktemp("operator-control-plane")) as own:
+        cluster = own.ready()
+        cluster.apply_crds(CRDS)
+        yield cluster
+
+
+@pytest.fixture
+def stage(own_cluster: Cluster, tmp_path: Path) -> Iterator[Stage]:
+    with live.stage(own_cluster, tmp_path, f"test-{uuid.uuid4().hex[:12]}") as made:
+        yield made
