@@ -43,6 +43,7 @@ class FakeKind:
     fails: dict[str, Exception] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     goes_at_once: bool = True
+    ready: bool = True
     provides: ClassVar[Fact] = Fact.LOG_GROUP
 
     def _called(self, what: str) -> None:
@@ -57,7 +58,7 @@ class FakeKind:
         return Change(("value",) if want != have.value else (), replace=self.replace)
 
     def settled(self, ctx: Context, want: str, have: Thing) -> Settled | Wait:
-        return Settled() if have.value == want else Wait("not yet")
+        return Settled() if self.ready else Wait("being made")
 
     def facts(self, have: Thing) -> Mapping[Fact, str]:
         return {self.provides: have.value}
@@ -218,3 +219,11 @@ def test_teardown_leaves_what_is_not_ours() -> None:
     kind = FakeKind(there=Thing("v1", {}))
     assert [r.outcome for r in finalize([kind], context(), Memory())] == [None]
     assert kind.there is not None
+
+
+def test_what_is_waited_for_is_looked_at_in_the_next_pass_however_quiet_its_kind() -> None:
+    kind, memory = FakeKind(ready=False), Memory()
+    assert reconcile([kind], context(), memory).results[0].outcome == Wait("being made")
+    kind.ready = True
+    assert reconcile([kind], context(), memory).results[0].outcome == Settled()
+    assert kind.calls.count("observe") == 2

@@ -76,7 +76,8 @@ class AccessPoints:
         return Settled(f"{have.id} shows {have.path}")
 
     def facts(self, have: AccessPoint) -> Mapping[Fact, str]:
-        return {Fact.ACCESS_POINT: have.id}
+        # A task that mounts it before that fails, and counts against the rollout.
+        return {} if have.state in TRANSIENT else {Fact.ACCESS_POINT: have.id}
 
     def observe(self, scene: Scene) -> AccessPoint | None:
         listed = scene.aws.listings.access_points(scene.environment.models.file_system_id)
