@@ -56,7 +56,8 @@ class Scribe:
         counts = " ".join(f"{member}={deployment[member + 'Count']}" for member in ("desired", "pending", "running"))
         family = deployment["taskDefinition"].rsplit("/", 1)[-1]
         state = f"{deployment['rolloutState']:11} failed={deployment['failedTasks']}"
-        return f"{deployment['status']:7} {name} {family} {counts} {state}  {self._short(deployment['rolloutStateReason'])}"
+        why = self._short(deployment["rolloutStateReason"])
+        return f"{deployment['status']:7} {name} {family} {counts} {state}  {why}"
 
     def _short(self, text: str) -> str:
         text = re.sub(r"ecs-svc/\d{19}", lambda found: self._names.setdefault(found[0], self._next()), text)
