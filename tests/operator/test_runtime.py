@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 
 from inference_operator.api.meta import FINALIZER, RECONCILE_AT
 from inference_sandbox.aws.faults import Fault
@@ -170,7 +172,7 @@ def test_a_stored_object_that_no_longer_validates_says_so_and_can_be_deleted(
     )
     try:
         own_cluster.kubectl("patch", "crd", name, "--type=json", "-p", loosen)
-        eventually(lambda: stage.apply("wrong", cpu="4", memory="2Gi"), 10)
+        eventually(lambda: taken(stage, "wrong", cpu="4", memory="2Gi"), 10)  # the server takes a moment to follow
     finally:
         own_cluster.apply_crds(CRDS)
     with stage.operator:
@@ -183,6 +185,16 @@ def test_a_stored_object_that_no_longer_validates_says_so_and_can_be_deleted(
         stage.delete("wrong")
         stage.until_gone("wrong")
         assert stage.live.holdings() == ONE_OF_EACH
+
+
+def taken(stage: Stage, name: str, **spec: Any) -> bool:
+    """Whether the API server takes the object by now."""
+    try:
+        stage.apply(name, **spec)
+    except ApiException as error:
+        assert error.status == HTTPStatus.UNPROCESSABLE_ENTITY
+        return False
+    return True
 
 
 def test_an_environment_that_is_made_after_the_object_wakes_it(stage: Stage) -> None:
