@@ -14,6 +14,7 @@ from inference_server.http import Answer, answer_for, error_answer, json_answer
 from inference_server.inference import Inference
 from inference_server.metadata import SERVER_NAME, model_config, model_metadata, model_statistics
 from inference_server.metrics.exposition import Metrics
+from inference_server.model_control import ModelControl
 from inference_server.protocol.errors import InvalidRequestError, RequestError
 from inference_server.readiness import Readiness
 
@@ -28,6 +29,7 @@ class Parts:
     readiness: Readiness
     inference: Inference
     metrics: Metrics
+    control: ModelControl
     version: str
 
 
@@ -111,6 +113,16 @@ def _add_repository(app: Flask, parts: Parts) -> None:
         only_ready = _body_object().get("ready") is True
         entries = parts.catalog.index()
         return _response(json_answer(200, [entry for entry in entries if not only_ready or entry["state"] == "READY"]))
+
+    @app.post("/v2/repository/models/<name>/load")
+    def load(name: str) -> Response:
+        parts.control.load(name, _body_object())
+        return _response(json_answer(200, {}))
+
+    @app.post("/v2/repository/models/<name>/unload")
+    def unload(name: str) -> Response:
+        parts.control.unload(name)
+        return _response(json_answer(200, {}))
 
 
 def _add_inference(app: Flask, parts: Parts) -> None:

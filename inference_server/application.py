@@ -45,7 +45,8 @@ class Application:
         clock: Clock,
         read_chunk: ChunkReader | None = None,
     ) -> None:
-        self._paths = dict(_infer_paths(catalog))
+        self._catalog = catalog
+        self._paths: dict[str, LoadedModel] = {}
         self._flask = flask
         self._inference = inference
         self._store = store
@@ -53,6 +54,10 @@ class Application:
         self._max_body_bytes = max_body_bytes
         self._clock = clock
         self._read_chunk = read_chunk
+
+    def refresh(self) -> None:
+        """Called when the catalog is complete."""
+        self._paths = dict(_infer_paths(self._catalog))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         exchange = Exchange(self._clock())

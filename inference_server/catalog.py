@@ -5,7 +5,7 @@ Must not know HTTP, uWSGI or where models come from; `loading.py` fills it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inference_server.protocol.errors import UnavailableError, UnknownNameError
@@ -42,11 +42,15 @@ class LoadedModel:
 
 
 class Catalog:
-    def __init__(self, models: Iterable[LoadedModel], problems: Sequence[Problem]) -> None:
+    def __init__(self) -> None:
         self._models: dict[str, dict[int, LoadedModel]] = {}
-        for model in models:
-            self._models.setdefault(model.name, {})[model.version] = model
-        self._problems = tuple(problems)
+        self._problems: list[Problem] = []
+
+    def add(self, model: LoadedModel) -> None:
+        self._models.setdefault(model.name, {})[model.version] = model
+
+    def fail(self, problem: Problem) -> None:
+        self._problems.append(problem)
 
     @property
     def models(self) -> Mapping[str, Mapping[int, LoadedModel]]:

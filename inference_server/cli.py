@@ -49,12 +49,16 @@ def check(directory: Path, *, as_json: bool) -> None:
     Exits 1 if a required model can't be served.
     """
     from inference_server import logs  # noqa: PLC0415  (loading brings the runtimes in, which is slow)
-    from inference_server.loading import load_repository  # noqa: PLC0415
+    from inference_server.loading import load_into, load_repository  # noqa: PLC0415
+    from inference_server.repository.scan import scan  # noqa: PLC0415
 
     logs.configure("CRITICAL", sys.stderr.fileno())
     scratch = Path(tempfile.mkdtemp(prefix="inference-server-check-"))
     try:
-        catalog = load_repository(directory, scratch)
+        loading = load_repository(scan(directory), scratch)
+        catalog = loading.catalog
+        for version in loading.after_fork:
+            load_into(catalog, version, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     served: list[dict[str, object]] = [

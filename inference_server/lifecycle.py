@@ -46,10 +46,10 @@ class Lifecycle:
     """End of the drain, or of the grace."""
     _quiet_since: float | None = None
 
-    def on_signal(self, now: float) -> list[Order]:
-        """SIGTERM or SIGINT came."""
+    def on_signal(self, now: float, *, serving: bool = True) -> list[Order]:
+        """SIGTERM or SIGINT came. Where nothing is `serving` yet, there is nothing to drain."""
         if self.phase is Phase.SERVING:
-            self.phase, self._until = Phase.DRAINING, now + self.drain_seconds
+            self.phase, self._until = Phase.DRAINING, now + (self.drain_seconds if serving else 0)
             return [Order.ANNOUNCE_DRAIN, *self.on_tick(now, waiting=None)]
         if self.phase is Phase.DRAINING:
             self._until = now

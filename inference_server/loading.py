@@ -2,36 +2,94 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from inference_server.catalog import Catalog, LoadedModel, ModelLimits
+from inference_server.generations import AFTER_FORK
 from inference_server.protocol.request import Limits
 from inference_server.protocol.signature import TensorSpec
 from inference_server.repository.model_config import ModelError, TensorConfig
-from inference_server.repository.scan import FoundVersion, Problem, scan
+from inference_server.repository.scan import FoundVersion, Problem, Scan
 from inference_server.repository.staging import stage
 from inference_server.runtimes import find_runtime
 from inference_server.runtimes.base import Runtime
 
 log = structlog.get_logger("inference_server.loading")
 
+Mark = Callable[[str | None], None]
+"""Told the version (`model/version`) that is about to be loaded, and None once it is."""
 
-def load_repository(root: Path, scratch: Path) -> Catalog:
-    """Load every version that is to be served. A version that can't be loaded is a problem, never an exception."""
-    found = scan(root)
-    models, problems = [], list(found.problems)
+
+def _mark_nothing(version: str | None) -> None:
+    del version
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What came of loading a repository."""
+
+    catalog: Catalog
+    after_fork: tuple[FoundVersion, ...]
+    """Versions that are to be loaded in each worker."""
+    threads: tuple[str, ...]
+    """Versions, as `model/version`, whose libraries started threads: no worker may be forked from this process."""
+
+
+def load_repository(
+    found: Scan, scratch: Path, quarantine: Mapping[str, str] | None = None, mark: Mark = _mark_nothing
+) -> Loading:
+    """Load every version that is to be served. A version that can't be loaded is a problem, never an exception.
+
+    `quarantine` says of versions why not to load them, or AFTER_FORK.
+    """
+    catalog = Catalog()
+    for problem in found.problems:
+        report(catalog, problem)
+    after_fork, threads = [], []
     for version in found.versions:
-        try:
-            models.append(load_version(version, scratch))
-        except ModelError as error:
-            problems.append(Problem(version.model, version.version, str(error), version.config.required))
-    for problem in problems:
-        log.error("a model can't be served", model=problem.model, version=problem.version, reason=problem.reason)
-    return Catalog(models, problems)
+        verdict = (quarantine or {}).get(version.key)
+        if verdict == AFTER_FORK or version.config.load == "after_fork":
+            if _stage_for_workers(catalog, version, scratch):
+                after_fork.append(version)
+        elif verdict is not None:
+            report(catalog, Problem(version.model, version.version, verdict, version.config.required))
+        else:
+            before = _thread_count()
+            load_into(catalog, version, scratch, mark)
+            if _thread_count() > before:
+                threads.append(version.key)
+    return Loading(catalog, tuple(after_fork), tuple(threads))
+
+
+def load_into(catalog: Catalog, found: FoundVersion, scratch: Path, mark: Mark = _mark_nothing) -> None:
+    """Load one version, and tell the catalog what came of it."""
+    mark(found.key)
+    try:
+        catalog.add(load_version(found, scratch))
+    except ModelError as error:
+        report(catalog, Problem(found.model, found.version, str(error), found.config.required))
+    mark(None)
+
+
+def _stage_for_workers(catalog: Catalog, found: FoundVersion, scratch: Path) -> bool:
+    """Make the local copy once, before every worker loads from it."""
+    try:
+        stage(found, scratch)
+    except ModelError as error:
+        report(catalog, Problem(found.model, found.version, str(error), found.config.required))
+        return False
+    return True
+
+
+def report(catalog: Catalog, problem: Problem) -> None:
+    catalog.fail(problem)
+    log.error("a model can't be served", model=problem.model, version=problem.version, reason=problem.reason)
 
 
 def load_version(found: FoundVersion, scratch: Path) -> LoadedModel:
@@ -52,7 +110,7 @@ def load_version(found: FoundVersion, scratch: Path) -> LoadedModel:
         model=found.model,
         version=found.version,
         runtime=found.config.runtime,
-        bytes=sum(entry.bytes for entry in found.manifest.files),
+        bytes=found.bytes,
         copy_seconds=round(staged - began, 3),
         load_seconds=round(time.monotonic() - staged, 3),
     )
@@ -68,6 +126,10 @@ def load_version(found: FoundVersion, scratch: Path) -> LoadedModel:
         ),
         load_seconds=time.monotonic() - began,
     )
+
+
+def _thread_count() -> int:
+    return len(os.listdir("/proc/self/task"))  # noqa: PTH208  (only their number is wanted)
 
 
 def _check_signature(found: FoundVersion, runtime: Runtime) -> None:

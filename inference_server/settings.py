@@ -77,6 +77,14 @@ class Settings(BaseSettings):
         default=20,
         description="Successful requests that each worker logs a second at most; 0: none. Failures are always logged.",
     )
+    model_control: Literal["none", "explicit", "poll"] = Field(
+        default="none",
+        description="How models change while the server runs. none: not at all. explicit: on POST "
+        "/v2/repository/models/{name}/load and /unload. poll: when a new version is published.",
+    )
+    poll_seconds: Annotated[float, Field(ge=0.1)] = Field(
+        default=15, description="How often the repository is looked at, with INFERENCE_MODEL_CONTROL=poll."
+    )
     scratch_dir: Path | None = Field(
         default=None,
         description="Where to make a folder for local copies of models; the system's temporary folder if not set.",

@@ -1,11 +1,13 @@
-"""PID 1 of the container: owns the listening socket, starts uWSGI, passes its output on as JSON, drains, reaps.
+"""PID 1 of the container: owns the listening socket, runs generations of uWSGI on it, drains, reaps, passes output on.
 
 Started by `inference-server run`, which replaces itself with this module. It imports the standard library alone, so
-that the process that lives longest is the smallest. It must not know models or HTTP.
+that the process that lives longest is the smallest. When to do what is decided by `lifecycle.py` (the way down) and
+`generations.py` (which uWSGI serves); here it is done. It must not know models or HTTP.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -18,22 +20,32 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference_server.lifecycle import Lifecycle, Order
+from inference_server.generation_folder import GenerationFolder, take_requests, write_reply
+from inference_server.generations import Action, Exit, Generations, Reply, Start, Stop, describe
+from inference_server.lifecycle import Lifecycle, Order, Phase
 from inference_server.uwsgi_output import OutputReader
 
 SCRATCH_VARIABLE = "ECS_INFERENCE_SERVER_SCRATCH"
+GENERATION_VARIABLE = "ECS_INFERENCE_SERVER_GENERATION"
 LOG_VARIABLE = "ECS_INFERENCE_SERVER_LOG"
+SUPERVISOR_VARIABLE = "ECS_INFERENCE_SERVER_SUPERVISOR"
 LAUNCH_FILE = "launch.json"
 INI_FILE = "uwsgi.ini"
 DRAINING_FILE = "draining"
+REQUESTS_FOLDER = "requests"
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_LONGEST_MESSAGE = 3000
 _SO_BINDTOIFINDEX = 62
 _NO_INTERFACE = 2**31 - 1
 _PR_SET_PDEATHSIG = 1
 _TCP_INFO_UNACKED = 24
+_TICK_SECONDS = 0.05
+_PAUSE_SECONDS = 0.1
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -45,18 +57,60 @@ def main(scratch: Path) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+@dataclass(slots=True)
+class Server:
+    """One generation: its process, what it prints, and the folder that it shares with the supervisor."""
+
+    process: subprocess.Popen[bytes]
+    output: int
+    folder: GenerationFolder
+    reader: OutputReader = field(default_factory=OutputReader)
+    terminate_at: float | None = None
+    kill_at: float | None = None
+
+    def stop(self, now: float, grace: float) -> None:
+        """Let the workers finish their requests and end.
+
+        A worker that is told to end may just have accepted a connection that it has not looked at yet, and would drop
+        it. So they are paused first, which they are only between two requests, and told to end a moment later. One that
+        is not up has no requests, and does not know these signals yet.
+        """
+        if not self.folder.is_up:
+            self.kill()
+            return
+        self.process.send_signal(signal.SIGTSTP)
+        self.terminate_at = now + _PAUSE_SECONDS
+        self.kill_at = now + grace
+
+    def on_tick(self, now: float) -> bool:
+        """Do what is due. True if it had to be killed."""
+        if self.terminate_at is not None and now >= self.terminate_at:
+            self.terminate_at = None
+            self.process.send_signal(signal.SIGTERM)
+        if self.kill_at is not None and now >= self.kill_at:
+            self.kill_at = None
+            self.kill()
+            return True
+        return False
+
+    def kill(self) -> None:
+        """Every process of it that is left."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
 class Supervisor:
     def __init__(self, scratch: Path, launch: dict[str, Any]) -> None:
         self._scratch = scratch
         self._launch = launch
         self._lifecycle = Lifecycle(launch["drain_seconds"], launch["grace_seconds"])
-        self._levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+        self._generations = Generations()
+        self._servers: dict[int, Server] = {}
         # In the server's processes 1 is the pipe to this one; their own log lines go past it, to the real output.
         self._stdout = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
-        self._output = OutputReader()
-        self._status: int | None = None
+        self._selector = selectors.DefaultSelector()
+        self._exit: int | None = None
         self._socket: socket.socket
-        self._server: subprocess.Popen[bytes]
 
     def run(self) -> int:
         try:
@@ -67,24 +121,75 @@ class Supervisor:
             return 1
         host, port = self._socket.getsockname()
         self._log("INFO", "starting", host=host, port=port, workers=self._launch["workers"], pid=os.getpid())
-        # Signals wake the loop through this socket, and the loop looks at them one by one.
-        waking, wakeup = socket.socketpair()
-        wakeup.setblocking(False)
-        waking.setblocking(False)
-        signal.set_wakeup_fd(wakeup.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, lambda *_: None)
-        self._start_server()
-        return self._loop(waking)
+        (self._scratch / REQUESTS_FOLDER).mkdir()
+        signals = receive_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        self._selector.register(signals, selectors.EVENT_READ)
+        self._act(self._generations.start())
+        while self._exit is None:
+            self._selector.select(self._pause())
+            self._step(take_signals(signals))
+        for server in self._servers.values():
+            self._pass_output_on(server)
+        code = self._lifecycle.exit_code(self._exit)
+        self._log("INFO" if code == 0 else "ERROR", "stopped", exit_code=code, server=describe(self._exit))
+        return code
 
-    def _start_server(self) -> None:
+    def _pause(self) -> float | None:
+        """Seconds until something may have to be done without a signal or output; None: there is nothing."""
+        busy = self._lifecycle.phase is not Phase.SERVING
+        waiting = self._generations.starting is not None or self._generations.stopping
+        return _TICK_SECONDS if busy or waiting else None
+
+    def _step(self, numbers: list[int]) -> None:
+        now = time.monotonic()
+        for number in numbers:
+            if number in {signal.SIGTERM, signal.SIGINT}:
+                self._log("INFO", "signal received", signal=signal.Signals(number).name)
+                self._obey(self._lifecycle.on_signal(now, serving=self._generations.serving is not None))
+            elif number == signal.SIGHUP:
+                for request in take_requests(self._scratch / REQUESTS_FOLDER):
+                    self._act(self._generations.on_request(request))
+        for server in list(self._servers.values()):
+            self._pass_output_on(server)
+        self._reap()
+        starting = self._generations.starting
+        if starting is not None and starting in self._servers and self._servers[starting].folder.is_up:
+            self._log("INFO", "serving", generation=starting)
+            self._act(self._generations.on_up(starting))
+        for server in self._servers.values():
+            if server.on_tick(now):
+                self._log("ERROR", "the grace is over; killing what is left: raise INFERENCE_GRACE_SECONDS")
+        self._obey(self._lifecycle.on_tick(now, waiting=waiting_connections(self._socket)))
+
+    # --- Generations --------------------------------------------------------------------------------------------------
+
+    def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start():
+                    self._start(action)
+                case Stop(number):
+                    self._servers[number].stop(time.monotonic(), self._launch["grace_seconds"])
+                case Reply(number, error):
+                    write_reply(self._scratch / REQUESTS_FOLDER, number, error)
+                    if error is not None:
+                        self._log("ERROR", "models can't be changed", reason=error)
+                case Exit(status):
+                    self._exit = status
+
+    def _start(self, start: Start) -> None:
+        folder = GenerationFolder(self._scratch / f"generation-{start.number}")
+        serving = self._servers.get(self._generations.serving or 0)
+        folder.write_orders(start, serving.folder.result() if serving is not None else {})
         reading, writing = os.pipe()
         environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, "1")}
         environment[SCRATCH_VARIABLE] = str(self._scratch)
+        environment[GENERATION_VARIABLE] = str(folder.path)
         environment[LOG_VARIABLE] = str(self._stdout)
+        environment[SUPERVISOR_VARIABLE] = str(os.getpid())
         listening = self._socket.fileno()
         program = "import pyuwsgi; pyuwsgi.run()"
-        self._server = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", program, "--http-socket", f"fd://{listening}", "--ini", self._scratch / INI_FILE],
             stdin=subprocess.DEVNULL,
             stdout=writing,
@@ -96,25 +201,40 @@ class Supervisor:
         )
         os.close(writing)
         os.set_blocking(reading, False)
-        self._pipe = reading
+        self._selector.register(reading, selectors.EVENT_READ)
+        self._servers[start.number] = Server(process, reading, folder)
 
-    def _loop(self, waking: socket.socket) -> int:
-        with selectors.DefaultSelector() as selector:
-            selector.register(waking, selectors.EVENT_READ)
-            selector.register(self._pipe, selectors.EVENT_READ)
-            while self._status is None:
-                selector.select(self._lifecycle.tick_seconds)
-                for number in _drain(waking):
-                    if number != signal.SIGCHLD:
-                        self._log("INFO", "signal received", signal=signal.Signals(number).name)
-                        self._obey(self._lifecycle.on_signal(time.monotonic()))
-                self._pass_output_on()
-                self._reap()
-                self._obey(self._lifecycle.on_tick(time.monotonic(), waiting=waiting_connections(self._socket)))
-            self._pass_output_on()
-        code = self._lifecycle.exit_code(self._status)
-        self._log("INFO" if code == 0 else "ERROR", "stopped", exit_code=code, server_status=self._status)
-        return code
+    def _reap(self) -> None:
+        """Collect every ended child: a generation, or an orphan, which the kernel gives to PID 1."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for number, server in list(self._servers.items()):
+                if server.process.pid == pid:
+                    self._on_exit(number, server, os.waitstatus_to_exitcode(status))
+
+    def _on_exit(self, number: int, server: Server, status: int) -> None:
+        server.process.returncode = status
+        server.kill()
+        self._pass_output_on(server)
+        self._selector.unregister(server.output)
+        os.close(server.output)
+        del self._servers[number]
+        if self._lifecycle.phase is not Phase.SERVING:
+            if not self._servers:
+                self._exit = status
+            return
+        trouble = server.folder.trouble()
+        if number not in self._generations.stopping:
+            level = "WARNING" if trouble.threads or trouble.refused else "ERROR"
+            self._log(level, f"the server {describe(status)}", generation=number, loading=trouble.loading)
+        self._act(self._generations.on_exit(number, status, trouble))
+
+    # --- The way down -------------------------------------------------------------------------------------------------
 
     def _obey(self, orders: list[Order]) -> None:
         for order in orders:
@@ -127,43 +247,55 @@ class Supervisor:
                     refuse_connections(self._socket)
                 case Order.STOP_SERVER:
                     self._log("INFO", "workers finish their requests", seconds=self._launch["grace_seconds"])
-                    self._server.send_signal(signal.SIGTERM)
+                    for server in self._servers.values():
+                        server.stop(time.monotonic(), self._launch["grace_seconds"])
                 case Order.KILL_SERVER:
                     self._log("ERROR", "the grace is over; killing what is left: raise INFERENCE_GRACE_SECONDS")
-                    os.killpg(self._server.pid, signal.SIGKILL)
+                    for server in self._servers.values():
+                        server.kill()
 
-    def _reap(self) -> None:
-        """Collect every ended child: uWSGI, and orphans, which the kernel gives to PID 1."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if pid == self._server.pid:
-                self._status = os.waitstatus_to_exitcode(status)
-                self._server.returncode = self._status
+    # --- Output -------------------------------------------------------------------------------------------------------
 
-    def _pass_output_on(self) -> None:
+    def _pass_output_on(self, server: Server) -> None:
         """What uWSGI, or a stray print, writes to its stdout and stderr becomes log lines."""
         while True:
             try:
-                block = os.read(self._pipe, 65536)
+                block = os.read(server.output, 65536)
             except BlockingIOError:
                 return
-            for level, message in self._output.feed(block):
-                self._log(level, message, logger="uwsgi")
+            for level, message in server.reader.feed(block):
+                self._log(level, message[-_LONGEST_MESSAGE:], logger="uwsgi")
             if not block:
                 return
 
     def _log(self, level: str, message: str, *, logger: str = "inference_server.supervisor", **fields: Any) -> None:
-        if self._levels.index(level) < self._levels.index(self._launch["log_level"]):
+        if _LEVELS.index(level) < _LEVELS.index(self._launch["log_level"]):
             return
         now = time.time()
         ts = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
-        record = {"ts": ts, "level": level, "logger": logger, "message": message, **fields}
+        told = {name: value for name, value in fields.items() if value is not None}
+        record = {"ts": ts, "level": level, "logger": logger, "message": message, **told}
         os.write(self._stdout, json.dumps(record).encode() + b"\n")
+
+
+def receive_signals(*numbers: signal.Signals) -> socket.socket:
+    """A socket that becomes readable when one of the signals comes, and tells which."""
+    receiving, sending = socket.socketpair()
+    receiving.setblocking(False)
+    sending.setblocking(False)
+    signal.set_wakeup_fd(sending.detach())
+    for number in numbers:
+        signal.signal(number, lambda *_: None)
+    return receiving
+
+
+def take_signals(receiving: socket.socket) -> list[int]:
+    numbers: list[int] = []
+    while True:
+        try:
+            numbers += receiving.recv(256)
+        except BlockingIOError:
+            return numbers
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
@@ -199,16 +331,6 @@ def waiting_connections(listening: socket.socket) -> int:
 def _die_with_parent() -> None:
     """In the child: be killed when the supervisor dies, so that no server stays behind without one."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _drain(waking: socket.socket) -> list[int]:
-    """The numbers of the signals that came."""
-    numbers: list[int] = []
-    while True:
-        try:
-            numbers += waking.recv(256)
-        except BlockingIOError:
-            return numbers
 
 
 if __name__ == "__main__":

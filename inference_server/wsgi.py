@@ -8,9 +8,13 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uwsgi
@@ -19,38 +23,93 @@ from inference_server import logs
 from inference_server.access_log import AccessLog
 from inference_server.app import Parts, make_app
 from inference_server.application import Application
-from inference_server.catalog import Catalog
 from inference_server.deadline import Watchdog
 from inference_server.exchange import clock
+from inference_server.generation_folder import GenerationFolder, ask_supervisor
 from inference_server.inference import Inference, InferenceLimits
-from inference_server.loading import load_repository
+from inference_server.loading import Loading, load_into, load_repository, report
 from inference_server.metrics.exposition import Metrics, WorkerFacts
 from inference_server.metrics.store import Store
+from inference_server.model_control import ModelControl, watch_repository, what_is_lost, without_unloaded
 from inference_server.overload import Overload
 from inference_server.readiness import Readiness
+from inference_server.repository.scan import Problem, Scan, scan
+from inference_server.repository.staging import prune, staged_folder
 from inference_server.settings import Settings
-from inference_server.supervisor import DRAINING_FILE, LAUNCH_FILE, LOG_VARIABLE, SCRATCH_VARIABLE
+from inference_server.supervisor import (
+    DRAINING_FILE,
+    GENERATION_VARIABLE,
+    LAUNCH_FILE,
+    LOG_VARIABLE,
+    REQUESTS_FOLDER,
+    SCRATCH_VARIABLE,
+    SUPERVISOR_VARIABLE,
+)
 
 log = structlog.get_logger("inference_server")
+
+_GIVE_UP = 70
+"""Exit code of a generation that says in its folder why it does not serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where this generation of the server runs."""
+
+    settings: Settings
+    scratch: Path
+    folder: GenerationFolder
+    supervisor: int
+
+    @property
+    def models(self) -> Path:
+        """Local copies of models."""
+        return self.scratch / "models"
 
 
 def _load() -> Application:
     scratch = Path(os.environ[SCRATCH_VARIABLE])
-    settings = Settings.model_validate_json((scratch / LAUNCH_FILE).read_bytes())
-    logs.configure(settings.log_level, int(os.environ[LOG_VARIABLE]))
-    catalog = load_repository(settings.models_dir, scratch / "models")
-    application = _assemble(settings, catalog, scratch)
-    _check_threads()
+    here = Surroundings(
+        Settings.model_validate_json((scratch / LAUNCH_FILE).read_bytes()),
+        scratch,
+        GenerationFolder(Path(os.environ[GENERATION_VARIABLE])),
+        int(os.environ[SUPERVISOR_VARIABLE]),
+    )
+    logs.configure(here.settings.log_level, int(os.environ[LOG_VARIABLE]))
+    orders = here.folder.orders()
+    found = without_unloaded(scan(here.settings.models_dir), orders["unloaded"])
+    loading = load_repository(found, here.models, orders["quarantine"], here.folder.write_loading)
+    _hand_in(here, found, loading, orders)
+    application = _assemble(here, found, loading)
     # What is alive now is alive for good; a collection in a worker must not touch, and so copy, its pages.
     gc.collect()
     gc.freeze()
-    log.info("loaded", ready=catalog.ready, models=catalog.names())
+    log.info("loaded", ready=loading.catalog.ready, models=loading.catalog.names())
     return application
 
 
-def _assemble(settings: Settings, catalog: Catalog, scratch: Path) -> Application:
+def _hand_in(here: Surroundings, found: Scan, loading: Loading, orders: dict[str, Any]) -> None:
+    """Tell the supervisor what came of the loading. Does not return if this generation is not to serve."""
+    staged = {str(staged_folder(entry, here.models)) for entry in found.versions}
+    served = {*loading.catalog.models, *(entry.model for entry in loading.after_fork)}
+    refused = what_is_lost(orders["due"], loading.catalog.problems) if orders["due"] else None
+    here.folder.write_result(
+        served=sorted(served), staged=sorted(staged), threads=list(loading.threads), refused=refused
+    )
+    if loading.threads:
+        # A thread does not survive a fork, and what it held stays locked: workers would hang on it.
+        log.warning("libraries started threads; these versions are loaded after the fork", versions=loading.threads)
+    if loading.threads or refused is not None:
+        sys.exit(_GIVE_UP)
+    # The generation that serves now may still load its copies in new workers; older ones are gone.
+    prune(here.models, {Path(name) for name in (*staged, *orders["staged"])})
+
+
+def _assemble(here: Surroundings, found: Scan, loading: Loading) -> Application:
+    settings, catalog = here.settings, loading.catalog
     keys = [model.key for versions in catalog.models.values() for model in versions.values()]
-    store = Store(scratch / "server.counters", keys, settings.workers)
+    keys += [(entry.model, str(entry.version)) for entry in loading.after_fork]
+    store = Store(here.scratch / f"{here.folder.path.name}.counters", keys, settings.workers)
     # A duplicate, as the object closes its descriptor when it is collected.
     overload = Overload(socket.socket(fileno=os.dup(uwsgi.sockets[0])), settings.max_waiting)
     watchdog = Watchdog(clock)
@@ -62,22 +121,20 @@ def _assemble(settings: Settings, catalog: Catalog, scratch: Path) -> Applicatio
         connection=uwsgi.connection_fd,
         clock=clock,
     )
+    ask = partial(
+        ask_supervisor, here.scratch / REQUESTS_FOLDER, here.supervisor, seconds=settings.hard_timeout_seconds / 2
+    )
     flask = make_app(
         Parts(
             catalog,
-            Readiness(catalog, scratch / DRAINING_FILE),
+            Readiness(catalog, here.scratch / DRAINING_FILE),
             inference,
-            Metrics(scratch, catalog, _workers, overload.waiting),
+            Metrics(here.scratch, catalog, _workers, overload.waiting),
+            ModelControl(settings.model_control, settings.models_dir, catalog, ask),
             version("ecs-inference"),
         )
     )
-
-    def start_worker() -> None:
-        store.use_slot(uwsgi.worker_id() - 1)
-        watchdog.start()
-
-    uwsgi.post_fork_hook = start_worker
-    return Application(
+    application = Application(
         catalog,
         flask.wsgi_app,
         inference,
@@ -87,6 +144,29 @@ def _assemble(settings: Settings, catalog: Catalog, scratch: Path) -> Applicatio
         clock=clock,
         read_chunk=uwsgi.chunked_read,
     )
+
+    def start_worker() -> None:
+        slot = uwsgi.worker_id() - 1
+        store.use_slot(slot)
+        _load_after_fork(here, loading, slot)
+        application.refresh()
+        watchdog.start()
+        if slot == 0 and settings.model_control == "poll":
+            watch_repository(settings.models_dir, found, settings.poll_seconds, ask)
+        here.folder.mark_up()
+
+    uwsgi.post_fork_hook = start_worker
+    return application
+
+
+def _load_after_fork(here: Surroundings, loading: Loading, slot: int) -> None:
+    deadly = here.folder.died_loading(slot)
+    for entry in loading.after_fork:
+        if entry.key == deadly:
+            reason = "an earlier worker died while it loaded this version"
+            report(loading.catalog, Problem(entry.model, entry.version, reason, entry.config.required))
+        else:
+            load_into(loading.catalog, entry, here.models, partial(here.folder.write_loading, slot=slot))
 
 
 def _workers() -> Iterator[WorkerFacts]:
@@ -101,13 +181,6 @@ def _resident_bytes(pid: int) -> int:
     except (OSError, ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _check_threads() -> None:
-    """A thread does not survive the fork, and what it held stays locked: a worker may hang on it."""
-    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208  (only their number is wanted)
-    if threads > 1:
-        log.critical("a library started threads before the fork; workers may hang", threads=threads)
 
 
 application = _load()

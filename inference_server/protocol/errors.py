@@ -22,6 +22,12 @@ class InvalidRequestError(RequestError):
     status = 400
 
 
+class ForbiddenError(RequestError):
+    """The operator of this server has not allowed it."""
+
+    status = 403
+
+
 class UnknownNameError(RequestError):
     """There is no such model, version or path here."""
 

@@ -43,6 +43,12 @@ class Manifest(BaseModel):
 
     files: Annotated[list[ManifestEntry], Field(min_length=1)]
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the list of files with their checksums: two versions that share it have the same content."""
+        lines = sorted(f"{entry.sha256} {entry.bytes} {entry.file}\n" for entry in self.files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
 
 def read_manifest(version: Path) -> Manifest | None:
     """The manifest of a version's folder; None if it is not published."""

@@ -65,6 +65,8 @@ class ModelConfig(_Part):
     """The version that answers a request that names none; the highest one served if absent."""
     required: bool = True
     """Whether the server is ready only once this model is."""
+    load: Literal["before_fork", "after_fork"] = "before_fork"
+    """When: once, before the workers are forked, which then share its memory; or in each worker, after."""
     limits: LimitsConfig = LimitsConfig()
     parameters: dict[str, Any] = {}
     """For the runtime: see its documentation."""

@@ -30,6 +30,15 @@ class FoundVersion:
     config: ModelConfig
     manifest: Manifest
 
+    @property
+    def key(self) -> str:
+        return f"{self.model}/{self.version}"
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(entry.bytes for entry in self.manifest.files)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

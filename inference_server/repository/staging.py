@@ -6,6 +6,8 @@ A network file system may be slow, may go away, and may change under an open fil
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,24 +19,38 @@ _COPIES_AT_ONCE = 8
 """A network file system is bound by latency, not by one stream's bandwidth."""
 
 
+def staged_folder(found: FoundVersion, scratch: Path) -> Path:
+    """Where the local copy is: a name for each content, so that a changed version never meets an older copy."""
+    return scratch / found.model / f"{found.version}-{found.manifest.digest[:16]}"
+
+
 def stage(found: FoundVersion, scratch: Path) -> Path:
-    """Copy the version's files to `<scratch>/<model>/<version>`, verified. Raises ModelError that names the file."""
-    target = scratch / found.model / str(found.version)
-    needed = sum(entry.bytes for entry in found.manifest.files)
-    scratch.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(scratch).free
-    if needed > free:
+    """The folder of the version's verified local copy, made if it is not there. Raises ModelError."""
+    target = staged_folder(found, scratch)
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(target.parent).free
+    if found.bytes > free:
         raise ModelError(
-            f"it needs {needed} bytes on local disk and {free} are free; raise the task's ephemeral storage"
+            f"it needs {found.bytes} bytes on local disk and {free} are free; raise the task's ephemeral storage"
         )
+    copy = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
     try:
-        target.mkdir(parents=True)
         with ThreadPoolExecutor(_COPIES_AT_ONCE, thread_name_prefix="stage") as pool:
-            list(pool.map(lambda entry: _copy(entry, found.folder, target), found.manifest.files))
+            list(pool.map(lambda entry: _copy(entry, found.folder, copy), found.manifest.files))
+        copy.rename(target)
     except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(copy, ignore_errors=True)
         raise
     return target
+
+
+def prune(scratch: Path, kept: Collection[Path]) -> None:
+    """Remove local copies that nobody uses any more."""
+    for folder in scratch.glob("*/*"):
+        if folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy(entry: ManifestEntry, source: Path, target: Path) -> None:

@@ -28,6 +28,11 @@ def test_without_a_drain_it_refuses_at_once() -> None:
     assert lifecycle.on_signal(0) == [Order.ANNOUNCE_DRAIN, Order.REFUSE_CONNECTIONS]
 
 
+def test_what_does_not_serve_yet_does_not_drain() -> None:
+    lifecycle = Lifecycle(drain_seconds=5, grace_seconds=10)
+    assert lifecycle.on_signal(0, serving=False) == [Order.ANNOUNCE_DRAIN, Order.REFUSE_CONNECTIONS]
+
+
 def test_a_second_signal_cuts_the_drain_short_and_a_third_changes_nothing() -> None:
     lifecycle = Lifecycle(drain_seconds=100, grace_seconds=10)
     lifecycle.on_signal(0)

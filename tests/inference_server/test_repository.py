@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from inference_server.catalog import Catalog
 from inference_server.loading import load_repository
 from inference_server.repository.manifest import MANIFEST_FILE, read_manifest
 from inference_server.repository.model_config import ModelError
@@ -31,6 +32,10 @@ def reasons(root: Path) -> dict[str, str]:
 
 def served(root: Path) -> list[tuple[str, int]]:
     return [(version.model, version.version) for version in scan(root).versions]
+
+
+def load(root: Path, folder: Path) -> Catalog:
+    return load_repository(scan(root), folder / "scratch").catalog
 
 
 def only_version(root: Path) -> FoundVersion:
@@ -165,7 +170,7 @@ def test_staging_refuses_files_that_are_not_those_published(
     harm(version / "a.txt")
     with pytest.raises(ModelError, match=words):
         stage(only_version(root), tmp_path / "scratch")
-    assert not (tmp_path / "scratch/m/1").exists()
+    assert list((tmp_path / "scratch/m").iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -192,7 +197,7 @@ def test_a_model_that_is_not_what_model_json_states_is_not_served(
     root: Path, tmp_path: Path, stated: dict[str, Any], words: str
 ) -> None:
     write_linear(root, **stated)
-    catalog = load_repository(published(root), tmp_path / "scratch")
+    catalog = load(published(root), tmp_path)
     assert not catalog.ready
     (problem,) = catalog.problems
     assert words in problem.reason
@@ -200,14 +205,14 @@ def test_a_model_that_is_not_what_model_json_states_is_not_served(
 
 def test_a_model_that_agrees_with_model_json_is_served(root: Path, tmp_path: Path) -> None:
     write_linear(root, inputs=[{"name": "x", "datatype": "FP32", "shape": [-1, -1]}])
-    assert load_repository(published(root), tmp_path / "scratch").ready
+    assert load(published(root), tmp_path).ready
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07\x12\x0c"])
 def test_a_file_that_is_no_model_is_refused_by_its_runtime(root: Path, tmp_path: Path, content: bytes) -> None:
     write_version(root, "broken", 1, {"model.onnx": content}, {"runtime": "onnx"})
     write_version(root, "factors", 1, {"factors.npz": content}, {"runtime": "numpy_topn"})
-    catalog = load_repository(published(root), tmp_path / "scratch")
+    catalog = load(published(root), tmp_path)
     found = {problem.model: problem.reason for problem in catalog.problems}
     assert "onnxruntime can't load model.onnx" in found["broken"]
     assert "factors.npz can't be read" in found["factors"]
@@ -216,6 +221,6 @@ def test_a_file_that_is_no_model_is_refused_by_its_runtime(root: Path, tmp_path:
 def test_an_optional_model_may_fail_without_making_the_server_unready(root: Path, tmp_path: Path) -> None:
     write_linear(root)
     write_version(root, "extra", 1, {"model.onnx": b"junk"}, {"runtime": "onnx", "required": False})
-    catalog = load_repository(published(root), tmp_path / "scratch")
+    catalog = load(published(root), tmp_path)
     assert catalog.ready
     assert [problem.model for problem in catalog.problems] == ["extra"]

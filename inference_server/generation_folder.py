@@ -1,0 +1,133 @@
+"""The folder by which a generation of the server and the supervisor tell each other things, a file for each.
+
+Only the standard library, as the supervisor is kept small.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference_server.generations import Request, Start, Trouble
+
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationFolder:
+    path: Path
+
+    # --- From the supervisor -------------------------------------------------------------------------------------
+
+    def write_orders(self, start: Start, before: dict[str, Any]) -> None:
+        """What to load, and the result of the generation that serves now, which it is to replace.
+
+        `due` is what it must serve to do so: what is served now, and what was asked for.
+        """
+        self.path.mkdir()
+        orders = {
+            "quarantine": start.quarantine,
+            "unloaded": list(start.unloaded),
+            "due": sorted({*before.get("served", ()), *start.wanted} - {*start.unloaded}) if before else [],
+            "staged": before.get("staged", []),
+        }
+        _write(self.path / "orders.json", orders)
+
+    def trouble(self) -> Trouble:
+        """What the generation wrote before it ended."""
+        result = self.result()
+        loading = self.path / "loading"
+        return Trouble(
+            loading.read_text() if loading.exists() else None,
+            tuple(result.get("threads", ())),
+            result.get("refused"),
+        )
+
+    @property
+    def is_up(self) -> bool:
+        return (self.path / "up").exists()
+
+    # --- From the generation ---------------------------------------------------------------------------------------
+
+    def orders(self) -> dict[str, Any]:
+        return _read(self.path / "orders.json")
+
+    def write_loading(self, version: str | None, slot: int | None = None) -> None:
+        """Which version is being loaded: should the process die now, it is to blame. None: it is loaded.
+
+        `slot` is the worker's, for versions that are loaded after the fork.
+        """
+        file = self._loading(slot)
+        if version is None:
+            file.unlink(missing_ok=True)
+        else:
+            file.write_text(version)
+
+    def died_loading(self, slot: int) -> str | None:
+        """The version that an earlier worker of this slot died of."""
+        file = self._loading(slot)
+        return file.read_text() if file.exists() else None
+
+    def _loading(self, slot: int | None) -> Path:
+        return self.path / ("loading" if slot is None else f"loading-{slot}")
+
+    def write_result(self, **result: Any) -> None:
+        """What came of the loading: served, staged, threads, refused."""
+        _write(self.path / "result.json", result)
+
+    def result(self) -> dict[str, Any]:
+        return _read(self.path / "result.json")
+
+    def mark_up(self) -> None:
+        (self.path / "up").touch()
+
+
+def ask_supervisor(requests: Path, supervisor: int, action: str, model: str, seconds: float) -> str | None:
+    """Ask for other models and wait until it is done. The error, if there was one. Raises TimeoutError."""
+    number = uuid.uuid4().hex
+    _write(requests / f"{number}.request", {"id": number, "action": action, "model": model})
+    os.kill(supervisor, signal.SIGHUP)
+    answer = requests / f"{number}.reply"
+    until = time.monotonic() + seconds
+    while not answer.exists():
+        if time.monotonic() > until:
+            raise TimeoutError
+        time.sleep(_POLL_SECONDS)
+    error: str | None = _read(answer)["error"]
+    answer.unlink()
+    return error
+
+
+def take_requests(requests: Path) -> list[Request]:
+    """What was asked since the last look."""
+    taken = []
+    for file in sorted(requests.glob("*.request"), key=lambda path: path.stat().st_mtime_ns):
+        document = _read(file)
+        file.unlink()
+        taken.append(Request(document["id"], document["action"], document["model"]))
+    return taken
+
+
+def write_reply(requests: Path, number: str, error: str | None) -> None:
+    _write(requests / f"{number}.reply", {"error": error})
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    """Whole or not at all, as the other side may look at any time."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(document))
+    temporary.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return document

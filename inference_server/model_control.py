@@ -1,0 +1,122 @@
+"""Changing models while the server runs: on request, or when the repository changes. Off unless allowed.
+
+A worker can't change what was loaded before it was forked, so it asks the supervisor for another generation of the
+server, which takes over once it has loaded everything. It is refused if a model that is served now would be lost.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+
+from inference_server.catalog import Catalog
+from inference_server.protocol.errors import ForbiddenError, InvalidRequestError, UnavailableError, UnknownNameError
+from inference_server.repository.scan import FoundVersion, Problem, Scan, scan
+
+log = structlog.get_logger("inference_server.model_control")
+
+Ask = Callable[[str, str], str | None]
+"""Ask the supervisor: action and model in; what was wrong, or None, out. Raises TimeoutError."""
+
+
+class ModelControl:
+    def __init__(self, mode: Literal["none", "explicit", "poll"], root: Path, catalog: Catalog, ask: Ask) -> None:
+        self._mode = mode
+        self._root = root
+        self._catalog = catalog
+        self._ask = ask
+
+    def load(self, name: str, body: Mapping[str, Any]) -> None:
+        """Load what the repository now has of a model. Raises RequestError."""
+        self._check_allowed()
+        parameters = body.get("parameters")
+        if parameters is None:
+            parameters = {}
+        if not isinstance(parameters, dict):
+            raise InvalidRequestError("'parameters' must be an object")
+        for parameter in parameters:
+            if parameter == "config" or parameter.startswith("file:"):
+                raise InvalidRequestError(f"parameter '{parameter}' is refused: models come from the repository alone")
+        found = scan(self._root)
+        for problem in found.problems:
+            if problem.model == name:
+                raise InvalidRequestError(f"model '{name}' can't be loaded: {problem.reason}")
+        if name not in {version.model for version in found.versions}:
+            raise UnknownNameError(f"model '{name}' is not in the repository")
+        self._change("load", name)
+
+    def unload(self, name: str) -> None:
+        self._check_allowed()
+        if name not in self._catalog.names():
+            raise UnknownNameError(f"model '{name}' is not loaded")
+        self._change("unload", name)
+
+    def _check_allowed(self) -> None:
+        if self._mode != "explicit":
+            raise ForbiddenError("models can't be changed over HTTP here; INFERENCE_MODEL_CONTROL=explicit allows it")
+
+    def _change(self, action: str, name: str) -> None:
+        try:
+            error = self._ask(action, name)
+        except TimeoutError:
+            raise UnavailableError(
+                f"model '{name}': the {action} is still under way; see the repository index"
+            ) from None
+        if error is not None:
+            raise InvalidRequestError(f"model '{name}': the {action} failed: {error}")
+
+
+def what_is_lost(due: Collection[str], problems: Collection[Problem]) -> str | None:
+    """Why a generation that must serve these models is not to serve: the first of them that it can't."""
+    for problem in problems:
+        if problem.model in due or not problem.model:
+            version = f" version {problem.version}" if problem.version is not None else ""
+            return f"{problem.model}{version}: {problem.reason}".removeprefix(": ")
+    return None
+
+
+def without_unloaded(found: Scan, unloaded: Collection[str]) -> Scan:
+    """The scan less the models that were unloaded on request."""
+    return Scan(
+        tuple(version for version in found.versions if version.model not in unloaded),
+        tuple(problem for problem in found.problems if problem.model not in unloaded),
+    )
+
+
+def fingerprint(found: Scan) -> frozenset[tuple[str, str, str]]:
+    """What would be loaded, by content."""
+    return frozenset(map(_content, found.versions))
+
+
+def _content(version: FoundVersion) -> tuple[str, str, str]:
+    return version.key, version.manifest.digest, version.config.model_dump_json()
+
+
+def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask) -> None:
+    """Ask for another generation whenever the repository has other versions to serve. Starts a thread."""
+
+    def run() -> None:
+        known = fingerprint(loaded)
+        while True:
+            time.sleep(seconds)
+            found = scan(root)
+            now = fingerprint(found)
+            if now == known:
+                continue
+            known = now
+            lost = what_is_lost({version.model for version in loaded.versions}, found.problems)
+            if lost is not None:
+                log.error("the repository changed, and can't be served", reason=lost)
+                continue
+            log.info("the repository changed", versions=sorted(version.key for version in found.versions))
+            try:
+                ask("refresh", "")
+            except TimeoutError:
+                log.warning("the new generation of the server is still starting")
+
+    threading.Thread(target=run, name="repository", daemon=True).start()

@@ -1,0 +1,192 @@
+"""Other models while the server runs, and models that would take the server down: real processes under load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.eventually import eventually
+from tests.inference_server.models import published, write_awkward, write_linear, write_plug_in, write_top_n
+from tests.inference_server.running import DEADLINE, RunningServer, children, running
+
+ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.5, -1, 2, 3]}]}
+ONE = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    root = tmp_path / "models"
+    write_linear(root)
+    write_top_n(root)
+    return published(root)
+
+
+@contextmanager
+def load(server: RunningServer, path: str = "/v2/models/linear/infer") -> Iterator[Counter[str]]:
+    """Eight callers that go on asking; the outcomes, by status, model version or error."""
+    outcomes: Counter[str] = Counter()
+    stopped = threading.Event()
+    url = server.base_url + path
+
+    def ask() -> None:
+        with httpx.Client(timeout=DEADLINE) as client:
+            while not stopped.is_set():
+                try:
+                    response = client.post(url, json=ROW)
+                except httpx.HTTPError as error:
+                    outcomes[repr(error)] += 1
+                else:
+                    version = response.json().get("model_version")
+                    outcomes[f"version {version}" if version else str(response.status_code)] += 1
+
+    callers = [threading.Thread(target=ask) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield outcomes
+    finally:
+        stopped.set()
+        for caller in callers:
+            caller.join()
+
+
+def readiness(server: RunningServer) -> dict[str, Any]:
+    document: dict[str, Any] = server.get("/readyz").json()
+    return document
+
+
+def test_a_new_version_takes_over_without_a_failed_request(models: Path) -> None:
+    with running(models, model_control="poll", poll_seconds=0.2) as server:
+        server.wait_until_live()
+        with load(server) as outcomes:
+            eventually(lambda: outcomes["version 1"] > 50, DEADLINE)
+            write_linear(models, version=2)
+            published(models)
+            eventually(lambda: outcomes["version 2"] > 50, DEADLINE)
+        assert set(outcomes) == {"version 1", "version 2"}, outcomes
+        counted = server.get("/metrics").text
+        assert f'inference_requests_total{{code="200",model="linear",version="1"}} {outcomes["version 1"]}.0' in counted
+        eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)
+
+
+def test_a_new_version_that_is_corrupt_changes_nothing(models: Path) -> None:
+    with running(models, model_control="poll", poll_seconds=0.2) as server:
+        server.wait_until_live()
+        folder = write_linear(models, version=2)
+        published(models)
+        (folder / "model.onnx").write_bytes(b"x")
+        record = eventually(lambda: server.logged("models can't be changed"), DEADLINE)[0]
+        assert "linear version 2" in record["reason"]
+        assert server.post("/v2/models/linear/infer", json=ROW).json()["model_version"] == "1"
+        assert readiness(server)["ready"]
+
+
+def test_models_are_loaded_and_unloaded_on_request(models: Path) -> None:
+    with running(models, model_control="explicit") as server:
+        assert server.post("/v2/repository/models/linear/unload").status_code == 200
+        assert server.post("/v2/models/linear/infer", json=ROW).status_code == 404
+        assert server.get("/v2/models/recommender/ready").status_code == 200
+        write_linear(models, version=2)
+        published(models)
+        assert server.post("/v2/repository/models/linear/load", json={"parameters": {}}).status_code == 200
+        assert server.post("/v2/models/linear/infer", json=ROW).json()["model_version"] == "2"
+        for name, body, status, words in [
+            ("none", {}, 404, "not in the repository"),
+            ("linear", {"parameters": {"config": "{}"}}, 400, "'config' is refused"),
+            ("linear", {"parameters": {"file:1/model.onnx": "x"}}, 400, "is refused"),
+            ("linear", {"parameters": []}, 400, "must be an object"),
+        ]:
+            response = server.post(f"/v2/repository/models/{name}/load", json=body)
+            assert (response.status_code, words in response.json()["error"]) == (status, True), response.text
+        assert server.post("/v2/repository/models/none/unload").status_code == 404
+
+
+def test_a_load_that_fails_says_why_and_the_models_stay(models: Path) -> None:
+    with running(models, model_control="explicit") as server:
+        server.wait_until_live()
+        folder = write_linear(models, version=2)
+        published(models)
+        (folder / "model.onnx").write_bytes(b"x")
+        response = server.post("/v2/repository/models/linear/load")
+        assert response.status_code == 400
+        assert "linear version 2: file model.onnx has 1 bytes" in response.json()["error"]
+        assert server.post("/v2/models/linear/infer", json=ROW).json()["model_version"] == "1"
+
+
+def test_changing_models_is_forbidden_unless_it_is_allowed(models: Path) -> None:
+    with running(models) as server:
+        response = server.post("/v2/repository/models/linear/unload")
+        assert response.status_code == 403
+        assert "INFERENCE_MODEL_CONTROL=explicit" in response.json()["error"]
+
+
+def test_a_model_that_kills_the_server_is_left_out_and_named(models: Path, tmp_path: Path) -> None:
+    write_awkward(models, "deadly", parameters={"on_load": "abort"})
+    with running(published(models), python_path=write_plug_in(tmp_path / "plug_ins")) as server:
+        document = readiness(server)
+        assert not document["ready"]
+        assert document["problems"][0]["model"] == "deadly"
+        assert "killed by SIGABRT while it loaded" in document["problems"][0]["reason"]
+        assert server.get("/healthz").status_code == 200
+        assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
+
+
+def test_a_model_that_raises_while_it_loads_is_named(models: Path, tmp_path: Path) -> None:
+    write_awkward(models, parameters={"on_load": "raise"})
+    with running(published(models), python_path=write_plug_in(tmp_path / "plug_ins")) as server:
+        assert "no such luck" in readiness(server)["error"]
+
+
+def test_a_model_that_starts_threads_is_loaded_after_the_fork(models: Path, tmp_path: Path) -> None:
+    write_awkward(models, "threaded", parameters={"on_load": "thread"})
+    with running(published(models), python_path=write_plug_in(tmp_path / "plug_ins")) as server:
+        assert readiness(server)["ready"]
+        assert server.post("/v2/models/threaded/infer", json=ONE).status_code == 200
+        (record,) = server.logged("libraries started threads; these versions are loaded after the fork")
+        assert record["versions"] == ["threaded/1"]
+        loaded = [record for record in server.logged("a model is loaded") if record["model"] == "threaded"]
+        assert len(loaded) == 3  # once before the fork, then in each of two workers
+        server.process.terminate()
+        assert server.wait() == 0
+
+
+def test_a_model_that_kills_its_workers_while_they_load_it_is_left_out(models: Path, tmp_path: Path) -> None:
+    write_awkward(models, "deadly", load="after_fork", parameters={"on_load": "abort"})
+    with running(published(models), python_path=write_plug_in(tmp_path / "plug_ins")) as server:
+        document = readiness(server)
+        assert "an earlier worker died while it loaded this version" in document["error"]
+        assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
+
+
+def test_sigterm_while_a_generation_starts_ends_both(models: Path) -> None:
+    with running(models, model_control="poll", poll_seconds=0.1) as server:
+        server.wait_until_live()
+        write_linear(models, version=2)
+        published(models)
+        eventually(lambda: server.logged("the repository changed"), DEADLINE)
+        eventually(lambda: len(children(server.process.pid)) == 2, DEADLINE)
+        server.process.terminate()
+        assert server.wait() == 0
+
+
+def test_local_copies_that_nobody_uses_are_removed(models: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with running(models, model_control="explicit", scratch_dir=scratch) as server:
+        for version in (2, 3):
+            shutil.rmtree(models / f"linear/{version - 1}")
+            write_linear(models, version=version)
+            published(models)
+            assert server.post("/v2/repository/models/linear/load").status_code == 200
+        copies = sorted(path.name.split("-")[0] for path in scratch.glob("inference-server-*/models/linear/*"))
+        assert copies == ["2", "3"]
+        assert json.dumps(server.records)
