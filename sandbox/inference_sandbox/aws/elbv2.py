@@ -11,7 +11,7 @@ This module must not know ECS.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -179,6 +179,32 @@ def _show_forward(action: Any, order: int) -> None:
         data["TargetGroupArn"] = groups[0]["TargetGroupArn"]
     data.setdefault("Order", order)
     vars(action).update(data)
+
+
+# -- what ECS does with a rule
+
+
+def find_rule(arn: str) -> Any | None:
+    """The rule of any account and region, by ARN."""
+    _, _, _, region, account, *_ = arn.split(":")
+    found = (rule for listener in listeners(elbv2_backends[account][region]) for rule in listener.rules.values())
+    return next((rule for rule in found if rule.arn == arn), None)
+
+
+def shift(arn: str, shares: Mapping[str, float]) -> None:
+    """Weights are whole numbers up to 999; a share of traffic in percent may have one decimal."""
+    rule = find_rule(arn)
+    if rule is None:
+        return
+    groups = [{"TargetGroupArn": group, "Weight": round(share)} for group, share in shares.items()]
+    if any(share != round(share) for share in shares.values()):
+        groups = [{"TargetGroupArn": group, "Weight": round(share * 9.99)} for group, share in shares.items()]
+    for action in rule.actions:
+        if action.type == "forward":
+            action.data.pop("TargetGroupArn", None)
+            vars(action).pop("TargetGroupArn", None)
+            action.data["ForwardConfig"] = {"TargetGroups": groups}
+            _show_forward(action, 1)
 
 
 # -- joining it to what routes

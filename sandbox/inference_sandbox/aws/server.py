@@ -98,7 +98,8 @@ class Aws:
 
     def _build(self) -> None:
         _forget_moto()
-        self.surroundings = MotoSurroundings(self.efs_root)
+        routes_changed = elbv2.configuration(self.load_balancer)
+        self.surroundings = MotoSurroundings(self.efs_root, routes_changed)
         self.scheduler = Scheduler(
             clock=self.clock,
             runner=self.runner,
@@ -118,7 +119,7 @@ class Aws:
                 "logs": Logs,
                 "application-autoscaling": autoscaling.responses(self.ecs.exists),
             },
-            after={"elasticloadbalancing": elbv2.configuration(self.load_balancer)},
+            after={"elasticloadbalancing": routes_changed},
             administration=partial(side_door.answer, self),
         )
         in_process.reach(self.gateway.handle)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,8 +27,9 @@ from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 from moto.ssm.models import ssm_backends
 
+from inference_sandbox.aws import elbv2
 from inference_sandbox.ecs.state import Task
-from inference_sandbox.ecs.surroundings import EcsEvent, NotLaunched, TargetGroupFacts
+from inference_sandbox.ecs.surroundings import AlarmFacts, EcsEvent, NotLaunched, TargetGroupFacts
 from inference_sandbox.ports import ContainerLaunch, EfsMount, TaskLaunch
 
 NO_SECRETS = (
@@ -49,9 +50,15 @@ class _Missing(Exception):
 
 
 class MotoSurroundings:
-    def __init__(self, efs_root: Path) -> None:
+    """`routes_changed` is called after the weights of a listener rule were changed."""
+
+    def __init__(self, efs_root: Path, routes_changed: Callable[[], None]) -> None:
         self._efs_root = efs_root
+        self._routes_changed = routes_changed
         self.published = 0
+        self.functions: dict[str, Mapping[str, Any]] = {}
+        """What Lambda functions answer, by ARN: `{"hookStatus": "FAILED"}`."""
+        self.invocations: list[tuple[str, Mapping[str, Any]]] = []
 
     # -- the network and the load balancer
 
@@ -79,9 +86,21 @@ class MotoSurroundings:
             health_check_interval=timedelta(seconds=int(group.health_check_interval_seconds)),
         )
 
-    def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, str]:
-        backend = cloudwatch_backends[account][region]
-        return {name: backend.alarms[name].state_value for name in names if name in backend.alarms}
+    def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, AlarmFacts]:
+        known = cloudwatch_backends[account][region].alarms
+        return {name: _alarm(known[name]) for name in names if name in known}
+
+    def rule(self, arn: str) -> bool:
+        return elbv2.find_rule(arn) is not None
+
+    def shift(self, rule: str, shares: Mapping[str, float]) -> None:
+        elbv2.shift(rule, shares)
+        self._routes_changed()
+
+    def invoke(self, function: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The sandbox runs no Lambda functions: one answers what it was told to answer, else that all is well."""
+        self.invocations.append((function, payload))
+        return self.functions.get(function, {"hookStatus": "SUCCEEDED"})
 
     # -- launching
 
@@ -219,6 +238,11 @@ class MotoSurroundings:
             if rule.event_pattern.matches_event(message):
                 for target in rule.targets:
                     _deliver(target, message)
+
+
+def _alarm(alarm: Any) -> AlarmFacts:
+    seconds = int(alarm.period or 60) * int(alarm.evaluation_periods or 1)
+    return AlarmFacts(state=alarm.state_value, window=timedelta(seconds=seconds))
 
 
 def _message(event: EcsEvent, number: int) -> Any:

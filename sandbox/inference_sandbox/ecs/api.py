@@ -217,7 +217,7 @@ class Ecs:
             tags=tags_from(request.get("tags")),
         )
         cluster.services[service.name] = service
-        self.scheduler.deploy(service, self._revision(service, definition))
+        self.scheduler.deployments.begin(service, self._revision(service, definition))
         return {"service": self._shown(service, tags=True)}
 
     def update_service(self, caller: Caller, request: Request) -> Response:
@@ -237,9 +237,9 @@ class Ecs:
         desired = request.get("desiredCount")
         if desired is not None and desired != service.desired_count:
             service.desired_count = desired
-            self.scheduler.desired_count_updated(service)
+            self.scheduler.voice.action(service, "INFO", "SERVICE_DESIRED_COUNT_UPDATED", desiredCount=desired)
         if request.get("forceNewDeployment") or requests.needs_deployment(before, document):
-            self.scheduler.deploy(service, self._revision(service, definition))
+            self.scheduler.deployments.begin(service, self._revision(service, definition))
         self.scheduler.look_at(service)
         return {"service": self._shown(service, tags=True)}
 
@@ -348,9 +348,26 @@ class Ecs:
                 "ConflictException", f"The service deployment can't be stopped: its status is {record.status}."
             )
         record.status = "ROLLBACK_REQUESTED"
-        if not self.scheduler.roll_back(service, record, texts.STOP_REQUESTED):
+        if not self.scheduler.deployments.roll_back(service, record, texts.STOP_REQUESTED):
             record.status = "IN_PROGRESS"
             raise AwsError("ConflictException", "There is no completed service revision to roll back to.")
+        return {"serviceDeploymentArn": arn}
+
+    def continue_service_deployment(self, caller: Caller, request: Request) -> Response:
+        arn, action = request["serviceDeploymentArn"], request.get("action") or "CONTINUE"
+        pair = self._deployment_record(caller, arn)
+        if pair is None:
+            raise AwsError(
+                "ServiceDeploymentNotFoundException", "The service deploy ARN that you specified doesn't exist."
+            )
+        record, service = pair
+        hook = next((each for each in record.hooks if each.id == request["hookId"]), None)
+        if hook is None or hook.kind != "PAUSE" or hook.status != "AWAITING_ACTION":
+            raise invalid_parameter(f"No paused lifecycle hook {request['hookId']} awaits an action.")
+        if action not in ("CONTINUE", "ROLLBACK"):
+            raise invalid_parameter(f"Invalid action {action}: use CONTINUE or ROLLBACK.")
+        self.scheduler.shifts.resolve(service, hook, action)
+        self.scheduler.look_at(service)
         return {"serviceDeploymentArn": arn}
 
     def _deployment_record(self, caller: Caller, arn: str) -> tuple[ServiceDeployment, Service] | None:
@@ -442,6 +459,36 @@ class Ecs:
         self.scheduler.fleet.stop(task, "UserInitiated", reason or texts.STOPPED_BY_USER)
         return {"task": views.task(task)}
 
+    def execute_command(self, caller: Caller, request: Request) -> Response:
+        cluster = self._cluster(caller, request.get("cluster"))
+        task = cluster.tasks.get(request["task"].rsplit("/", 1)[-1])
+        if task is None:
+            raise invalid_parameter("The specified task wasn't found.")
+        if not request["interactive"]:
+            raise invalid_parameter("Interactive is the only mode supported currently.")
+        names = [each.name for each in task.containers]
+        name = request.get("container") or (names[0] if len(names) == 1 else None)
+        if name not in names:
+            raise invalid_parameter("The container name is needed for a task with several containers.")
+        container = next(each for each in task.containers if each.name == name)
+        if not task.enable_execute_command or task.last_status != "RUNNING":
+            raise invalid_parameter(texts.NO_EXECUTE_COMMAND)
+        if container.last_status != "RUNNING":
+            raise AwsError("TargetNotConnectedException", "The execute command agent of the container is not running.")
+        session = f"ecs-execute-command-{self.scheduler.ids.hex(17)}"
+        return {
+            "clusterArn": cluster.arn,
+            "containerArn": container.arn,
+            "containerName": name,
+            "interactive": True,
+            "session": {
+                "sessionId": session,
+                "streamUrl": f"wss://ssmmessages.{caller.region}.amazonaws.com/v1/data-channel/{session}",
+                "tokenValue": self.scheduler.ids.token(40),
+            },
+            "taskArn": task.arn,
+        }
+
     # -- task protection
 
     def update_task_protection(self, caller: Caller, request: Request) -> Response:
@@ -456,7 +503,7 @@ class Ecs:
             if task.service is not None:
                 self.scheduler.look_at(task.service)
                 if until is not None:
-                    self.scheduler.look_at_after(until, task.service)
+                    self.scheduler.look_later(until, task.service)
 
         return self._protection(caller, cluster, request["tasks"], protect)
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from inference_sandbox.ecs import texts, views
 from inference_sandbox.ecs.agenda import Agenda
@@ -20,6 +20,7 @@ from inference_sandbox.ecs.health import grace_period, has_container_check
 from inference_sandbox.ecs.ids import Ids
 from inference_sandbox.ecs.state import Cluster, Container, Service, Target, Task, TaskDefinition
 from inference_sandbox.ecs.surroundings import NotLaunched, Settings, Surroundings
+from inference_sandbox.ecs.voice import Note
 from inference_sandbox.ports import (
     Clock,
     ContainerExited,
@@ -31,13 +32,6 @@ from inference_sandbox.ports import (
     TaskFailedToStart,
     TaskRunning,
 )
-
-
-class Note(NamedTuple):
-    """Something to be said of a service, once for all tasks that it happened to."""
-
-    kind: Literal["registered", "deregistered", "stopped"]
-    group: str = ""
 
 
 class Fleet:

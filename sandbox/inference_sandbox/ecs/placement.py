@@ -65,7 +65,7 @@ class Placement:
             platform_version=views.platform(document.get("platformVersion")),
             service=service,
             deployment=deployment,
-            targets=_targets(document),
+            targets=_targets(document, deployment.side if deployment else 0),
             enable_execute_command=bool(service and service.document.get("enableExecuteCommand")),
             tags=_propagated(service, definition),
         )
@@ -99,12 +99,17 @@ def provider(document: Mapping[str, Any], deployment: Deployment | None) -> str 
     return str(min(weighted, key=load)["capacityProvider"])
 
 
-def _targets(document: Mapping[str, Any]) -> list[Target]:
+def _targets(document: Mapping[str, Any], side: int) -> list[Target]:
     return [
-        Target(group_arn=each["targetGroupArn"], container=each["containerName"], port=each["containerPort"])
+        Target(group_arn=_group(each, side), container=each["containerName"], port=each["containerPort"])
         for each in document.get("loadBalancers") or []
         if each.get("targetGroupArn")
     ]
+
+
+def _group(balancer: Mapping[str, Any], side: int) -> str:
+    alternate = (balancer.get("advancedConfiguration") or {}).get("alternateTargetGroupArn")
+    return str(alternate if side and alternate else balancer["targetGroupArn"])
 
 
 def _propagated(service: Service | None, definition: TaskDefinition) -> dict[str, str]:

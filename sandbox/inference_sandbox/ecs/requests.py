@@ -105,6 +105,9 @@ def deployment_configuration(given: dict[str, Any] | None, current: dict[str, An
     if threshold:
         _check_threshold(threshold)
     _check_alarms(merged.get("alarms"))
+    _check_strategy_settings(merged)
+    _check_hooks(merged.get("lifecycleHooks") or [])
+    _check_early_success(merged)
     return merged
 
 
@@ -133,6 +136,48 @@ def _check_threshold(threshold: dict[str, Any]) -> None:
 def _check_alarms(alarms: dict[str, Any] | None) -> None:
     if alarms and alarms.get("enable") and not alarms.get("alarmNames"):
         raise invalid_parameter("alarmNames can't be empty when deployment alarms are enabled.")
+
+
+def _check_strategy_settings(merged: dict[str, Any]) -> None:
+    """LinearConfiguration, CanaryConfiguration and DeploymentConfiguration give the ranges."""
+    strategy = merged["strategy"]
+    if strategy not in ("ROLLING", "BLUE_GREEN", "LINEAR", "CANARY"):
+        raise invalid_parameter(f"Invalid strategy '{strategy}': use ROLLING, BLUE_GREEN, LINEAR or CANARY.")
+    linear, canary = merged.get("linearConfiguration") or {}, merged.get("canaryConfiguration") or {}
+    for name, value, low, high in (
+        ("stepPercent", linear.get("stepPercent"), 3.0, 100.0),
+        ("stepBakeTimeInMinutes", linear.get("stepBakeTimeInMinutes"), 0, 1440),
+        ("canaryPercent", canary.get("canaryPercent"), 0.1, 100.0),
+        ("canaryBakeTimeInMinutes", canary.get("canaryBakeTimeInMinutes"), 0, 1440),
+        ("bakeTimeInMinutes", merged.get("bakeTimeInMinutes"), 0, 1440),
+    ):
+        if value is not None and not low <= value <= high:
+            raise invalid_parameter(f"Invalid {name} {value}: it must be between {low} and {high}.")
+    if strategy == "ROLLING" and merged.get("lifecycleHooks"):
+        raise invalid_parameter("lifecycleHooks can't be used with the ROLLING strategy.")
+
+
+def _check_hooks(hooks: list[dict[str, Any]]) -> None:
+    for hook in hooks:
+        if not hook.get("lifecycleStages"):
+            raise invalid_parameter("A lifecycle hook needs at least one of lifecycleStages.")
+        if hook.get("targetType") != "PAUSE" and not (hook.get("hookTargetArn") and hook.get("roleArn")):
+            raise invalid_parameter("A lifecycle hook of type AWS_LAMBDA needs hookTargetArn and roleArn.")
+
+
+def _check_early_success(merged: dict[str, Any]) -> None:
+    early = merged.get("earlySuccessCriteria") or {}
+    if not early.get("enable"):
+        return
+    if merged["strategy"] != "ROLLING":
+        raise invalid_parameter("earlySuccessCriteria can only be used with the ROLLING strategy.")
+    percent = early.get("healthyPercent")
+    if percent is None or not early.get("sourceServiceRevisionCleanup"):
+        raise invalid_parameter("earlySuccessCriteria needs healthyPercent and sourceServiceRevisionCleanup.")
+    if not merged["minimumHealthyPercent"] <= percent <= 100:  # noqa: PLR2004 - percent
+        raise invalid_parameter(
+            f"Invalid healthyPercent {percent}: it must be at least minimumHealthyPercent and at most 100."
+        )
 
 
 def check_create(
@@ -252,8 +297,11 @@ def _check_load_balancers(document: dict[str, Any], definition: TaskDefinition, 
     if len(balancers) > MAXIMUM_TARGET_GROUPS:
         raise invalid_parameter(f"load balancers can have at most {MAXIMUM_TARGET_GROUPS} items.")
     containers = {each["name"]: each for each in definition.document["containerDefinitions"]}
+    shifting = document["deploymentConfiguration"]["strategy"] != "ROLLING"
     for balancer in balancers:
         _check_load_balancer(balancer, containers, definition, around)
+        if shifting:
+            _check_advanced(balancer, around)
 
 
 def _check_load_balancer(
@@ -282,6 +330,23 @@ def _check_load_balancer(
         raise invalid_parameter(
             f"The target group with targetGroupArn {arn} does not have an associated load balancer."
         )
+
+
+def _check_advanced(balancer: dict[str, Any], around: Surroundings) -> None:
+    """AdvancedConfiguration: what traffic is shifted with."""
+    advanced = balancer.get("advancedConfiguration") or {}
+    for name in ("alternateTargetGroupArn", "productionListenerRule", "roleArn"):
+        if not advanced.get(name):
+            raise invalid_parameter(
+                f"advancedConfiguration.{name} is required for the deployment strategy of this service."
+            )
+    if around.target_group(advanced["alternateTargetGroupArn"]) is None:
+        raise invalid_parameter(
+            f"Unable to find target group with targetGroupArn {advanced['alternateTargetGroupArn']}."
+        )
+    for name in ("productionListenerRule", "testListenerRule"):
+        if advanced.get(name) and not around.rule(advanced[name]):
+            raise invalid_parameter(f"Unable to find the {name} {advanced[name]}.")
 
 
 def updated_document(current: dict[str, Any], request: dict[str, Any], definition: TaskDefinition) -> dict[str, Any]:

@@ -57,11 +57,11 @@ class Plan:
         )
 
 
-def plan(desired: int, counts: Counts, *, lower: int, upper: int, may_start: bool) -> Plan:
+def plan(desired: int, counts: Counts, *, lower: int, upper: int, may_start: bool, stalled: bool = False) -> Plan:
     """The next step of a rolling update, and of a service at rest, which is the same with nothing old.
 
     Replacements start first if `upper` leaves room. Otherwise unhealthy tasks stop to make room, then old ones, but
-    never so many that fewer than `lower` healthy tasks remain.
+    never so many that fewer than `lower` healthy tasks remain. A stalled deployment replaces nothing more.
     """
     good = counts.primary_healthy + counts.primary_pending
     missing = max(0, desired - good) if may_start else 0
@@ -74,7 +74,7 @@ def plan(desired: int, counts: Counts, *, lower: int, upper: int, may_start: boo
 
     old = counts.old_healthy + counts.old_other
     unneeded = max(0, old - max(0, desired - counts.primary_healthy))
-    wanted = min(old, max(unneeded, short))
+    wanted = 0 if stalled else min(old, max(unneeded, short))
     old_other = min(wanted, counts.old_other)
     spare = counts.primary_healthy + counts.old_healthy - lower
     # Extra primary tasks stop within the same allowance; those not yet healthy are chosen first.

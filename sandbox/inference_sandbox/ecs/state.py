@@ -84,6 +84,21 @@ class Revision:
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
+class Hook:
+    """One run of a lifecycle hook."""
+
+    id: str
+    kind: Literal["AWS_LAMBDA", "PAUSE"]
+    target: str | None
+    details: Any
+    status: Literal["AWAITING_ACTION", "IN_PROGRESS", "SUCCEEDED", "FAILED", "TIMED_OUT"]
+    expires_at: datetime
+    timeout_action: Literal["ROLLBACK", "CONTINUE"]
+    due: datetime
+    """When a Lambda function is asked next."""
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
 class ServiceDeployment:
     """The record behind DescribeServiceDeployments."""
 
@@ -105,7 +120,7 @@ class ServiceDeployment:
     breaker_failures: int = 0
     breaker_threshold: int = 0
     alarms: dict[str, Any] | None = None
-    hooks: list[dict[str, Any]] = field(default_factory=list)
+    hooks: list[Hook] = field(default_factory=list)
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -126,6 +141,19 @@ class Deployment:
     start_failures: int = 0
     """Consecutive tasks that went from PENDING to STOPPED: what the start throttle looks at."""
     start_not_before: datetime | None = None
+    settled_at: datetime | None = None
+    """When everything was in place; its alarms are watched for a while longer."""
+    ignored_alarms: set[str] | None = None
+    """Alarms that were in ALARM when it began; None until it has been looked at."""
+    stage: str | None = None
+    """Of a deployment that shifts traffic."""
+    stage_since: datetime | None = None
+    side: int = 0
+    """Whose targets its tasks are: 0 of targetGroupArn, 1 of the alternate target group."""
+    weight: float = 0.0
+    """Its share of production traffic, in percent."""
+    shifted_at: datetime | None = None
+    hooks: list[Hook] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
     """By ARN; all that are not STOPPED."""
 

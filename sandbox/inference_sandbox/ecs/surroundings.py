@@ -36,6 +36,14 @@ class TargetGroupFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlarmFacts:
+    state: str
+    """OK, ALARM or INSUFFICIENT_DATA."""
+    window: timedelta
+    """Over which time it looks: its period times its evaluation periods."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class NotLaunched:
     """A task cannot be started: something that it needs is missing. Worded as AWS words `stoppedReason`."""
 
@@ -80,6 +88,8 @@ class Settings:
     stopped_kept: timedelta = timedelta(hours=1)
     """Stopped tasks stay describable "at least 1 hour"."""
     said_again: timedelta = timedelta(hours=6)
+    alarm_poll: timedelta = timedelta(seconds=10)
+    """How often alarms are looked at during a deployment: AWS does not publish it."""
     target_poll: timedelta = timedelta(seconds=1)
     """How often the load balancer is asked about targets that are not settled."""
     launches_per_tick: int = 500
@@ -103,5 +113,14 @@ class Surroundings(Protocol):
 
     def publish(self, event: EcsEvent) -> None: ...
 
-    def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, str]:
-        """State by alarm name; absent if there is no such alarm."""
+    def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, AlarmFacts]:
+        """By alarm name; absent if there is no such alarm."""
+
+    def rule(self, arn: str) -> bool:
+        """Whether there is such a listener rule."""
+
+    def shift(self, rule: str, shares: Mapping[str, float]) -> None:
+        """Have a listener rule forward to these target groups, by ARN, with these shares in percent."""
+
+    def invoke(self, function: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Ask a Lambda function that is a lifecycle hook; its answer."""

@@ -17,6 +17,10 @@ BLOCKED = (
 )
 ESSENTIAL_EXITED = "Essential container in task exited"
 CONTAINER_HEALTH = "Task failed container health checks"
+NO_EXECUTE_COMMAND = (
+    "The execute command failed because execute command was not enabled when the task was run or the execute command "
+    "agent isn't running. Wait and try again or run a new task with execute command enabled and try again."
+)
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 MAINTENANCE = "ECS is performing maintenance on the underlying infrastructure hosting the task."
 SPOT = "Your Spot Task was interrupted."
@@ -24,6 +28,8 @@ STOPPED_BY_USER = "Task stopped by user"
 SERVICE_DELETED = "Task stopped because the service was deleted"
 BREAKER_FAILED = "ECS deployment circuit breaker: tasks failed to start."
 ALARM_FAILED = "ECS deployment alarm: alarm detected."
+HOOK_FAILED = "ECS deployment failed: a lifecycle hook failed."
+HOOK_ROLLBACK = "ECS deployment failed: rollback was requested at a lifecycle hook."
 STOP_REQUESTED = "Service deployment rollback was requested by the user."
 CAPACITY = "Capacity is unavailable at this time. Please try again later or in a different availability zone."
 VCPU_LIMIT = "You've reached the limit on the number of vCPUs you can run concurrently"

@@ -14,6 +14,7 @@ from inference_sandbox.ecs.state import (
     Cluster,
     Container,
     Deployment,
+    Hook,
     Revision,
     Service,
     ServiceDeployment,
@@ -292,12 +293,25 @@ def revision(record: Revision, service_record: Service) -> dict[str, Any]:
 def _summary(target: Revision, service_record: Service) -> dict[str, Any]:
     live = [each for each in service_record.deployments if each.revision is target]
     tasks = [task_record for each in live for task_record in each.tasks.values()]
-    return {
-        "arn": target.arn,
-        "requestedTaskCount": sum(each.desired for each in live),
-        "runningTaskCount": running(tasks),
-        "pendingTaskCount": pending(tasks),
-    }
+    shifting = [each for each in live if each.stage is not None]
+    return present(
+        arn=target.arn,
+        requestedTaskCount=sum(each.desired for each in live),
+        runningTaskCount=running(tasks),
+        pendingTaskCount=pending(tasks),
+        requestedProductionTrafficWeight=shifting[0].weight if shifting else None,
+    )
+
+
+def _hook(record: Hook) -> dict[str, Any]:
+    return present(
+        hookId=record.id,
+        targetType=record.kind,
+        targetArn=record.target,
+        status=record.status,
+        expiresAt=record.expires_at,
+        timeoutAction=record.timeout_action,
+    )
 
 
 def service_deployment(record: ServiceDeployment, service_record: Service) -> dict[str, Any]:
@@ -311,7 +325,7 @@ def service_deployment(record: ServiceDeployment, service_record: Service) -> di
         ],
         targetServiceRevision=_summary(record.target, service_record),
         lifecycleStage=record.lifecycle_stage,
-        lifecycleHookDetails=record.hooks or None,
+        lifecycleHookDetails=[_hook(each) for each in record.hooks] or None,
         deploymentConfiguration=record.configuration,
         rollback=record.rollback,
         deploymentCircuitBreaker={

@@ -11,7 +11,7 @@ from inference_sandbox.ecs.api import Caller, Ecs
 from inference_sandbox.ecs.clock import VirtualClock
 from inference_sandbox.ecs.scheduler import Scheduler
 from inference_sandbox.ecs.state import Task
-from inference_sandbox.ecs.surroundings import EcsEvent, NotLaunched, Settings, TargetGroupFacts
+from inference_sandbox.ecs.surroundings import AlarmFacts, EcsEvent, NotLaunched, Settings, TargetGroupFacts
 from inference_sandbox.load_balancer.scripted import ScriptedLoadBalancer
 from inference_sandbox.ports import ContainerLaunch, TargetGroupSettings, TaskLaunch
 from inference_sandbox.tasks.scripted import ScriptedRunner
@@ -27,7 +27,6 @@ class ScriptedSurroundings:
         self.groups = {GROUP: TargetGroupFacts(target_type="ip", port=8080, attached=True)}
         self.unprepared: NotLaunched | None = None
         self.zones = {"subnet-a": "eu-west-1a", "subnet-b": "eu-west-1b"}
-        self.alarm_states: dict[str, str] = {}
 
     def zone(self, account: str, region: str, subnet: str) -> str | None:
         return self.zones.get(subnet)
@@ -51,8 +50,16 @@ class ScriptedSurroundings:
     def publish(self, event: EcsEvent) -> None:
         self.events.append(event)
 
-    def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, str]:
-        return {name: self.alarm_states[name] for name in names if name in self.alarm_states}
+    def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, AlarmFacts]:
+        return {}
+
+    def rule(self, arn: str) -> bool:
+        return True
+
+    def shift(self, rule: str, shares: Mapping[str, float]) -> None: ...
+
+    def invoke(self, function: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"hookStatus": "SUCCEEDED"}
 
 
 class Simulation:
