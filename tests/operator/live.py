@@ -56,19 +56,25 @@ class LiveCloud:
     runner: ScriptedRunner
     url: str
 
+    def __post_init__(self) -> None:
+        self.prepared = self.mark
+
     @property
     def mark(self) -> int:
         """The number of the latest call."""
-        return self.cloud.calls[-1].number if len(self.cloud.calls) else 0
+        number: int = self.cloud.calls[-1].number
+        return number
 
     def holdings(self) -> dict[str, int]:
         """How many there are in the account, by kind; a kind of which there is none is left out."""
         return {kind: len(things) for kind, things in self.account.holdings().items() if things}
 
-    def calls(self, since: int = 0) -> list[str]:
-        return [f"{c.service}:{c.operation}" for c in self.cloud.calls.find(since=since)]
+    def calls(self, since: int | None = None) -> list[str]:
+        """As `service:Operation`, those since the account was prepared, or after the `since`-th."""
+        found = self.cloud.calls.find(since=self.prepared if since is None else since)
+        return [f"{call.service}:{call.operation}" for call in found]
 
-    def writes(self, since: int = 0) -> list[str]:
+    def writes(self, since: int | None = None) -> list[str]:
         return [call for call in self.calls(since) if not call.partition(":")[2].startswith(("Describe", "List"))]
 
 
@@ -104,7 +110,6 @@ def live_cloud(folder: Path) -> Iterator[LiveCloud]:
     ticking.start()
     try:
         account = Account(lambda service: cloud.client(service, REGION))
-        cloud.calls.clear()
         yield LiveCloud(cloud=cloud, account=account, runner=runner, url=url)
     finally:
         over.set()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 
 from inference_operator.api.meta import RECONCILE_AT
@@ -62,8 +63,36 @@ def connected(*, patient: bool = False) -> Aws:
         made = clients.connect(REGION)
     for client in (made.ecs, made.efs, made.elb, made.logs):
         for one in (client._client, client._once):  # type: ignore[union-attr]  # no port tells of boto3
-            one.meta.events.register_first("before-send", in_process.send)
+            one.meta.events.register_first("before-send", _send)
     return made
+
+
+class Died(BaseException):
+    """The process has died. Nothing catches it, as nothing would be left to."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """When the process dies: at which call, counted from 1, before it took effect or after."""
+
+    call: int
+    after_effect: bool
+
+
+def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    """Answered in this process, unless it dies of it."""
+    death = _deaths[-1] if _deaths else None
+    if death is None or death.call > 1:
+        if death is not None:
+            _deaths[:] = [Death(death.call - 1, death.after_effect)]
+        return in_process.send(request)
+    _deaths.clear()
+    if death.after_effect:
+        in_process.send(request)
+    raise Died
+
+
+_deaths: list[Death] = []
 
 
 class Account:
@@ -157,6 +186,7 @@ class World:
         self.runner = ScriptedRunner(self.clock)
         self.balancer = ScriptedLoadBalancer(self.clock)
         self.cloud = Sandbox(clock=self.clock, runner=self.runner, load_balancer=self.balancer, efs_root=folder / "efs")
+        self.die(None)
         self._clients = connected(patient=patient)
         self.account = Account(self.client)
         self.environments: dict[str, Mapping[str, Any]] = {"default": self.account.environment()}
@@ -167,6 +197,10 @@ class World:
         """The clients, with nothing kept of what they have read."""
         made, now = self._clients, self.clock.now
         return replace(made, services=BatchedServices(made.ecs, now), listings=SharedListings(made.efs, made.elb, now))
+
+    def die(self, death: Death | None) -> None:
+        """The process that makes calls from now on dies then; None: it does not."""
+        _deaths[:] = [death] if death is not None else []
 
     def restart(self) -> None:
         """Another process of the operator: what the last one had read is forgotten."""
