@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from inference_sandbox.control_plane import Cluster, ControlPlane
+from inference_sandbox.control_plane import Cluster, ControlPlane, ControlPlaneError
 from inference_sandbox.details import Details
 from inference_sandbox.tasks.images import ProcessImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    details: Details
+    live: Callable[[float], None]
+    """Let so many seconds pass. ControlPlaneError if the control plane ends by itself meanwhile."""
 
 
 @contextmanager
@@ -21,14 +29,16 @@ def run(
     images: Mapping[str, ProcessImage],
     kubeconfig: Path | None = None,
     crds: Path | None = None,
-) -> Iterator[Details]:
+) -> Iterator[Sandbox]:
     """Up within the `with` block. With `kubeconfig`, that cluster is used, and no control plane is started."""
     find_cluster: Callable[[], Cluster]
+    live: Callable[[float], None]
     with ExitStack() as parts:
         if kubeconfig is None:
-            find_cluster = parts.enter_context(ControlPlane(workdir / "control-plane")).ready
+            control_plane = parts.enter_context(ControlPlane(workdir / "control-plane"))
+            find_cluster, live = control_plane.ready, partial(_live_with, control_plane)
         else:
-            find_cluster = partial(Cluster.existing, kubeconfig)
+            find_cluster, live = partial(Cluster.existing, kubeconfig), time.sleep
 
         # moto and boto3 take two seconds to import, which the commands that start nothing can do without, and in which
         # the control plane starts.
@@ -38,10 +48,16 @@ def run(
         cluster = find_cluster()
         if crds is not None:
             cluster.apply_crds(crds)
-        yield Details(
+        details = Details(
             **asdict(cloud.details),
             pid=os.getpid(),
             workdir=str(workdir),
             kubeconfig=str(cluster.kubeconfig),
             kubectl=str(cluster.kubectl_program),
         )
+        yield Sandbox(details=details, live=live)
+
+
+def _live_with(control_plane: ControlPlane, seconds: float) -> None:
+    if (end := control_plane.wait_for_end(seconds)) is not None:
+        raise ControlPlaneError(f"the control plane has ended, and the sandbox with it: {end}")

@@ -1,15 +1,13 @@
 """Prepares an empty account as a platform team would hand it over: network, ECS cluster, EFS, load balancer, roles.
 
-Done over the public API with boto3, so it works against any endpoint. It knows nothing of what runs behind it.
+Done over the public API, so it knows nothing of what runs behind it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import boto3
 
 from inference_sandbox.details import Account
 
@@ -50,19 +48,15 @@ _TASK_ACTIONS = (
 )
 
 
-def seed(session: boto3.Session, endpoint_url: str, *, listener_port: int) -> Account:
-    """Make it all. `listener_port`: where the application load balancer listens for HTTP."""
-
-    def client(service: str) -> Any:
-        return session.client(service, endpoint_url=endpoint_url)  # type: ignore[call-overload]  # one of many names
-
-    vpc, subnets = _network(client("ec2"))
+def seed(client: Callable[[str], Any], *, listener_port: int) -> Account:
+    """Make it all. `client` gives a boto3 client of a service; `listener_port` is where the load balancer has HTTP."""
+    vpc, subnets, account = _network(client("ec2"))
     groups = _security_groups(client("ec2"), vpc, listener_port=listener_port)
     load_balancer, listener = _load_balancer(
         client("elbv2"), subnets=subnets, group=groups["load-balancer"], port=listener_port
     )
     return Account(
-        account_id=client("sts").get_caller_identity()["Account"],
+        account_id=account,
         cluster=_cluster(client("ecs")),
         vpc_id=vpc,
         subnets=subnets,
@@ -75,8 +69,10 @@ def seed(session: boto3.Session, endpoint_url: str, *, listener_port: int) -> Ac
     )
 
 
-def _network(ec2: Any) -> tuple[str, list[str]]:
-    vpc: str = ec2.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=_name("vpc", "inference"))["Vpc"]["VpcId"]
+def _network(ec2: Any) -> tuple[str, list[str], str]:
+    """The VPC, its subnets, and the account that owns them."""
+    made = ec2.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=_name("vpc", "inference"))["Vpc"]
+    vpc: str = made["VpcId"]
     for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):  # Mount targets are found by name.
         ec2.modify_vpc_attribute(VpcId=vpc, **{attribute: {"Value": True}})
     zones = [zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]][:2]
@@ -89,7 +85,7 @@ def _network(ec2: Any) -> tuple[str, list[str]]:
         )["Subnet"]["SubnetId"]
         for number, zone in enumerate(zones)
     ]
-    return vpc, subnets
+    return vpc, subnets, made["OwnerId"]
 
 
 def _name(kind: str, name: str) -> list[dict[str, Any]]:

@@ -26,9 +26,9 @@ from inference_operator.api.v1alpha1 import (
     StoppedTask,
 )
 from inference_sandbox.control_plane import Cluster, KubectlError
+from inference_sandbox.pytest_plugin import Kube
 from tests.api.samples import DEPLOYMENT, ENVIRONMENT, LISTENER
 from tests.api.test_crd import nodes
-from tests.conftest import Kube
 
 AT = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 ARN = "arn:aws:ecs:eu-west-1:123456789012:task-definition/shop-recommender:12"

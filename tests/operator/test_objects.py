@@ -22,7 +22,7 @@ from tests.operator.normalising import normalised
 from tests.operator.world import Object, World
 
 if TYPE_CHECKING:
-    from tests.conftest import Kube
+    from inference_sandbox.pytest_plugin import Kube
 
 GOOD, BETTER, BAD = (f"registry.example.com/inference-server:{tag}" for tag in ("1.4.0", "1.5.0", "broken"))
 NO_IMAGE = f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {BAD}: not found"

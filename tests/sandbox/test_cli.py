@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import shlex
 import signal
 import subprocess
 import sys
+import termios
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -40,11 +43,14 @@ class Cli:
             "PATH": f"{assets}{os.pathsep}{os.environ['PATH']}",
         }
 
-    def start(self, command: str, *arguments: str, name: str = "default") -> subprocess.Popen[str]:
+    def start(
+        self, command: str, *arguments: str, name: str = "default", stdout: int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*PROGRAM, command, "--name", name, *arguments],
             env=self._environment | {MARK: self._mark(name)},
-            stdout=subprocess.PIPE,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
         )
 
@@ -61,6 +67,10 @@ class Cli:
     def running(self, name: str) -> set[str]:
         """The names of all processes that live and that come from the sandbox of that name, by whatever way."""
         return {process.name() for process in psutil.process_iter() if self._comes_from(process, name)}
+
+    def processes(self, name: str, program: str) -> list[psutil.Process]:
+        """Those of the sandbox of that name that run that program."""
+        return [each for each in psutil.process_iter() if each.name() == program and self._comes_from(each, name)]
 
     def _mark(self, name: str) -> str:
         return f"{self._folder}/{name}"
@@ -258,3 +268,79 @@ def test_down_leaves_no_process_and_no_file(cli: Cli) -> None:
     gone = cli.run("exec", "--", "true", name="brief")
     assert gone.returncode == 1
     assert "inference-sandbox up --name brief" in gone.stderr
+
+
+def test_a_control_plane_that_dies_ends_the_sandbox_with_a_message(cli: Cli) -> None:
+    with cli.start("up", "--json", name="stricken") as process:
+        details = ready(process)
+        (etcd,) = cli.processes("stricken", "etcd")
+        etcd.kill()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Error: the control plane has ended, and the sandbox with it: etcd ended with -9" in errors
+    eventually(lambda: not cli.running(name="stricken"))
+    assert not Path(details.workdir).exists()
+
+
+def test_what_a_killed_sandbox_left_is_gone_once_the_next_is_up(cli: Cli, control_plane: Cluster) -> None:
+    kubeconfig = ("--kubeconfig", str(control_plane.kubeconfig))
+    with cli.start("up", "--json", *kubeconfig, name="killed") as process:
+        left = Path(ready(process).workdir)
+        process.kill()
+        process.communicate()
+    assert left.exists()
+    with cli.start("up", "--json", *kubeconfig, name="killed") as process:
+        ready(process)
+        process.terminate()
+        assert not left.exists()
+
+
+def test_without_a_terminal_each_event_is_a_line(cli: Cli, control_plane: Cluster) -> None:
+    with cli.start("up", "--kubeconfig", str(control_plane.kubeconfig), name="plain") as process:
+        assert process.stdout is not None
+        assert any("inference-sandbox down --name plain" in line for line in process.stdout)
+        create_service(found(cli, "plain"), "unknown", "registry.example.com/unknown:1")
+        line = next(process.stdout)
+        process.terminate()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \(service unknown\) has started 1 tasks: \(task [0-9a-f]{32}\)\.\n", line)
+
+
+def test_on_a_terminal_a_table_is_kept_up_to_date(cli: Cli, control_plane: Cluster) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (40, 150))
+    with cli.start("up", "--kubeconfig", str(control_plane.kubeconfig), name="seen", stdout=theirs) as process:
+        os.close(theirs)
+        read_until(ours, "TASK DEFINITION")
+        create_service(found(cli, "seen"), "unknown", "registry.example.com/unknown:1")
+        read_until(ours, "CannotPullContainerError")
+        process.terminate()
+    os.close(ours)
+    assert process.returncode == 0
+
+
+def found(cli: Cli, name: str) -> Details:
+    """What another process knows of a sandbox that is up."""
+    told = cli.run("exec", "--", sys.executable, "-c", FIND, name, name=name)
+    return Details(**json.loads(told.stdout))
+
+
+FIND = """
+import json, sys
+from inference_sandbox import running
+print(json.dumps(running.find(sys.argv[1]).as_json()))
+"""
+
+
+def read_until(terminal: int, words: str) -> None:
+    """Returns when these words have been printed; the test's own time limit is the limit."""
+    shown = ""
+    while words not in shown:
+        shown += os.read(terminal, 65_536).decode(errors="replace")
+
+
+def test_the_commands_reach_a_sandbox_in_another_process(up: Details, cli: Cli) -> None:
+    assert "services: " in cli.run("status").stdout
+    assert "ecs:DescribeClusters 200" in cli.run("calls", "--operation", "DescribeClusters").stdout
+    gone = cli.run("status", name="nowhere")
+    assert gone.returncode == 1
+    assert "inference-sandbox up --name nowhere" in gone.stderr

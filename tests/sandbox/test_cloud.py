@@ -10,7 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from inference_sandbox.cloud import LiveCloud
-    from tests.conftest import Sandbox
+    from inference_sandbox.pytest_plugin import Sandbox
 
 
 @pytest.mark.parametrize("turn", ["first", "second"])

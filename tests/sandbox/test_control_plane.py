@@ -20,7 +20,7 @@ from inference_sandbox.control_plane import (
     ControlPlaneError,
     KubectlError,
 )
-from tests.conftest import Kube
+from inference_sandbox.pytest_plugin import Kube
 from tests.eventually import eventually
 
 KEEPER = "inference_sandbox.control_plane.keeper"
@@ -190,3 +190,28 @@ def test_leaving_before_it_is_up_leaves_nothing_behind(control_plane: Cluster, t
         pass
     eventually(lambda: not processes_of(tmp_path))
     assert list(tmp_path.glob("run-*")) == []
+
+
+def test_one_that_lives_is_not_told_to_have_ended(control_plane: Cluster, tmp_path: Path) -> None:
+    with ControlPlane(tmp_path) as watched:
+        watched.ready()
+        assert watched.wait_for_end(0) is None
+
+
+@pytest.mark.parametrize(
+    ("victim", "told"),
+    [("etcd", "etcd ended with -9"), ("kube-apiserver", "kube-apiserver ended with -9"), ("keeper", "was killed")],
+)
+def test_the_end_of_a_control_plane_is_told_with_its_cause(
+    control_plane: Cluster, tmp_path: Path, victim: str, told: str
+) -> None:
+    with ControlPlane(tmp_path) as watched:
+        watched.ready()
+        (process,) = (
+            each
+            for each in processes_of(tmp_path)
+            if (KEEPER in each.cmdline() if victim == "keeper" else Path(each.cmdline()[0]).name == victim)
+        )
+        process.kill()
+        assert told in str(watched.wait_for_end(15))
+    eventually(lambda: not processes_of(tmp_path))

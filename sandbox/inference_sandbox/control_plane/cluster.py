@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -145,6 +146,18 @@ class ControlPlane:
             self._connection = _connect(self._workdir, self._binaries)
         log = _log(self._workdir)
         raise ControlPlaneError(f"the control plane ended before it was up; {log} says:\n{log.read_text()}")
+
+    def wait_for_end(self, seconds: float) -> str | None:
+        """Wait for the control plane's own end, for so long at most: what is known of it, or None if it lives.
+
+        Call it after `ready`, within the block.
+        """
+        assert self._connection is not None, "used outside of its `with` block"  # noqa: S101 - a bug of the caller
+        ended, _, _ = select.select([self._connection], [], [], seconds)  # a keeper says nothing more until its end
+        if not ended:
+            return None
+        words = _log(self._workdir).read_text(errors="replace").split("_ProgramError: ")
+        return words[1].strip() if len(words) > 1 else "the process that keeps it was killed"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

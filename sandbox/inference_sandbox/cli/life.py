@@ -1,51 +1,36 @@
-"""The command `inference-sandbox`: reads the command line and prints. What it does is in `sandbox` and `running`."""
+"""The life of a sandbox: up, exec, down, build. What they do is in `sandbox` and `running`."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import re
 import shlex
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
+from rich.console import Console
+from rich.live import Live
 
-from inference_sandbox import running
-from inference_sandbox.control_plane import (
-    BinariesUnavailableError,
-    ControlPlaneError,
-    KubectlError,
-    find_binaries,
-)
+from inference_sandbox import running, table
+from inference_sandbox.cli.options import expected_errors, name_option
+from inference_sandbox.control_plane import find_binaries
 from inference_sandbox.details import Details
-from inference_sandbox.sandbox import run
+from inference_sandbox.door import Door, DoorError
+from inference_sandbox.sandbox import Sandbox, run
 from inference_sandbox.tasks.images import ProcessImage
+from inference_sandbox.workdirs import temporary_folder
 
 _DOWN_SECONDS = 60
+_REFRESH_SECONDS = 1.0
 _TOLD_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_EXPECTED_ERRORS = (
-    BinariesUnavailableError,
-    ControlPlaneError,
-    KubectlError,
-    running.AlreadyUpError,
-    running.NotUpError,
-    TimeoutError,
-)
-
-
-def _name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", value):
-        raise click.BadParameter(f"{value!r}: use at most 40 of a-z, 0-9 and -, neither first nor last a -")
-    return value
 
 
 def _images(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> Mapping[str, ProcessImage]:
@@ -58,18 +43,8 @@ def _images(_context: click.Context, _parameter: click.Parameter, values: Sequen
     return images
 
 
-_name_option = click.option(
-    "--name", default="default", show_default=True, callback=_name, help="Several can be up at once, by name."
-)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
-    """Kubernetes and AWS on this machine: a real API server, and an ECS whose services really run."""
-
-
-@main.command()
-@_name_option
+@click.command()
+@name_option
 @click.option("--json", "as_json", is_flag=True, help="When ready, print one line of JSON instead of a text.")
 @click.option(
     "--workdir",
@@ -104,28 +79,35 @@ def up(
     kubeconfig: Path | None,
     crds: Path | None,
 ) -> None:
-    """Start a sandbox, say when it is ready, and stay until SIGTERM or Ctrl-C."""
+    """Start a sandbox, say when it is ready, and stay until SIGTERM or Ctrl-C.
+
+    On a terminal a table shows its services, deployments, tasks and events; elsewhere each event is a line.
+    """
     started = time.monotonic()
     with (
-        _expected_errors(),
+        expected_errors(),
         _until_told_to_stop(),
         running.claim(name) as announce,
         _folder(workdir) as folder,
-        run(folder, images=images, kubeconfig=kubeconfig, crds=crds) as details,
+        run(folder, images=images, kubeconfig=kubeconfig, crds=crds) as sandbox,
     ):
+        details = sandbox.details
         announce(details)
-        ready = json.dumps(details.as_json()) if as_json else _welcome(details, name, time.monotonic() - started)
-        click.echo(ready)
-        while True:
-            signal.pause()
+        if as_json:
+            click.echo(json.dumps(details.as_json()))
+            stay = _stay_silently
+        else:
+            click.echo(_welcome(details, name, time.monotonic() - started))
+            stay = _stay_with_table if sys.stdout.isatty() else _stay_with_events
+        stay(sandbox)
 
 
-@main.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@_name_option
+@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@name_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(*, name: str, command: Sequence[str]) -> NoReturn:
     """Run a command whose Kubernetes and AWS are the sandbox's, with the sandbox's kubectl first on PATH."""
-    with _expected_errors():
+    with expected_errors():
         environment = running.find(name).environment(os.environ)
     try:
         os.execvpe(command[0], list(command), environment)  # noqa: S606 - the user's own command; no shell is wanted
@@ -134,19 +116,19 @@ def exec_(*, name: str, command: Sequence[str]) -> NoReturn:
         sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
-@main.command()
-@_name_option
+@click.command()
+@name_option
 def down(*, name: str) -> None:
     """End a sandbox, and return when all its processes have ended."""
-    with _expected_errors():
+    with expected_errors():
         running.end(name, within_seconds=_DOWN_SECONDS)
     click.echo(f"sandbox {name!r} is down")
 
 
-@main.command()
+@click.command()
 def build() -> None:
     """Build etcd, kube-apiserver and kubectl if that has not been done yet, and print their folder."""
-    with _expected_errors():
+    with expected_errors():
         click.echo(find_binaries().etcd.parent)
 
 
@@ -163,15 +145,33 @@ The sandbox is up ({seconds:.1f} s). Ctrl-C ends it.
 In another terminal:
   inference-sandbox exec{option} -- kubectl get namespaces
   inference-sandbox exec{option} -- bash
+  inference-sandbox fail{option} SERVICE oom
   inference-sandbox down{option}"""
 
 
-@contextmanager
-def _expected_errors() -> Iterator[None]:
-    try:
-        yield
-    except _EXPECTED_ERRORS as error:
-        raise click.ClickException(str(error)) from None
+def _stay_silently(sandbox: Sandbox) -> NoReturn:
+    while True:
+        sandbox.live(_REFRESH_SECONDS)
+
+
+def _stay_with_table(sandbox: Sandbox) -> NoReturn:
+    """A table that is brought up to date where it stands."""
+    door, console = Door(sandbox.details.aws_endpoint_url), Console()
+    with Live(console=console, auto_refresh=False) as screen:
+        while True:
+            with suppress(DoorError):  # busy: the next look will do
+                screen.update(table.tables(door.get("/status"), lines=console.height), refresh=True)
+            sandbox.live(_REFRESH_SECONDS)
+
+
+def _stay_with_events(sandbox: Sandbox) -> NoReturn:
+    """Where there is no terminal: each service event in a line, as it happens."""
+    door, seen = Door(sandbox.details.aws_endpoint_url), set[str]()
+    while True:
+        with suppress(DoorError):
+            for line in table.new_events(door.get("/status"), seen):
+                click.echo(line)
+        sandbox.live(_REFRESH_SECONDS)
 
 
 class _ToldToStop(BaseException):
@@ -197,11 +197,9 @@ def _until_told_to_stop() -> Iterator[None]:
 def _folder(workdir: Path | None) -> Iterator[Path]:
     """With a log in it; warnings go to standard error too."""
     with ExitStack() as stack:
-        if workdir is None:
-            temporary = tempfile.TemporaryDirectory(prefix="inference-sandbox-", ignore_cleanup_errors=True)
-            workdir = Path(stack.enter_context(temporary))
+        workdir = workdir or stack.enter_context(temporary_folder())
         workdir.mkdir(parents=True, exist_ok=True)
-        warnings = logging.StreamHandler()
+        warnings = _StandardError()
         warnings.setLevel(logging.WARNING)
         log = logging.FileHandler(workdir / "sandbox.log")
         stack.callback(log.close)
@@ -209,3 +207,18 @@ def _folder(workdir: Path | None) -> Iterator[Path]:
             level=logging.INFO, handlers=[warnings, log], format="%(asctime)s %(levelname)s %(name)s %(message)s"
         )
         yield workdir.absolute()
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Whatever standard error is when there is something to say: above a live table it is the table's."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _stream: TextIO) -> None:
+        pass
+
+
+COMMANDS = (up, exec_, down, build)

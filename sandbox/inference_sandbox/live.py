@@ -1,0 +1,160 @@
+"""AWS as it is up for people: on a clock that can be moved, with programs for tasks and an account to build in.
+
+What it adds to `Aws`: container output goes to CloudWatch, time that is skipped waits for programs, a reset hands the
+account over anew, and the side door tells the status. What runs behind the ports is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from moto.moto_api._internal import mock_random  # the package's documented way to ids that repeat
+from werkzeug.wrappers import Response
+
+from inference_sandbox.aws import Aws
+from inference_sandbox.container_logs import ContainerLogs
+from inference_sandbox.details import Account
+from inference_sandbox.ecs.clock import WallClock
+from inference_sandbox.ecs.state import Task
+from inference_sandbox.ecs.surroundings import BRIEF, Settings
+from inference_sandbox.ports import LoadBalancer, Runner
+from inference_sandbox.seed import seed
+from inference_sandbox.status import snapshot
+
+REGION = "ap-northeast-1"
+
+_STATUS_PATH = "/_sandbox/status"
+_PROGRAM_SECONDS = 3.0
+"""How long skipped time waits for a program that is starting or ending, in real seconds."""
+_POLL_SECONDS = 0.02
+_PORT_SECONDS = 5.0
+
+
+class LiveAws(Aws):
+    """`account` is what was prepared in it; the same ids again after each `reset`."""
+
+    def __init__(
+        self,
+        *,
+        clock: WallClock,
+        runner: Runner,
+        load_balancer: LoadBalancer,
+        efs_root: Path,
+        container_logs: ContainerLogs,
+    ) -> None:
+        super().__init__(
+            clock=clock,
+            runner=runner,
+            load_balancer=load_balancer,
+            efs_root=efs_root,
+            settings=Settings(latencies=BRIEF),
+            seed=time.time_ns(),  # task ids name folders, which an earlier sandbox may have left in the same place
+        )
+        self._container_logs = container_logs
+        self.listener_port = _free_port()
+        self.account = self._prepare()
+
+    def _prepare(self) -> Account:
+        client = partial(self.client, region=REGION)
+        client("ec2").describe_vpcs()  # makes the region's default network, so that the ids that follow are ours alone
+        mock_random.seed(0)
+        account = seed(client, listener_port=self.listener_port)
+        self.calls.clear()
+        return account
+
+    def reset(self) -> None:
+        """As it was handed over: the same account under the same ids, and nothing built in it. Files are kept."""
+        with self._lock:
+            self._seed += 1  # a task of before may still be ending, so the new ones need other ids
+            super().reset()
+            _until(lambda: _is_free(self.listener_port), seconds=_PORT_SECONDS)
+            self.account = self._prepare()
+
+    # -- time
+
+    def tick(self) -> None:
+        with self._lock:
+            super().tick()
+            self._container_logs.deliver(self.scheduler.fleet.tasks)
+
+    def advance(self, duration: timedelta) -> None:
+        """Let time pass, stopping at every moment at which something is due.
+
+        Programs take real time to start and to end. So before each step they get a moment, or a task that crashes at
+        once would be tried again once, where in ten minutes AWS would have tried it six times.
+        """
+        end = self.clock.now() + duration
+        began: dict[str, float] = {}
+        while True:
+            _until(partial(self._settled, began), seconds=_PROGRAM_SECONDS)
+            due = self._earliest()
+            if due is None or due > end:
+                break
+            self._move(due - self.clock.now())
+            self.tick()
+        self._move(end - self.clock.now())
+        self.tick()
+
+    def _settled(self, began: dict[str, float]) -> bool:
+        """Whether no program is on its way, leaving aside those that have had their moment. `began`: since when each
+        is waited for."""
+        self.tick()
+        with self._lock:
+            changing = [task.arn for task in self.scheduler.fleet.tasks.values() if _program_is_changing(task)]
+        now = time.monotonic()
+        for arn in changing:
+            began.setdefault(arn, now)
+        return all(now - began[arn] >= _PROGRAM_SECONDS for arn in changing)
+
+    # -- looking into it
+
+    def status(self) -> dict[str, Any]:
+        """See `status.snapshot`."""
+        with self._lock:
+            now = self.clock.now()
+            return snapshot(
+                self.ecs.clusters(),
+                now=now,
+                ahead=now - datetime.now(UTC),
+                dropped_log_lines=self._container_logs.dropped,
+            )
+
+    def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("GET", _STATUS_PATH):
+            answered: Iterable[bytes] = super()._application(environ, start_response)
+            return answered
+        response = Response(json.dumps(self.status()), content_type="application/json")
+        return response(environ, start_response)
+
+
+def _program_is_changing(task: Task) -> bool:
+    """The runner has been told to start or to stop it, and has not yet said how that went."""
+    return task.handed_over and task.last_status in ("PENDING", "STOPPING")
+
+
+def _until(condition: Callable[[], bool], *, seconds: float) -> None:
+    """Return when it holds, and in any case after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
