@@ -122,14 +122,12 @@ def answer(fault: Fault, service: str, operation: str, principal: str) -> ErrorA
     if fault.kind == "error":
         code = fault.code or SERVER_ERRORS.get(service, "InternalFailure")
         return ErrorAnswer(code=code, message="Service Unavailable. Please try again later.", status=500)
-    return denied(service, operation, principal, code=fault.code)
+    prefix = "cloudwatch" if service == "monitoring" else service
+    return denied(service, f"{prefix}:{operation}", principal, code=fault.code)
 
 
-def denied(
-    service: str, operation: str, principal: str, *, resource: str = "*", code: str | None = None
-) -> ErrorAnswer:
+def denied(service: str, action: str, principal: str, *, resource: str = "*", code: str | None = None) -> ErrorAnswer:
     code = code or DENIALS.get(service, "AccessDeniedException")
-    action = f"{'cloudwatch' if service == 'monitoring' else service}:{operation}"
     message = (
         f"User: {principal} is not authorized to perform: {action} on resource: {resource} "
         f"because no identity-based policy allows the {action} action"

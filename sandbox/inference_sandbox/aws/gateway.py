@@ -29,13 +29,14 @@ from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 from moto.iam.models import get_account_id_from
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from moto.sts.models import sts_backends
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from inference_sandbox.aws import faults, operations
+from inference_sandbox.aws import authorization, faults, operations
 from inference_sandbox.aws.calls import Call, Calls
-from inference_sandbox.aws.faults import ErrorAnswer, Faults
+from inference_sandbox.aws.faults import ErrorAnswer, Fault, Faults
+from inference_sandbox.aws.quotas import Quotas
+from inference_sandbox.aws.staleness import StaleReads
 from inference_sandbox.ecs.api import Caller, Ecs
 from inference_sandbox.ecs.errors import AwsError
 from inference_sandbox.ports import Clock
@@ -93,6 +94,10 @@ class Gateway:
     ) -> None:
         self.calls = Calls()
         self.faults = Faults()
+        self.quotas = Quotas(clock)
+        self.stale_reads = StaleReads(clock, ecs)
+        self.iam = False
+        """IAM mode: a caller that is not root may do what its policies allow, and nothing else."""
         self._clock = clock
         self._ecs = ecs
         self._lock = lock
@@ -133,11 +138,23 @@ class Gateway:
                 time.sleep(fault.seconds)
             if fault.kind in ("throttle", "error", "deny"):
                 return error_response(found, faults.answer(fault, found.service, found.operation, found.principal))
-        response = self._perform(request, found)
+        refused = self._refused(found)
+        response = error_response(found, refused) if refused is not None else self._perform(request, found)
         if fault is not None and fault.kind == "lost":
             call.status, call.error = response.status_code, "ReplyLost"
             raise ReplyLost("the reply is lost on request")
         return response
+
+    def _refused(self, found: Identified) -> ErrorAnswer | None:
+        """By a quota, or in IAM mode by the caller's policies."""
+        if found.service == "ecs" and not self.quotas.take(found.account, found.region, found.operation):
+            return faults.answer(Fault(kind="throttle"), found.service, found.operation, found.principal)
+        if not self.iam:
+            return None
+        access = authorization.refused(found, self._ecs)
+        if access is None:
+            return None
+        return faults.denied(found.service, access.action, found.principal, resource=access.resource)
 
     def _perform(self, request: Request, found: Identified) -> Response:
         if found.service == "ecs":
@@ -155,12 +172,15 @@ class Gateway:
 
     def _perform_ecs(self, found: Identified) -> Response:
         caller = Caller(account=found.account, region=found.region, arn=found.principal)
+        request = dict(found.parameters)
+        self.stale_reads.remember(caller, found.operation, request)
         try:
-            body = operations.perform(self._ecs, _ecs_model(), caller, found.operation, dict(found.parameters))
+            answer = operations.perform(self._ecs, _ecs_model(), caller, found.operation, request)
         except AwsError as error:
             headers = {"x-amzn-errortype": error.code}
             return Response(operations.error_body(error), error.status, headers, content_type=JSON_1_1)
-        return Response(body, 200, content_type=JSON_1_1)
+        answer = self.stale_reads.apply(found.operation, answer)
+        return Response(operations.body(answer), 200, content_type=JSON_1_1)
 
     def _administer(self, request: Request) -> Response:
         try:
@@ -182,7 +202,7 @@ def identify(request: Request, body: bytes) -> Identified | None:
         return None
     service = credential["service"]
     account = get_account_id_from(credential["key"])
-    principal = _principal(credential["key"], account)
+    principal = authorization.principal_arn(credential["key"], account)
     if service == "ecs":
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         return Identified(service, operation, _json(body), credential["region"], account, principal, "json")
@@ -232,14 +252,6 @@ def _parameters(request: Request, model: OperationModel, protocol: str, uri: dic
     return dict(parsed)
 
 
-def _principal(key: str, account: str) -> str:
-    for partition in list(sts_backends.get(account, {}).values()):
-        role = partition.get_assumed_role_from_access_key(key)
-        if role is not None:
-            return str(role.arn)
-    return f"arn:aws:iam::{account}:root"
-
-
 def _respond(override: type[Any], request: Request) -> Response:
     result = override.dispatch(request, request.raw_url, dict(request.headers))
     status, headers, content = result if len(result) == 3 else (200, {}, result)  # noqa: PLR2004 - moto's two forms
@@ -269,5 +281,6 @@ def error_response(found: Identified, error: ErrorAnswer) -> Response:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # moto warns of common errors that a service's model does not list
         answer = serializer.serialize(_Refusal(error.code, error.message))
-    headers = dict(answer["headers"]) | {"x-amzn-errortype": error.code}
-    return Response(answer["body"], error.status, headers)
+    response = Response(answer["body"], error.status, dict(answer["headers"]))
+    response.headers["x-amzn-errortype"] = error.code  # in place of the serialiser's, however that is written
+    return response

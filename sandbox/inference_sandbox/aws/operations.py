@@ -48,13 +48,17 @@ METHODS = {
 }
 
 
-def perform(ecs: Ecs, model: ServiceModel, caller: Caller, operation: str, request: dict[str, Any]) -> bytes:
-    """The body of the answer; AwsError if AWS would refuse."""
+def perform(ecs: Ecs, model: ServiceModel, caller: Caller, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The answer; AwsError if AWS would refuse."""
     method = METHODS.get(operation)
     if method is None:
         raise AwsError("UnsupportedFeatureException", f"The sandbox does not perform {operation}.")
     _check_required(model.operation_model(operation), request)
-    return json.dumps(method(ecs, caller, request), default=_timestamp).encode()
+    return method(ecs, caller, request)
+
+
+def body(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer, default=_timestamp).encode()
 
 
 def error_body(error: AwsError) -> bytes:

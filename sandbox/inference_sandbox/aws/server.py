@@ -198,6 +198,18 @@ class Aws:
     def faults(self) -> Faults:
         return self.gateway.faults
 
+    def throttle(self, *, on: bool = True) -> None:
+        """Keep ECS's published request quotas, by this object's clock."""
+        self.gateway.quotas.on = on
+
+    def enforce_iam(self, *, on: bool = True) -> None:
+        """Let callers other than root do what their policies allow, and nothing else."""
+        self.gateway.iam = on
+
+    def delay_reads(self, delay: timedelta) -> None:
+        """For so long after a change, DescribeServices and ListServices tell what was before."""
+        self.gateway.stale_reads.delay = delay
+
     def fail(self, failure: Failure) -> None:
         """Rehearse a failure of a service's tasks: what waits for tasks to come is cleared by `reset` or by hand."""
         with self._lock:

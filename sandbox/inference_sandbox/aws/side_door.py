@@ -87,6 +87,21 @@ def _clear_failures(aws: Aws, _given: Given) -> None:
     aws.scheduler.failures.waiting.clear()
 
 
+def _modes(aws: Aws, given: Given) -> Any:
+    """How AWS behaves: {throttling: bool, iam: bool, staleness: seconds}; what is left out stays. Tells what is set."""
+    gateway = aws.gateway
+    gateway.quotas.on = bool(given.get("throttling", gateway.quotas.on))
+    gateway.iam = bool(given.get("iam", gateway.iam))
+    gateway.stale_reads.delay = timedelta(
+        seconds=float(given.get("staleness", gateway.stale_reads.delay.total_seconds()))
+    )
+    return {
+        "throttling": gateway.quotas.on,
+        "iam": gateway.iam,
+        "staleness": gateway.stale_reads.delay.total_seconds(),
+    }
+
+
 def _reset(aws: Aws, _given: Given) -> None:
     """Begin anew: no resources, no calls, no faults."""
     aws.reset()
@@ -114,6 +129,7 @@ ROUTES: dict[tuple[str, str], Callable[[Aws, Given], Any]] = {
     ("GET", "/failures"): _failures,
     ("POST", "/failures"): _add_failure,
     ("DELETE", "/failures"): _clear_failures,
+    ("POST", "/modes"): _modes,
     ("POST", "/reset"): _reset,
     ("POST", "/advance"): _advance,
     ("POST", "/tick"): _tick,

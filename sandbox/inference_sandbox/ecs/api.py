@@ -585,6 +585,19 @@ class Ecs:
         services = [each for cluster in self._clusters.values() for each in cluster.services.values()]
         self.scheduler.inject(failure, services)
 
+    def shown(self, caller: Caller, cluster: str, name: str) -> Response | None:
+        """A service as DescribeServices shows it now, without its tags."""
+        found = self._find_cluster(caller, cluster)
+        service = found.services.get(name) if found else None
+        return self._shown(service, tags=False) if service is not None else None
+
+    def tags_or_none(self, caller: Caller, arn: str) -> dict[str, str]:
+        """The tags of a resource; none if there is no such resource."""
+        try:
+            return self._tags(caller, arn)
+        except AwsError:
+            return {}
+
     def exists(self, account: str, region: str, cluster: str, service: str) -> bool:
         """Whether there is an ACTIVE service of that name."""
         found = self._clusters.get((account, region, cluster))

@@ -1,0 +1,286 @@
+"""IAM mode: what a call needs to be allowed, and whether its caller's policies allow it.
+
+Which action, resource and condition keys a call has follows the Service Authorization Reference; a caller's policies
+are those attached to its role or user in moto's IAM. The root user may do everything. This module must not know how a
+call is performed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from moto.efs.models import efs_backends
+from moto.elbv2.models import elbv2_backends
+from moto.iam.models import iam_backends
+from moto.sts.models import sts_backends
+
+from inference_sandbox.aws.policies import Access, Policy, allowed
+from inference_sandbox.ecs.api import Caller, Ecs
+
+Parameters = Mapping[str, Any]
+Tags = Mapping[str, str]
+PREFIXES = {"monitoring": "cloudwatch"}
+"""The action's prefix, where it is not the name in the signature."""
+ALWAYS_ALLOWED = frozenset({"sts:GetCallerIdentity"})
+
+
+class Asked(Protocol):
+    """What is known of a call."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def parameters(self) -> Parameters: ...
+    @property
+    def region(self) -> str: ...
+    @property
+    def account(self) -> str: ...
+    @property
+    def principal(self) -> str: ...
+
+
+def refused(call: Asked, ecs: Ecs) -> Access | None:
+    """The first access that the caller's policies do not allow; None if the call may be performed."""
+    policies = policies_of(call.principal, call.account)
+    if policies is None:
+        return None
+    return next((access for access in accesses(call, ecs) if not _may(policies, access)), None)
+
+
+def _may(policies: Sequence[Policy], access: Access) -> bool:
+    return access.action in ALWAYS_ALLOWED or allowed(policies, access)
+
+
+# -- whose policies
+
+
+def policies_of(principal: str, account: str) -> list[Policy] | None:
+    """Inline and attached policies; None for the root user, to whom none apply."""
+    kind, _, name = principal.rsplit(":", 1)[-1].partition("/")
+    if kind == "root":
+        return None
+    backend = iam_backends[account]["aws"]
+    holders: list[Any]
+    if kind == "assumed-role":
+        holders = [role for role in backend.roles.values() if role.name == name.split("/")[0]]
+    else:
+        holders = [user for user in backend.users.values() if user.name == name.rsplit("/", 1)[-1]]
+    found: list[Policy] = []
+    for holder in holders:
+        found += [_document(text) for text in holder.policies.values()]
+        found += [_document(_default_version(policy)) for policy in holder.managed_policies.values()]
+    return found
+
+
+def _default_version(policy: Any) -> str:
+    return str(next(each.document for each in policy.versions if each.is_default))
+
+
+def _document(text: Any) -> Policy:
+    return dict(json.loads(text)) if isinstance(text, str) else dict(text)
+
+
+def principal_arn(access_key: str, account: str) -> str:
+    """Whose key it is."""
+    for partition in list(sts_backends.get(account, {}).values()):
+        role = partition.get_assumed_role_from_access_key(access_key)
+        if role is not None:
+            return str(role.arn)
+    for user in iam_backends[account]["aws"].users.values():
+        if any(key.access_key_id == access_key for key in user.access_keys):
+            return str(user.arn)
+    return f"arn:aws:iam::{account}:root"
+
+
+# -- what a call does
+
+
+def accesses(call: Asked, ecs: Ecs) -> Iterable[Access]:
+    """The call itself on each resource, then what it implies: tagging what it makes, passing roles."""
+    prefix = PREFIXES.get(call.service, call.service)
+    given = _requested_tags(call)
+    context: dict[str, Sequence[str]] = {f"aws:requesttag/{key.lower()}": [value] for key, value in given.items()}
+    if given:
+        context["aws:tagkeys"] = list(given)
+    context["aws:requestedregion"] = [call.region]
+    if call.service == "ecs":
+        context |= _ecs_context(call)
+    resources = _resources(call) or ["*"]
+    for resource in resources:
+        own = {f"aws:resourcetag/{key.lower()}": [value] for key, value in _tags_of(resource, call, ecs).items()}
+        yield Access(action=f"{prefix}:{call.operation}", resource=resource, context=context | own)
+    if given and call.operation.startswith(("Create", "Register", "RunTask")):
+        tagging = "AddTags" if call.service == "elasticloadbalancing" else "TagResource"
+        for resource in resources:
+            yield Access(action=f"{prefix}:{tagging}", resource=resource, context=context)
+    for role, to in _passed_roles(call):
+        yield Access(action="iam:PassRole", resource=role, context={"iam:passedtoservice": [to]})
+
+
+def _requested_tags(call: Asked) -> Tags:
+    given = call.parameters.get("Tags") or call.parameters.get("tags") or []
+    if isinstance(given, Mapping):
+        return {str(key): str(value) for key, value in given.items()}
+    return {
+        str(tag.get("key") or tag.get("Key")): str(tag.get("value") or tag.get("Value") or "")
+        for tag in given
+        if isinstance(tag, Mapping)
+    }
+
+
+def _ecs_context(call: Asked) -> dict[str, Sequence[str]]:
+    context: dict[str, Sequence[str]] = {"ecs:cluster": [_cluster(call)]}
+    definition = call.parameters.get("taskDefinition")
+    if definition:
+        context["ecs:task-definition"] = [_arn(call, "ecs", f"task-definition/{str(definition).rsplit('/', 1)[-1]}")]
+    return context
+
+
+def _arn(call: Asked, service: str, rest: str) -> str:
+    return f"arn:aws:{service}:{call.region}:{call.account}:{rest}"
+
+
+def _cluster(call: Asked) -> str:
+    name = str(call.parameters.get("cluster") or "default").rsplit("/", 1)[-1]
+    return _arn(call, "ecs", f"cluster/{name}")
+
+
+def _in_cluster(call: Asked, kind: str, name: Any) -> str:
+    cluster = _cluster(call).rsplit("/", 1)[-1]
+    return _arn(call, "ecs", f"{kind}/{cluster}/{str(name).rsplit('/', 1)[-1]}")
+
+
+def _resources(call: Asked) -> list[str]:
+    """ARNs, as the Service Authorization Reference gives resource types to actions; empty for "*"."""
+    known = {
+        "ecs": _ecs_resources,
+        "elasticfilesystem": _efs_resources,
+        "elasticloadbalancing": _elb_resources,
+        "logs": _logs_resources,
+        "events": _named_resource("Name", "Rule", form="rule/{}"),
+        "sqs": _sqs_resources,
+        "sns": _named_resource("Name", form="{}", arn="TopicArn"),
+        "iam": _named_resource("RoleName", form="role/{}", regional=False),
+        "monitoring": _named_resource("AlarmName", form="alarm:{}", service="cloudwatch"),
+    }.get(call.service)
+    return known(call) if known is not None else []
+
+
+ECS_RESOURCES = (
+    ("service", "serviceName", {"CreateService"}),
+    ("service", "service", {"UpdateService", "DeleteService", "ListServiceDeployments"}),
+    ("service", "services", {"DescribeServices"}),
+    ("task", "tasks", {"DescribeTasks", "UpdateTaskProtection", "GetTaskProtection"}),
+    ("task", "task", {"StopTask", "ExecuteCommand"}),
+)
+"""The kind of resource, the member that names it, and the actions on it."""
+
+
+def _ecs_resources(call: Asked) -> list[str]:
+    given = call.parameters
+    for kind, member, operations in ECS_RESOURCES:
+        if call.operation in operations:
+            names = given.get(member) or []
+            return [_in_cluster(call, kind, name) for name in (names if isinstance(names, list) else [names])]
+    if call.operation in ("RunTask", "RegisterTaskDefinition"):
+        name = given.get("taskDefinition") or f"{given.get('family')}:*"
+        return [_arn(call, "ecs", f"task-definition/{str(name).rsplit('/', 1)[-1]}")]
+    if call.operation == "DescribeClusters":
+        return [
+            _arn(call, "ecs", f"cluster/{name.rsplit('/', 1)[-1]}") for name in given.get("clusters") or ["default"]
+        ]
+    if call.operation in ("DeleteCluster", "UpdateCluster", "UpdateClusterSettings", "PutClusterCapacityProviders"):
+        return [_cluster(call)]
+    return _arns_in(given)
+
+
+def _efs_resources(call: Asked) -> list[str]:
+    given = call.parameters
+    found = []
+    if given.get("FileSystemId"):
+        found.append(_arn(call, "elasticfilesystem", f"file-system/{given['FileSystemId']}"))
+    if given.get("AccessPointId"):
+        found.append(_arn(call, "elasticfilesystem", f"access-point/{given['AccessPointId']}"))
+    resource = str(given.get("ResourceId") or "").rsplit("/", 1)[-1]
+    if resource:
+        kind = "access-point" if resource.startswith("fsap-") else "file-system"
+        found.append(_arn(call, "elasticfilesystem", f"{kind}/{resource}"))
+    return found
+
+
+def _elb_resources(call: Asked) -> list[str]:
+    if call.operation.startswith("Describe"):
+        return []  # no Describe action takes a resource
+    if call.operation == "CreateTargetGroup":
+        return [_arn(call, "elasticloadbalancing", f"targetgroup/{call.parameters.get('Name')}/*")]
+    return [arn for arn in _arns_in(call.parameters) if ":elasticloadbalancing:" in arn]
+
+
+def _logs_resources(call: Asked) -> list[str]:
+    name = call.parameters.get("logGroupName")
+    if name:
+        return [_arn(call, "logs", f"log-group:{name}")]
+    return [_arn(call, "logs", "log-group:*")] if call.operation == "DescribeLogGroups" else _arns_in(call.parameters)
+
+
+def _sqs_resources(call: Asked) -> list[str]:
+    name = call.parameters.get("QueueName") or str(call.parameters.get("QueueUrl") or "").rsplit("/", 1)[-1]
+    return [_arn(call, "sqs", name)] if name else []
+
+
+def _named_resource(
+    *members: str, form: str, arn: str | None = None, regional: bool = True, service: str | None = None
+) -> Any:
+    """A function of a call for services whose resources are named by one member of the request."""
+
+    def find(call: Asked) -> list[str]:
+        if arn and call.parameters.get(arn):
+            return [str(call.parameters[arn])]
+        name = next((call.parameters[each] for each in members if call.parameters.get(each)), None)
+        if name is None:
+            return _arns_in(call.parameters)
+        region = call.region if regional else ""
+        return [f"arn:aws:{service or call.service}:{region}:{call.account}:{form.format(name)}"]
+
+    return find
+
+
+def _arns_in(given: Parameters) -> list[str]:
+    """The ARNs among the members named …Arn and …Arns."""
+    found: list[str] = []
+    for name, value in given.items():
+        if name.endswith(("Arn", "ARN")) and isinstance(value, str):
+            found.append(value)
+        elif name.endswith("Arns") and isinstance(value, list):
+            found += [str(each) for each in value]
+    return [each for each in found if each.startswith("arn:") and ":role/" not in each]
+
+
+def _passed_roles(call: Asked) -> list[tuple[str, str]]:
+    """iam:PassRole is needed for each role that a call hands to a service."""
+    given = call.parameters
+    if call.operation == "RegisterTaskDefinition":
+        roles = (given.get("taskRoleArn"), given.get("executionRoleArn"))
+        return [(str(role), "ecs-tasks.amazonaws.com") for role in dict.fromkeys(roles) if role]
+    if call.operation in ("CreateService", "UpdateService"):
+        advanced = [each.get("advancedConfiguration") or {} for each in given.get("loadBalancers") or []]
+        return [(str(each["roleArn"]), "ecs.amazonaws.com") for each in advanced if each.get("roleArn")]
+    return []
+
+
+# -- tags that a resource has
+
+
+def _tags_of(resource: str, call: Asked, ecs: Ecs) -> Tags:
+    if ":ecs:" in resource:
+        return ecs.tags_or_none(Caller(call.account, call.region, call.principal), resource)
+    identifier = resource.rsplit("/", 1)[-1]
+    if ":elasticfilesystem:" in resource:
+        return dict(efs_backends[call.account][call.region].tagging_service.get_tag_dict_for_resource(identifier))
+    if ":elasticloadbalancing:" in resource:
+        return dict(elbv2_backends[call.account][call.region].tagging_service.get_tag_dict_for_resource(resource))
+    return {}
