@@ -49,16 +49,18 @@ def check(directory: Path, *, as_json: bool) -> None:
     Exits 1 if a required model can't be served.
     """
     from inference_server import logs  # noqa: PLC0415  (loading brings the runtimes in, which is slow)
-    from inference_server.loading import load_into, load_repository  # noqa: PLC0415
+    from inference_server.catalog import Catalog  # noqa: PLC0415
+    from inference_server.loading import Loader  # noqa: PLC0415
     from inference_server.repository.scan import scan  # noqa: PLC0415
 
+    settings = _settings()
     logs.configure("CRITICAL", sys.stderr.fileno())
+    catalog = Catalog()
     scratch = Path(tempfile.mkdtemp(prefix="inference-server-check-"))
     try:
-        loading = load_repository(scan(directory), scratch)
-        catalog = loading.catalog
-        for version in loading.after_fork:
-            load_into(catalog, version, scratch)
+        loader = Loader(catalog, scratch, settings.unsafe_models)
+        for version in loader.load_all(scan(directory)).after_fork:
+            loader.load(version)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     served: list[dict[str, object]] = [

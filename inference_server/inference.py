@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import structlog
 
 from inference_server.catalog import LoadedModel
@@ -100,19 +99,20 @@ class Inference:
         if self._clock() >= deadline:
             raise DeadlineError("the deadline passed before the model was asked")
         if connection is None:
-            return _ask(model, request.inputs, request.parameters)
+            return _ask(model, request)
         watch = self._watchdog.mine()
         watch.begin(connection, deadline, model.name)
         try:
-            return _ask(model, request.inputs, request.parameters)
+            return _ask(model, request)
         finally:
             if not watch.finish():
                 raise DeadlineError(LATE)
 
 
-def _ask(model: LoadedModel, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]) -> Prediction:
+def _ask(model: LoadedModel, request: InferRequest) -> Prediction:
+    wanted = [output.name for output in request.outputs]
     try:
-        return model.runtime.predict(inputs, parameters)
+        return model.runtime.predict(request.inputs, wanted, request.parameters)
     except RequestError:
         raise
     except Exception as error:  # whatever a model raises is a failed prediction, not a failed server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -17,8 +17,9 @@ from inference_server.protocol.signature import TensorSpec
 from inference_server.repository.model_config import ModelError, TensorConfig
 from inference_server.repository.scan import FoundVersion, Problem, Scan
 from inference_server.repository.staging import stage
-from inference_server.runtimes import find_runtime
+from inference_server.runtimes import find_runtime, must_load_after_fork
 from inference_server.runtimes.base import Runtime
+from inference_server.warmup import warm_up
 
 log = structlog.get_logger("inference_server.loading")
 
@@ -32,79 +33,85 @@ def _mark_nothing(version: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """What came of loading a repository."""
+    """What came of loading a repository; the rest is in the catalog."""
 
-    catalog: Catalog
     after_fork: tuple[FoundVersion, ...]
     """Versions that are to be loaded in each worker."""
     threads: tuple[str, ...]
     """Versions, as `model/version`, whose libraries started threads: no worker may be forked from this process."""
 
 
-def load_repository(
-    found: Scan, scratch: Path, quarantine: Mapping[str, str] | None = None, mark: Mark = _mark_nothing
-) -> Loading:
-    """Load every version that is to be served. A version that can't be loaded is a problem, never an exception.
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Loads versions into a catalog. One that can't be loaded is a problem there, never an exception."""
 
-    `quarantine` says of versions why not to load them, or AFTER_FORK.
-    """
-    catalog = Catalog()
-    for problem in found.problems:
-        report(catalog, problem)
-    after_fork, threads = [], []
-    for version in found.versions:
-        verdict = (quarantine or {}).get(version.key)
-        if verdict == AFTER_FORK or version.config.load == "after_fork":
-            if _stage_for_workers(catalog, version, scratch):
-                after_fork.append(version)
-        elif verdict is not None:
-            report(catalog, Problem(version.model, version.version, verdict, version.config.required))
-        else:
-            before = _thread_count()
-            load_into(catalog, version, scratch, mark)
-            if _thread_count() > before:
-                threads.append(version.key)
-    return Loading(catalog, tuple(after_fork), tuple(threads))
+    catalog: Catalog
+    scratch: Path
+    """Where local copies are made."""
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """Digests of manifests, by `model/version`: of these versions code may be run."""
+
+    def load_all(self, found: Scan, quarantine: Mapping[str, str] | None = None, mark: Mark = _mark_nothing) -> Loading:
+        """Load everything that is not to be loaded after the fork.
+
+        `quarantine` says of versions why not to load them, or AFTER_FORK.
+        """
+        for problem in found.problems:
+            self.report(problem)
+        after_fork, threads = [], []
+        for version in found.versions:
+            verdict = (quarantine or {}).get(version.key)
+            if verdict == AFTER_FORK or version.config.load == "after_fork" or _starts_threads(version):
+                if self._stage(version):
+                    after_fork.append(version)
+            elif verdict is not None:
+                self.report(version.problem(verdict))
+            else:
+                before = _thread_count()
+                self.load(version, mark)
+                if _thread_count() > before:
+                    threads.append(version.key)
+        return Loading(tuple(after_fork), tuple(threads))
+
+    def load(self, found: FoundVersion, mark: Mark = _mark_nothing) -> None:
+        """Load one version."""
+        mark(found.key)
+        try:
+            self.catalog.add(load_version(found, self.scratch, self.pins))
+        except ModelError as error:
+            self.report(found.problem(str(error)))
+        mark(None)
+
+    def report(self, problem: Problem) -> None:
+        self.catalog.fail(problem)
+        log.error("a model can't be served", model=problem.model, version=problem.version, reason=problem.reason)
+
+    def _stage(self, found: FoundVersion) -> bool:
+        """Make the local copy once, before every worker loads from it."""
+        try:
+            stage(found, self.scratch)
+        except ModelError as error:
+            self.report(found.problem(str(error)))
+            return False
+        return True
 
 
-def load_into(catalog: Catalog, found: FoundVersion, scratch: Path, mark: Mark = _mark_nothing) -> None:
-    """Load one version, and tell the catalog what came of it."""
-    mark(found.key)
-    try:
-        catalog.add(load_version(found, scratch))
-    except ModelError as error:
-        report(catalog, Problem(found.model, found.version, str(error), found.config.required))
-    mark(None)
-
-
-def _stage_for_workers(catalog: Catalog, found: FoundVersion, scratch: Path) -> bool:
-    """Make the local copy once, before every worker loads from it."""
-    try:
-        stage(found, scratch)
-    except ModelError as error:
-        report(catalog, Problem(found.model, found.version, str(error), found.config.required))
-        return False
-    return True
-
-
-def report(catalog: Catalog, problem: Problem) -> None:
-    catalog.fail(problem)
-    log.error("a model can't be served", model=problem.model, version=problem.version, reason=problem.reason)
-
-
-def load_version(found: FoundVersion, scratch: Path) -> LoadedModel:
-    """Copy, verify and load one version. Raises ModelError that says why it can't be served."""
+def load_version(found: FoundVersion, scratch: Path, pins: Mapping[str, str]) -> LoadedModel:
+    """Copy, verify, load and warm up one version. Raises ModelError that says why it can't be served."""
     began = time.monotonic()
     folder = stage(found, scratch)
     staged = time.monotonic()
-    runtime_class = find_runtime(found.config.runtime)
     try:
-        runtime = runtime_class.load(folder, found.config.parameters)
+        runtime = _load_runtime(found, folder, pins)
+        _check_signature(found, runtime)
+        model = LoadedModel(found.model, found.version, found.config, runtime, _limits(found))
+        warm_up(model, folder)
     except ModelError:
         raise
     except Exception as error:  # a runtime may be anyone's: whatever it raises must not take the other models down
         raise ModelError(f"runtime {found.config.runtime} failed to load it: {error!r}") from error
-    _check_signature(found, runtime)
+    ended = time.monotonic()
+    model.load_seconds = ended - began
     log.info(
         "a model is loaded",
         model=found.model,
@@ -112,20 +119,31 @@ def load_version(found: FoundVersion, scratch: Path) -> LoadedModel:
         runtime=found.config.runtime,
         bytes=found.bytes,
         copy_seconds=round(staged - began, 3),
-        load_seconds=round(time.monotonic() - staged, 3),
+        load_seconds=round(ended - staged, 3),
     )
+    return model
+
+
+def _load_runtime(found: FoundVersion, folder: Path, pins: Mapping[str, str]) -> Runtime:
+    runtime = find_runtime(found.config.runtime)
+    if not runtime.safe and pins.get(found.key) != found.manifest.digest:
+        raise ModelError(
+            f"runtime {found.config.runtime} runs code that is in the model; if you trust exactly this content, set "
+            f"INFERENCE_UNSAFE_MODELS={found.key}={found.manifest.digest}"
+        )
+    return runtime.load(folder, found.config)
+
+
+def _limits(found: FoundVersion) -> ModelLimits:
     limits = found.config.limits
-    return LoadedModel(
-        found.model,
-        found.version,
-        found.config,
-        runtime,
-        ModelLimits(
-            Limits(elements=limits.max_elements, rows=limits.max_rows),
-            None if limits.timeout_ms is None else limits.timeout_ms / 1000,
-        ),
-        load_seconds=time.monotonic() - began,
+    return ModelLimits(
+        Limits(elements=limits.max_elements, rows=limits.max_rows),
+        None if limits.timeout_ms is None else limits.timeout_ms / 1000,
     )
+
+
+def _starts_threads(found: FoundVersion) -> bool:
+    return must_load_after_fork(found.config.runtime)
 
 
 def _thread_count() -> int:

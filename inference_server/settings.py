@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from inference_server.cgroup import cpus
 
@@ -85,10 +86,28 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Field(ge=0.1)] = Field(
         default=15, description="How often the repository is looked at, with INFERENCE_MODEL_CONTROL=poll."
     )
+    unsafe_models: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        description="Models whose code may be run, as model/version=digest, separated by commas. The digest pins the "
+        "content: the error that refuses such a model tells it.",
+    )
     scratch_dir: Path | None = Field(
         default=None,
         description="Where to make a folder for local copies of models; the system's temporary folder if not set.",
     )
+
+    @field_validator("unsafe_models", mode="before")
+    @classmethod
+    def _read_pins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pins = {}
+        for entry in filter(None, (part.strip() for part in value.split(","))):
+            version, separator, digest = entry.partition("=")
+            if not separator or "/" not in version or not re.fullmatch("[0-9a-f]{64}", digest):
+                raise ValueError(f"{entry!r} is not of the form model/version=digest, with 64 hexadecimal digits")
+            pins[version] = digest
+        return pins
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:

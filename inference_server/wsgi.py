@@ -23,17 +23,18 @@ from inference_server import logs
 from inference_server.access_log import AccessLog
 from inference_server.app import Parts, make_app
 from inference_server.application import Application
+from inference_server.catalog import Catalog
 from inference_server.deadline import Watchdog
 from inference_server.exchange import clock
 from inference_server.generation_folder import GenerationFolder, ask_supervisor
 from inference_server.inference import Inference, InferenceLimits
-from inference_server.loading import Loading, load_into, load_repository, report
+from inference_server.loading import Loader, Loading
 from inference_server.metrics.exposition import Metrics, WorkerFacts
 from inference_server.metrics.store import Store
 from inference_server.model_control import ModelControl, watch_repository, what_is_lost, without_unloaded
 from inference_server.overload import Overload
 from inference_server.readiness import Readiness
-from inference_server.repository.scan import Problem, Scan, scan
+from inference_server.repository.scan import Scan, scan
 from inference_server.repository.staging import prune, staged_folder
 from inference_server.settings import Settings
 from inference_server.supervisor import (
@@ -78,21 +79,23 @@ def _load() -> Application:
     logs.configure(here.settings.log_level, int(os.environ[LOG_VARIABLE]))
     orders = here.folder.orders()
     found = without_unloaded(scan(here.settings.models_dir), orders["unloaded"])
-    loading = load_repository(found, here.models, orders["quarantine"], here.folder.write_loading)
-    _hand_in(here, found, loading, orders)
-    application = _assemble(here, found, loading)
+    catalog = Catalog()
+    loader = Loader(catalog, here.models, here.settings.unsafe_models)
+    loading = loader.load_all(found, orders["quarantine"], here.folder.write_loading)
+    _hand_in(here, found, catalog, loading, orders)
+    application = _assemble(here, found, loader, loading)
     # What is alive now is alive for good; a collection in a worker must not touch, and so copy, its pages.
     gc.collect()
     gc.freeze()
-    log.info("loaded", ready=loading.catalog.ready, models=loading.catalog.names())
+    log.info("loaded", ready=catalog.ready, models=catalog.names())
     return application
 
 
-def _hand_in(here: Surroundings, found: Scan, loading: Loading, orders: dict[str, Any]) -> None:
+def _hand_in(here: Surroundings, found: Scan, catalog: Catalog, loading: Loading, orders: dict[str, Any]) -> None:
     """Tell the supervisor what came of the loading. Does not return if this generation is not to serve."""
     staged = {str(staged_folder(entry, here.models)) for entry in found.versions}
-    served = {*loading.catalog.models, *(entry.model for entry in loading.after_fork)}
-    refused = what_is_lost(orders["due"], loading.catalog.problems) if orders["due"] else None
+    served = {*catalog.models, *(entry.model for entry in loading.after_fork)}
+    refused = what_is_lost(orders["due"], catalog.problems) if orders["due"] else None
     here.folder.write_result(
         served=sorted(served), staged=sorted(staged), threads=list(loading.threads), refused=refused
     )
@@ -105,8 +108,8 @@ def _hand_in(here: Surroundings, found: Scan, loading: Loading, orders: dict[str
     prune(here.models, {Path(name) for name in (*staged, *orders["staged"])})
 
 
-def _assemble(here: Surroundings, found: Scan, loading: Loading) -> Application:
-    settings, catalog = here.settings, loading.catalog
+def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading) -> Application:
+    settings, catalog = here.settings, loader.catalog
     keys = [model.key for versions in catalog.models.values() for model in versions.values()]
     keys += [(entry.model, str(entry.version)) for entry in loading.after_fork]
     store = Store(here.scratch / f"{here.folder.path.name}.counters", keys, settings.workers)
@@ -148,7 +151,7 @@ def _assemble(here: Surroundings, found: Scan, loading: Loading) -> Application:
     def start_worker() -> None:
         slot = uwsgi.worker_id() - 1
         store.use_slot(slot)
-        _load_after_fork(here, loading, slot)
+        _load_after_fork(here, loader, loading, slot)
         application.refresh()
         watchdog.start()
         if slot == 0 and settings.model_control == "poll":
@@ -159,14 +162,13 @@ def _assemble(here: Surroundings, found: Scan, loading: Loading) -> Application:
     return application
 
 
-def _load_after_fork(here: Surroundings, loading: Loading, slot: int) -> None:
+def _load_after_fork(here: Surroundings, loader: Loader, loading: Loading, slot: int) -> None:
     deadly = here.folder.died_loading(slot)
     for entry in loading.after_fork:
         if entry.key == deadly:
-            reason = "an earlier worker died while it loaded this version"
-            report(loading.catalog, Problem(entry.model, entry.version, reason, entry.config.required))
+            loader.report(entry.problem("an earlier worker died while it loaded this version"))
         else:
-            load_into(loading.catalog, entry, here.models, partial(here.folder.write_loading, slot=slot))
+            loader.load(entry, partial(here.folder.write_loading, slot=slot))
 
 
 def _workers() -> Iterator[WorkerFacts]:

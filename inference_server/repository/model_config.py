@@ -12,6 +12,7 @@ from inference_server.protocol.request import Limits
 from inference_server.protocol.signature import TensorSpec
 
 MODEL_FILE = "model.json"
+_FILE_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
 
 
 class ModelError(Exception):
@@ -57,7 +58,10 @@ class ModelConfig(_Part):
 
     runtime: str
     """`onnx`, `numpy_topn`, or the name of an installed plug-in."""
+    file: Annotated[str, Field(pattern=_FILE_NAME)] | None = None
+    """The model's file in the version's folder; the runtime's usual name if absent."""
     inputs: list[TensorConfig] | None = None
+    """Held against what the model itself says; needed by runtimes whose models do not say it."""
     outputs: list[TensorConfig] | None = None
     version_policy: Literal["all"] | LatestVersions | SpecificVersions = LatestVersions(latest=1)
     """Which published versions are served."""
@@ -68,6 +72,8 @@ class ModelConfig(_Part):
     load: Literal["before_fork", "after_fork"] = "before_fork"
     """When: once, before the workers are forked, which then share its memory; or in each worker, after."""
     limits: LimitsConfig = LimitsConfig()
+    warmup: list[Annotated[str, Field(pattern=_FILE_NAME)]] = []
+    """Files in the version's folder, each the JSON body of a request that is made before the model serves."""
     parameters: dict[str, Any] = {}
     """For the runtime: see its documentation."""
     labels: dict[str, str] = {}

@@ -21,6 +21,16 @@ PUBLISH = "`inference-server publish DIR` publishes"
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a model, or one version of it, is not served."""
+
+    model: str
+    version: int | None
+    reason: str
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class FoundVersion:
     """A published version that is to be served."""
 
@@ -39,15 +49,8 @@ class FoundVersion:
         """Of all its files."""
         return sum(entry.bytes for entry in self.manifest.files)
 
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a model, or one version of it, is not served."""
-
-    model: str
-    version: int | None
-    reason: str
-    required: bool = True
+    def problem(self, reason: str) -> Problem:
+        return Problem(self.model, self.version, reason, self.config.required)
 
 
 @dataclass(frozen=True, slots=True)

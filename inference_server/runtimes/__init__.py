@@ -11,9 +11,22 @@ from inference_server.runtimes.base import Runtime
 ENTRY_POINT_GROUP = "inference_server.runtimes"
 
 _BUILT_IN = {
+    "lightgbm": ("inference_server.runtimes.lightgbm", "LightGBM"),
+    "mlflow": ("inference_server.runtimes.mlflow", "MLflow"),
     "numpy_topn": ("inference_server.runtimes.numpy_topn", "NumpyTopN"),
     "onnx": ("inference_server.runtimes.onnx", "Onnx"),
+    "sklearn_pickle": ("inference_server.runtimes.sklearn", "SklearnPickle"),
+    "sklearn_skops": ("inference_server.runtimes.sklearn", "SklearnSkops"),
+    "torch": ("inference_server.runtimes.torch", "Torch"),
+    "xgboost": ("inference_server.runtimes.xgboost", "XGBoost"),
 }
+
+_AFTER_FORK = frozenset({"torch"})
+
+
+def must_load_after_fork(name: str) -> bool:
+    """Whether a runtime is known to start threads; what others do shows when they load."""
+    return name in _AFTER_FORK
 
 
 def find_runtime(name: str) -> type[Runtime]:

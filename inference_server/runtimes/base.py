@@ -6,13 +6,17 @@ A plug-in is a class of this kind named in the entry-point group `inference_serv
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inference_server.protocol.signature import Signature
+from inference_server.repository.model_config import ModelConfig, ModelError, describe
+
+P = TypeVar("P", bound=BaseModel)
 
 
 class Prediction(NamedTuple):
@@ -33,11 +37,13 @@ class Runtime(ABC):
 
     platform: ClassVar[str]
     """As in model metadata, e.g. `onnxruntime_onnx`."""
+    safe: ClassVar[bool] = True
+    """False if to load a file is to run code that is in it: such models are refused unless pinned by their content."""
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, parameters: Mapping[str, Any]) -> Self:
-        """Load from the version's folder. `parameters` are those of `model.json`. Raises ModelError."""
+    def load(cls, folder: Path, config: ModelConfig) -> Self:
+        """Load from the folder of a version, given its model.json. Raises ModelError that says why it can't be."""
 
     @property
     @abstractmethod
@@ -45,10 +51,36 @@ class Runtime(ABC):
         """The tensors that it takes and gives."""
 
     @abstractmethod
-    def predict(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]) -> Prediction:
+    def predict(
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
+    ) -> Prediction:
         """Answer one request.
 
         The inputs fit the signature: required ones are present, datatypes and shapes agree; BYTES are object arrays of
-        `bytes`. They may be read-only. `parameters` are the request's own. Raises RequestError for what is the caller's
-        fault; anything else that it raises is a 500.
+        `bytes`. They may be read-only. `wanted` are the names of the outputs that the caller wants; more do no harm.
+        `parameters` are the request's own. Raises RequestError for what is the caller's fault; anything else that it
+        raises is a 500.
         """
+
+
+def model_file(folder: Path, config: ModelConfig, *usual: str) -> Path:
+    """The file that model.json names, or the first of the usual ones that is there. Raises ModelError."""
+    names = usual if config.file is None else (config.file,)
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelError(f"{' or '.join(names)} is missing")
+
+
+def read_parameters(kind: type[P], config: ModelConfig) -> P:
+    """`parameters` of model.json as the runtime's own type. Raises ModelError that names the parameter."""
+    try:
+        return kind.model_validate(config.parameters)
+    except ValidationError as error:
+        raise ModelError(f"parameters of model.json: {describe(error)}") from None
+
+
+class NoParameters(BaseModel):
+    """For runtimes that take none."""
+
+    model_config = ConfigDict(extra="forbid")

@@ -38,18 +38,18 @@ unknown, `parameters` of the answer has `fallback: "popularity"` and `fallback_r
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from inference_server.protocol.errors import InvalidRequestError
 from inference_server.protocol.signature import Signature, TensorSpec
-from inference_server.repository.model_config import ModelError, describe
-from inference_server.runtimes.base import Prediction, Runtime
+from inference_server.repository.model_config import ModelConfig, ModelError
+from inference_server.runtimes.base import Prediction, Runtime, model_file, read_parameters
 
 MODEL_FILE = "factors.npz"
 
@@ -102,22 +102,21 @@ class NumpyTopN(Runtime):
         self._signature = Signature.of(inputs, outputs)
 
     @classmethod
-    def load(cls, folder: Path, parameters: Mapping[str, Any]) -> Self:
-        try:
-            checked = TopNParameters.model_validate(parameters)
-        except ValidationError as error:
-            raise ModelError(f"parameters of model.json: {describe(error)}") from None
-        factors = read_factors(folder / MODEL_FILE)
-        if checked.exclude_seen and factors.seen_indptr is None:
-            raise ModelError(f"parameter exclude_seen is true, but {MODEL_FILE} has no seen_indptr and seen_indices")
-        return cls(factors, checked)
+    def load(cls, folder: Path, config: ModelConfig) -> Self:
+        parameters = read_parameters(TopNParameters, config)
+        factors = read_factors(model_file(folder, config, MODEL_FILE))
+        if parameters.exclude_seen and factors.seen_indptr is None:
+            raise ModelError("parameter exclude_seen is true, but the file has no seen_indptr and seen_indices")
+        return cls(factors, parameters)
 
     @property
     def signature(self) -> Signature:
         return self._signature
 
-    def predict(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]) -> Prediction:
-        del parameters
+    def predict(
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
+    ) -> Prediction:
+        del wanted, parameters
         k = self._k(inputs.get("k"))
         exclude_seen = self._excludes_seen(inputs.get("exclude_seen"))
         users, known = self._look_up(inputs["user"])
@@ -211,10 +210,8 @@ def read_factors(path: Path) -> Factors:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise ModelError(f"{MODEL_FILE} is missing") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise ModelError(f"{MODEL_FILE} can't be read: {error}; write it with numpy.savez, without objects") from None
+        raise ModelError(f"{path.name} can't be read: {error}; write it with numpy.savez, without objects") from None
     return _check(arrays)
 
 
@@ -226,9 +223,9 @@ def _check(arrays: dict[str, np.ndarray]) -> Factors:
     missing = [name for name in _REQUIRED if name not in arrays]
     unknown = sorted(arrays.keys() - {*_REQUIRED, *_OPTIONAL})
     if missing:
-        raise ModelError(f"{MODEL_FILE} lacks {', '.join(missing)}")
+        raise ModelError(f"the file lacks {', '.join(missing)}")
     if unknown:
-        raise ModelError(f"{MODEL_FILE} has {', '.join(unknown)}, which this runtime does not know; remove them")
+        raise ModelError(f"the file has {', '.join(unknown)}, which this runtime does not know; remove them")
     users, items = _matrix(arrays, "user_factors"), _matrix(arrays, "item_factors")
     if users.shape[1] != items.shape[1]:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""ONNX models, by onnxruntime. The file is `model.onnx`.
+"""ONNX models, by onnxruntime. The file is `model.onnx` unless model.json names another.
 
 `parameters` of model.json: none.
 
@@ -17,8 +17,8 @@ import onnxruntime
 
 from inference_server.protocol.errors import InvalidRequestError
 from inference_server.protocol.signature import Signature, TensorSpec
-from inference_server.repository.model_config import ModelError
-from inference_server.runtimes.base import Prediction, Runtime
+from inference_server.repository.model_config import ModelConfig, ModelError
+from inference_server.runtimes.base import NoParameters, Prediction, Runtime, model_file, read_parameters
 
 MODEL_FILE = "model.onnx"
 
@@ -45,19 +45,15 @@ class Onnx(Runtime):
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         self._signature = Signature.of(_specs(session.get_inputs(), "input"), _specs(session.get_outputs(), "output"))
-        self._outputs = list(self._signature.outputs)
         # The method of the same name checks the names of the inputs once more, and offers other devices; a third of the
         # time of a small model. onnxruntime is pinned below 1.29.
         self._run = session._sess.run  # noqa: SLF001
         self._strings = [spec.name for spec in self._signature.inputs.values() if spec.datatype == "BYTES"]
 
     @classmethod
-    def load(cls, folder: Path, parameters: Mapping[str, Any]) -> Self:
-        if parameters:
-            raise ModelError(f"parameters {', '.join(sorted(parameters))} are not known to runtime onnx; remove them")
-        path = folder / MODEL_FILE
-        if not path.is_file():
-            raise ModelError(f"{MODEL_FILE} is missing")
+    def load(cls, folder: Path, config: ModelConfig) -> Self:
+        read_parameters(NoParameters, config)
+        path = model_file(folder, config, MODEL_FILE)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -66,17 +62,19 @@ class Onnx(Runtime):
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a dozen types that have no common base but Exception
-            raise ModelError(f"onnxruntime can't load {MODEL_FILE}: {error}") from error
+            raise ModelError(f"onnxruntime can't load {path.name}: {error}") from error
         return cls(session)
 
     @property
     def signature(self) -> Signature:
         return self._signature
 
-    def predict(self, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, Any]) -> Prediction:
+    def predict(
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
+    ) -> Prediction:
         del parameters
         feeds = inputs if not self._strings else self._with_text(inputs)
-        return Prediction(dict(zip(self._outputs, self._run(self._outputs, feeds, None), strict=True)))
+        return Prediction(dict(zip(wanted, self._run(wanted, feeds, None), strict=True)))
 
     def _with_text(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**inputs, **{name: _as_text(inputs[name], name) for name in self._strings}}
@@ -88,7 +86,7 @@ def _specs(nodes: Sequence[Any], what: str) -> list[TensorSpec]:
         datatype = _DATATYPES.get(node.type)
         if datatype is None:
             hint = " (export the classifier with zipmap off)" if "map(" in node.type else ""
-            raise ModelError(f"{what} '{node.name}' of {MODEL_FILE} is a {node.type}, which can't be served{hint}")
+            raise ModelError(f"{what} '{node.name}' is a {node.type}, which can't be served{hint}")
         shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape)
         specs.append(TensorSpec(node.name, datatype, shape))
     return specs

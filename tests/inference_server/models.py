@@ -84,7 +84,8 @@ class Awkward(Runtime):
         self.parameters = parameters
 
     @classmethod
-    def load(cls, folder, parameters):
+    def load(cls, folder, config):
+        parameters = config.parameters
         match parameters.get("on_load"):
             case "abort":
                 os.abort()
@@ -99,7 +100,7 @@ class Awkward(Runtime):
         tensors = [TensorSpec("x", "FP32", (-1,))]
         return Signature.of(tensors, tensors)
 
-    def predict(self, inputs, parameters):
+    def predict(self, inputs, wanted, parameters):
         match parameters.get("what"):
             case "sleep":
                 time.sleep(parameters["seconds"])

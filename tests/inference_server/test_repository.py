@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inference_server.catalog import Catalog
-from inference_server.loading import load_repository
+from inference_server.loading import Loader
 from inference_server.repository.manifest import MANIFEST_FILE, read_manifest
 from inference_server.repository.model_config import ModelError
 from inference_server.repository.publish import publish
@@ -35,7 +35,9 @@ def served(root: Path) -> list[tuple[str, int]]:
 
 
 def load(root: Path, folder: Path) -> Catalog:
-    return load_repository(scan(root), folder / "scratch").catalog
+    catalog = Catalog()
+    Loader(catalog, folder / "scratch").load_all(scan(root))
+    return catalog
 
 
 def only_version(root: Path) -> FoundVersion:
@@ -189,8 +191,8 @@ def test_an_unreadable_file_is_named(root: Path, tmp_path: Path) -> None:
         ({"inputs": [{"name": "x", "datatype": "FP64", "shape": [-1, 4]}]}, "as FP64 [-1, 4]; the model has FP32"),
         ({"outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 5]}]}, "the model has FP32 [-1, 3]"),
         ({"outputs": []}, "does not state output y"),
-        ({"runtime": "nonsense"}, "runtime 'nonsense' is not known; this server has numpy_topn, onnx"),
-        ({"parameters": {"threads": 2}}, "parameters threads are not known"),
+        ({"runtime": "nonsense"}, "runtime 'nonsense' is not known; this server has lightgbm, mlflow"),
+        ({"parameters": {"threads": 2}}, "threads: Extra inputs are not permitted"),
     ],
 )
 def test_a_model_that_is_not_what_model_json_states_is_not_served(

@@ -11,15 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_server.protocol.errors import InvalidRequestError
-from inference_server.repository.model_config import ModelError
+from inference_server.repository.model_config import ModelConfig, ModelError
 from inference_server.runtimes import numpy_topn
 from inference_server.runtimes.numpy_topn import NumpyTopN
 from tests.inference_server.models import write_top_n
 
 
+def load(folder: Path, parameters: dict[str, Any]) -> NumpyTopN:
+    return NumpyTopN.load(folder, ModelConfig(runtime="numpy_topn", parameters=parameters))
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> NumpyTopN:
-    return NumpyTopN.load(write_top_n(tmp_path), {})
+    return load(write_top_n(tmp_path), {})
 
 
 def ask(
@@ -30,7 +34,7 @@ def ask(
         inputs["k"] = np.array([k])
     if exclude_seen is not None:
         inputs["exclude_seen"] = np.array([exclude_seen])
-    prediction = model.predict(inputs, {})
+    prediction = model.predict(inputs, list(model.signature.outputs), {})
     answer: dict[str, Any] = {name: array.tolist() for name, array in prediction.outputs.items()}
     return answer | {"parameters": dict(prediction.parameters)}
 
@@ -74,7 +78,7 @@ def test_a_k_out_of_range_names_the_range(model: NumpyTopN, k: int) -> None:
 
 
 def test_the_defaults_come_from_model_json(tmp_path: Path) -> None:
-    model = NumpyTopN.load(write_top_n(tmp_path), {"default_k": 1, "exclude_seen": True})
+    model = load(write_top_n(tmp_path), {"default_k": 1, "exclude_seen": True})
     assert ask(model, [10])["items"] == [[b"c"]]
     assert ask(model, [10], exclude_seen=False)["items"] == [[b"d"]]
 
@@ -94,7 +98,7 @@ def save(folder: Path, **changes: Any) -> Path:
 
 
 def test_ids_may_be_strings_or_integers(tmp_path: Path) -> None:
-    model = NumpyTopN.load(save(tmp_path), {})
+    model = load(save(tmp_path), {})
     assert [spec.datatype for spec in model.signature.inputs.values()] == ["BYTES", "INT64", "BOOL"]
     answer = ask(model, [b"bob", b"ann", b"carl", b"bo", b""], 4)
     assert answer["items"] == [[5, 6, 7, -1]] * 2 + [[7, 6, 5, -1]] * 3
@@ -102,9 +106,7 @@ def test_ids_may_be_strings_or_integers(tmp_path: Path) -> None:
 
 
 def test_biases_are_added(tmp_path: Path) -> None:
-    model = NumpyTopN.load(
-        save(tmp_path, item_bias=np.array([0, 0.5, 0.25]), user_bias=np.array([10.0, 20.0])), {"default_k": 3}
-    )
+    model = load(save(tmp_path, item_bias=np.array([0, 0.5, 0.25]), user_bias=np.array([10.0, 20.0])), {"default_k": 3})
     answer = ask(model, [b"bob"])
     assert answer["items"] == [[6, 7, 5]]
     assert answer["scores"] == [[21.5, 21.25, 21.0]]
@@ -134,15 +136,15 @@ def test_biases_are_added(tmp_path: Path) -> None:
 )
 def test_a_faulty_array_is_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelError) as caught:
-        NumpyTopN.load(save(tmp_path, **changes), {})
+        load(save(tmp_path, **changes), {})
     assert words in str(caught.value)
 
 
 def test_parameters_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="default_k"):
-        NumpyTopN.load(save(tmp_path), {"default_k": 0})
+        load(save(tmp_path), {"default_k": 0})
     with pytest.raises(ModelError, match="has no seen_indptr"):
-        NumpyTopN.load(save(tmp_path), {"exclude_seen": True})
+        load(save(tmp_path), {"exclude_seen": True})
 
 
 @given(
@@ -165,7 +167,7 @@ def test_the_order_is_that_of_a_full_sort(
         seen_indptr=np.arange(users + 1) * len(seen),
         seen_indices=np.array(seen * users, dtype=int),
     )
-    answer = ask(NumpyTopN.load(folder, {}), list(range(users)), k, exclude_seen=True)
+    answer = ask(load(folder, {}), list(range(users)), k, exclude_seen=True)
     for row, items in zip(scores, answer["items"], strict=True):
         left = [item for item in range(7) if item not in seen]
         expected = sorted(left, key=lambda item: (-row[item], item))[:k]

@@ -1,0 +1,162 @@
+"""Scikit-learn estimators and pipelines.
+
+`sklearn_skops`: files of skops, `model.skops`, which hold no code. Types that skops does not know as harmless are
+refused unless `parameters` of model.json lists them in `trusted`.
+
+`sklearn_pickle`: `model.joblib` or `model.pkl`. To load one is to run what is in it, so the server refuses it unless
+INFERENCE_UNSAFE_MODELS pins its content.
+
+Input: a matrix `x`, FP64 (or FP32, INT64 if model.json states so), [-1, features]; a text pipeline states its input in
+model.json as BYTES [-1]. Outputs: `predict`, and on request `predict_proba`, `decision_function` and `transform`, those
+of them that the estimator has.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import joblib
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from sklearn.exceptions import InconsistentVersionWarning
+
+from inference_server.protocol.signature import Signature, TensorSpec
+from inference_server.repository.model_config import ModelConfig, ModelError
+from inference_server.runtimes.base import NoParameters, Prediction, Runtime, model_file, read_parameters
+from inference_server.runtimes.matrix import matrix_input
+
+METHODS = ("predict", "predict_proba", "decision_function", "transform")
+
+_DATATYPES = {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64", "U": "BYTES", "O": "BYTES", "S": "BYTES"}
+
+
+class SkopsParameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trusted: list[str] = []
+
+
+class Sklearn(Runtime):
+    """An estimator, however it was stored."""
+
+    def __init__(self, estimator: Any, config: ModelConfig) -> None:
+        _use_one_thread(estimator)
+        self._input = _input_of(estimator, config)
+        self._methods: dict[str, Callable[[Any], Any]] = {
+            name: getattr(estimator, name) for name in METHODS if hasattr(estimator, name)
+        }
+        if not self._methods:
+            raise ModelError(f"a {type(estimator).__name__} has none of the methods {', '.join(METHODS)}")
+        outputs = [self._output(number, name) for number, name in enumerate(self._methods)]
+        self._signature = Signature.of([self._input], outputs)
+
+    @classmethod
+    def load(cls, folder: Path, config: ModelConfig) -> Self:
+        with warnings.catch_warnings():
+            # Another version of scikit-learn may compute something else, without a word.
+            warnings.simplefilter("error", InconsistentVersionWarning)
+            try:
+                estimator = cls.read(folder, config)
+            except InconsistentVersionWarning as warning:
+                raise ModelError(
+                    f"it was stored by scikit-learn {warning.original_sklearn_version}, and this is "
+                    f"{warning.current_sklearn_version}: store it again, or use an image with that version"
+                ) from None
+        return cls(estimator, config)
+
+    @classmethod
+    @abstractmethod
+    def read(cls, folder: Path, config: ModelConfig) -> Any:
+        """The estimator in the version's folder."""
+
+    @property
+    def signature(self) -> Signature:
+        return self._signature
+
+    def predict(
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
+    ) -> Prediction:
+        del parameters
+        rows = self._rows(inputs[self._input.name])
+        return Prediction({name: np.asarray(self._methods[name](rows)) for name in wanted})
+
+    def _rows(self, array: np.ndarray) -> Any:
+        if self._input.datatype != "BYTES":
+            return array
+        return [element.decode(errors="replace") for element in array]
+
+    def _output(self, number: int, name: str) -> TensorSpec:
+        """What a method gives, as it gives it for one row."""
+        columns = self._input.shape[1:]
+        row = [""] if self._input.datatype == "BYTES" else np.zeros((1, *columns), self._input.type.array)
+        try:
+            trial = np.asarray(self._methods[name](row))
+        except Exception as error:  # an estimator may raise anything
+            raise ModelError(f"{name} fails for a row of zeros: {error!r}") from error
+        datatype = _DATATYPES.get(trial.dtype.kind)
+        if datatype is None:
+            raise ModelError(f"{name} gives {trial.dtype}, which can't be served")
+        return TensorSpec(name, datatype, (-1, *trial.shape[1:]), optional=number > 0)
+
+
+class SklearnSkops(Sklearn):
+    platform: ClassVar[str] = "sklearn_skops"
+
+    @classmethod
+    def read(cls, folder: Path, config: ModelConfig) -> Any:
+        import skops.io  # noqa: PLC0415  (the sibling runtime does without it)
+
+        trusted = read_parameters(SkopsParameters, config).trusted
+        path = model_file(folder, config, "model.skops")
+        try:
+            unknown = set(skops.io.get_untrusted_types(file=path)) - set(trusted)
+            estimator = None if unknown else skops.io.load(path, trusted=trusted)
+        except InconsistentVersionWarning:
+            raise
+        except Exception as error:  # skops raises what its parts raise: zipfile, json, numpy
+            raise ModelError(f"skops can't load {path.name}: {error!r}") from error
+        if unknown:
+            names = ", ".join(sorted(unknown))
+            raise ModelError(f"{path.name} has types that are not trusted: {names}; list them in parameters.trusted")
+        return estimator
+
+
+class SklearnPickle(Sklearn):
+    platform: ClassVar[str] = "sklearn_pickle"
+    safe: ClassVar[bool] = False
+
+    @classmethod
+    def read(cls, folder: Path, config: ModelConfig) -> Any:
+        read_parameters(NoParameters, config)
+        path = model_file(folder, config, "model.joblib", "model.pkl", "model.pickle")
+        try:
+            return joblib.load(path)
+        except InconsistentVersionWarning:
+            raise
+        except Exception as error:  # a pickle may raise anything
+            raise ModelError(f"joblib can't load {path.name}: {error!r}") from error
+
+
+def _input_of(estimator: Any, config: ModelConfig) -> TensorSpec:
+    stated = config.inputs
+    if stated and len(stated) == 1 and stated[0].datatype == "BYTES":
+        return TensorSpec(stated[0].name, "BYTES", (-1,))
+    columns = getattr(estimator, "n_features_in_", None)
+    if columns is None:
+        raise ModelError(
+            f"a {type(estimator).__name__} does not tell its number of features; state its input in model.json"
+            if not stated
+            else f"a {type(estimator).__name__} is not fitted to a matrix"
+        )
+    return matrix_input(config, ("FP64", "FP32", "INT64"), columns)
+
+
+def _use_one_thread(estimator: Any) -> None:
+    """Parallelism comes from worker processes; the threads of a library do not survive the fork."""
+    jobs = {name: 1 for name in estimator.get_params(deep=True) if name.split("__")[-1] == "n_jobs"}
+    if jobs:
+        estimator.set_params(**jobs)

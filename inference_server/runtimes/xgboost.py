@@ -1,0 +1,65 @@
+"""XGBoost models in its binary or JSON format. The file is `model.ubj` or `model.json` unless model.json names another.
+
+Input `x`, FP32, [-1, features]; NaN, which only binary tensors carry, is a missing value. Output `y`, FP32: [-1] for
+one value a row, [-1, classes] for several.
+
+`parameters` of model.json: `margin` (false): margins instead of probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import xgboost
+from pydantic import BaseModel, ConfigDict
+
+from inference_server.protocol.signature import Signature, TensorSpec
+from inference_server.repository.model_config import ModelConfig, ModelError
+from inference_server.runtimes.base import Prediction, Runtime, model_file, read_parameters
+from inference_server.runtimes.matrix import matrix_input
+
+
+class XGBoostParameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    margin: bool = False
+
+
+class XGBoost(Runtime):
+    platform = "xgboost_xgboost"
+
+    def __init__(self, booster: xgboost.Booster, config: ModelConfig, parameters: XGBoostParameters) -> None:
+        self._booster = booster
+        self._kind = "margin" if parameters.margin else "value"
+        self._input = matrix_input(config, ("FP32",), booster.num_features())
+        trial = self._values(np.zeros((1, booster.num_features()), dtype=np.float32))
+        self._signature = Signature.of([self._input], [TensorSpec("y", "FP32", (-1, *trial.shape[1:]))])
+
+    @classmethod
+    def load(cls, folder: Path, config: ModelConfig) -> Self:
+        parameters = read_parameters(XGBoostParameters, config)
+        path = model_file(folder, config, "model.ubj", "model.json", "model.bst")
+        # One thread: those of OpenMP do not survive the fork.
+        booster = xgboost.Booster({"nthread": 1})
+        try:
+            booster.load_model(path)
+        except xgboost.core.XGBoostError as error:
+            raise ModelError(f"XGBoost can't load {path.name}: {str(error).splitlines()[0]}") from error
+        return cls(booster, config, parameters)
+
+    @property
+    def signature(self) -> Signature:
+        return self._signature
+
+    def predict(
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
+    ) -> Prediction:
+        del wanted, parameters
+        return Prediction({"y": self._values(inputs[self._input.name])})
+
+    def _values(self, rows: np.ndarray) -> np.ndarray:
+        values = self._booster.inplace_predict(rows, predict_type=self._kind, validate_features=False)
+        return np.asarray(values, dtype=np.float32)
