@@ -8,6 +8,7 @@ import pytest
 
 from inference_sandbox.ports import TaskLaunch
 from inference_sandbox.tasks.scripted import Script, failing
+from tests.sandbox.aws.fidelity import differs, follows
 from tests.sandbox.aws.rollout import Rollout, breaker
 
 NOT_FOUND = "CannotPullContainerError: pull image manifest has been retried 1 time(s): not found"
@@ -17,6 +18,7 @@ def broken(_launch: TaskLaunch) -> Script:
     return failing(NOT_FOUND)
 
 
+@follows("Developer guide, “How the Amazon ECS deployment circuit breaker detects failures”")
 def test_a_failing_update_fails_and_rolls_back_to_the_old_deployment_under_its_old_id(rollout: Rollout) -> None:
     rollout.create(1, **breaker())
     rollout.advance(120)
@@ -49,6 +51,7 @@ def test_a_failing_update_fails_and_rolls_back_to_the_old_deployment_under_its_o
     ]
 
 
+@follows("Developer guide, “How the Amazon ECS deployment circuit breaker detects failures”")
 def test_the_old_tasks_serve_through_a_failed_update(rollout: Rollout) -> None:
     rollout.create(2, **breaker())
     rollout.advance(120)
@@ -59,6 +62,7 @@ def test_the_old_tasks_serve_through_a_failed_update(rollout: Rollout) -> None:
     assert {task["taskArn"] for task in rollout.tasks()} == before
 
 
+@follows("Developer guide, “Amazon ECS service deployment state change events”")
 def test_eventbridge_hears_of_the_failure_and_of_the_rollback(rollout: Rollout) -> None:
     rollout.listen()
     rollout.create(1, **breaker())
@@ -82,6 +86,7 @@ def test_eventbridge_hears_of_the_failure_and_of_the_rollback(rollout: Rollout) 
     assert "rolling back to deploymentId" in rollout.events("ECS Deployment State Change")[4]["reason"]
 
 
+@follows("API reference, ServiceDeployment, ServiceDeploymentCircuitBreaker")
 def test_the_service_deployment_tells_of_threshold_count_and_rollback(rollout: Rollout) -> None:
     rollout.create(1, **breaker())
     rollout.advance(120)
@@ -98,6 +103,7 @@ def test_the_service_deployment_tells_of_threshold_count_and_rollback(rollout: R
     assert record["finishedAt"] > record["startedAt"]
 
 
+@follows("Developer guide, “How the Amazon ECS deployment circuit breaker detects failures”")
 def test_a_failing_first_deployment_stalls_because_there_is_nothing_to_go_back_to(rollout: Rollout) -> None:
     rollout.runner.script = broken
     rollout.create(1, **breaker())
@@ -114,6 +120,7 @@ def test_a_failing_first_deployment_stalls_because_there_is_nothing_to_go_back_t
     assert rollout.deployments()[0]["rolloutState"] == "COMPLETED"
 
 
+@follows("Developer guide, “How the Amazon ECS deployment circuit breaker detects failures”")
 def test_without_rollback_a_failed_update_launches_nothing_more_and_old_tasks_go_on(rollout: Rollout) -> None:
     rollout.create(1, **breaker(rollback=False))
     rollout.advance(120)
@@ -125,6 +132,7 @@ def test_without_rollback_a_failed_update_launches_nothing_more_and_old_tasks_go
     assert "rolling back" not in " ".join(rollout.messages())
 
 
+@follows("API reference, Deployment.rolloutState")
 def test_without_the_breaker_a_failing_update_stays_in_progress(rollout: Rollout) -> None:
     rollout.create(1)
     rollout.advance(120)
@@ -134,6 +142,7 @@ def test_without_the_breaker_a_failing_update_stays_in_progress(rollout: Rollout
     assert [each["rolloutState"] for each in rollout.deployments()] == ["IN_PROGRESS", "COMPLETED"]
 
 
+@follows("Developer guide, “How the Amazon ECS deployment circuit breaker detects failures”")
 def test_failed_target_checks_count_once_tasks_run(rollout: Rollout) -> None:
     rollout.create(1, **breaker(), **rollout.balanced())
     rollout.advance(120)
@@ -146,6 +155,7 @@ def test_failed_target_checks_count_once_tasks_run(rollout: Rollout) -> None:
     assert sum(f"is unhealthy in (target-group {rollout.group})" in message for message in rollout.messages()) == 3
 
 
+@follows("Developer guide, “How the Amazon ECS deployment circuit breaker detects failures”")
 def test_failed_container_checks_count_once_tasks_run(rollout: Rollout) -> None:
     definition = rollout.register(container={"healthCheck": {"command": ["CMD", "true"]}})
     rollout.create(1, taskDefinition=definition, **breaker())
@@ -157,6 +167,10 @@ def test_failed_container_checks_count_once_tasks_run(rollout: Rollout) -> None:
     assert rollout.record()["status"] == "ROLLBACK_SUCCESSFUL"
 
 
+@follows("API reference, Deployment.failedTasks")
+@differs(
+    "The documentation does not say whether a task that has a check and exits before it passed is counted; here it is."
+)
 def test_a_task_that_crashes_after_running_is_not_counted_if_it_has_no_check(rollout: Rollout) -> None:
     rollout.create(1, **breaker())
     rollout.advance(120)
@@ -167,6 +181,7 @@ def test_a_task_that_crashes_after_running_is_not_counted_if_it_has_no_check(rol
     assert (primary["rolloutState"], primary["failedTasks"]) == ("IN_PROGRESS", 0)
 
 
+@follows("API reference, DeploymentCircuitBreaker.resetOnHealthyTask")
 @pytest.mark.parametrize(("resets", "state", "failures"), [(True, "IN_PROGRESS", 1), (False, "FAILED", 3)])
 def test_a_healthy_task_sets_the_count_back_unless_it_is_cumulative(
     rollout: Rollout, resets: bool, state: str, failures: int
@@ -185,6 +200,7 @@ def test_a_healthy_task_sets_the_count_back_unless_it_is_cumulative(
     assert rollout.record()["deploymentCircuitBreaker"]["failureCount"] == failures
 
 
+@follows("API reference, ThresholdConfiguration")
 def test_the_threshold_is_taken_from_the_latest_desired_count(rollout: Rollout) -> None:
     rollout.runner.script = broken
     rollout.create(10, **breaker(rollback=False, thresholdConfiguration={"type": "UNBOUNDED_PERCENT", "value": 100}))
@@ -196,6 +212,7 @@ def test_the_threshold_is_taken_from_the_latest_desired_count(rollout: Rollout) 
     assert rollout.record()["deploymentCircuitBreaker"]["threshold"] == 20
 
 
+@follows("API reference, ThresholdConfiguration")
 def test_lowering_the_desired_count_can_fail_a_deployment_at_once(rollout: Rollout) -> None:
     percent = {"type": "UNBOUNDED_PERCENT", "value": 100}
     rollout.runner.script = lambda _launch: broken(_launch) if len(rollout.runner.starts) <= 3 else Script(health=None)
@@ -208,6 +225,7 @@ def test_lowering_the_desired_count_can_fail_a_deployment_at_once(rollout: Rollo
     assert rollout.deployments()[0]["rolloutState"] == "FAILED"
 
 
+@follows("Developer guide, “How the Amazon ECS deployment circuit breaker detects failures”")
 def test_a_deployment_begun_during_a_rollback_has_nothing_to_go_back_to(rollout: Rollout) -> None:
     rollout.create(1, **breaker())
     rollout.advance(120)
@@ -226,6 +244,7 @@ def test_a_deployment_begun_during_a_rollback_has_nothing_to_go_back_to(rollout:
     assert len(rollout.runner.starts) == launched
 
 
+@follows("API reference, StopServiceDeployment")
 def test_stopping_a_service_deployment_rolls_back_without_the_breaker(rollout: Rollout) -> None:
     rollout.create(1)
     rollout.advance(120)

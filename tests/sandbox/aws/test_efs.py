@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.sandbox.aws.fidelity import differs, follows
 from tests.sandbox.aws.world import World, refusal
 
 CREATION = {"OwnerUid": os.getuid(), "OwnerGid": os.getgid(), "Permissions": "0750"}
@@ -31,6 +32,7 @@ def reason(world: World) -> str:
     return str(world.tasks("STOPPED")[0]["stoppedReason"])
 
 
+@follows("EFS API reference, CreateAccessPoint")
 def test_a_repeated_token_is_a_conflict_that_names_the_access_point(world: World) -> None:
     system = world.file_system()
     point = access_point(world, system)
@@ -43,6 +45,7 @@ def test_a_repeated_token_is_a_conflict_that_names_the_access_point(world: World
     assert len(world.efs.describe_access_points(FileSystemId=system)["AccessPoints"]) == 1
 
 
+@follows("EFS API reference, CreateAccessPoint")
 def test_an_unknown_file_system_is_not_found(world: World) -> None:
     for call, request in (
         (world.efs.create_access_point, {"ClientToken": "t", "FileSystemId": "fs-00000000"}),
@@ -51,6 +54,7 @@ def test_an_unknown_file_system_is_not_found(world: World) -> None:
         assert refusal(call, **request)[::2] == ("FileSystemNotFound", 404)
 
 
+@follows("EFS API reference, DeleteAccessPoint, DescribeAccessPoints, DescribeMountTargets")
 def test_an_unknown_access_point_is_not_found(world: World) -> None:
     for call, request in (
         (world.efs.delete_access_point, {"AccessPointId": "fsap-00000000"}),
@@ -61,6 +65,7 @@ def test_an_unknown_access_point_is_not_found(world: World) -> None:
         assert refusal(call, **request)[::2] == ("AccessPointNotFound", 404)
 
 
+@follows("EFS API reference, RootDirectory")
 @pytest.mark.parametrize("path", ["models", "/a/b/c/d/e", "/x" * 60, "/a*b"])
 def test_a_root_directory_has_at_most_four_levels_and_a_hundred_characters(world: World, path: str) -> None:
     system = world.file_system()
@@ -68,6 +73,7 @@ def test_a_root_directory_has_at_most_four_levels_and_a_hundred_characters(world
     assert refusal(world.efs.create_access_point, **request)[::2] == ("BadRequest", 400)
 
 
+@follows("EFS API reference, DescribeAccessPoints")
 def test_access_points_are_described_in_pages(world: World) -> None:
     system = world.file_system()
     points = [access_point(world, system, name=f"t{number}") for number in range(5)]
@@ -78,6 +84,7 @@ def test_access_points_are_described_in_pages(world: World) -> None:
     assert "NextToken" not in second
 
 
+@follows("EFS API reference, DeleteAccessPoint")
 def test_a_deleted_access_point_is_gone(world: World) -> None:
     system = world.file_system()
     point = access_point(world, system)
@@ -85,6 +92,8 @@ def test_a_deleted_access_point_is_gone(world: World) -> None:
     assert world.efs.describe_access_points(FileSystemId=system)["AccessPoints"] == []
 
 
+@follows("EFS API reference, CreationInfo")
+@differs("The owner is set only where the sandbox may give folders away.")
 def test_an_access_point_makes_its_root_directory_when_a_task_mounts_it(world: World) -> None:
     system = world.file_system()
     user = {"Uid": 10001, "Gid": 10001}
@@ -101,6 +110,7 @@ def test_an_access_point_makes_its_root_directory_when_a_task_mounts_it(world: W
     assert (mount.uid, mount.gid) == (10001, 10001)
 
 
+@follows("EFS API reference, CreationInfo")
 def test_without_creation_info_a_missing_root_directory_cannot_be_mounted(world: World) -> None:
     system = world.file_system()
     point = access_point(world, system, RootDirectory={"Path": "/missing"})
@@ -113,6 +123,7 @@ def test_without_creation_info_a_missing_root_directory_cannot_be_mounted(world:
     assert world.describe()["runningCount"] == 1
 
 
+@follows("Developer guide, “Stopped tasks error messages”: ResourceInitializationError")
 def test_a_deleted_access_point_cannot_be_mounted(world: World) -> None:
     system = world.file_system()
     point = access_point(world, system)
@@ -123,12 +134,14 @@ def test_a_deleted_access_point_cannot_be_mounted(world: World) -> None:
     assert "access denied by server" in reason(world)
 
 
+@follows("Developer guide, “Stopped tasks error messages”: ResourceInitializationError")
 def test_an_unknown_file_system_cannot_be_resolved(world: World) -> None:
     world.create(taskDefinition=mounted(world, "fs-00000000"))
     world.advance(60)
     assert 'Failed to resolve "fs-00000000.efs.us-east-1.amazonaws.com"' in reason(world)
 
 
+@follows("Developer guide, “Stopped tasks error messages”: ResourceInitializationError")
 def test_a_file_system_without_mount_target_in_the_zone_cannot_be_resolved(world: World) -> None:
     system = world.efs.create_file_system(CreationToken="lonely")["FileSystemId"]
     world.create(taskDefinition=mounted(world, system))
@@ -137,6 +150,7 @@ def test_a_file_system_without_mount_target_in_the_zone_cannot_be_resolved(world
     assert world.tasks("STOPPED")[0]["stopCode"] == "TaskFailedToStart"
 
 
+@follows("Developer guide, “Stopped tasks error messages”: ResourceInitializationError")
 def test_a_missing_root_directory_of_a_volume_says_so(world: World) -> None:
     system = world.file_system()
     world.create(taskDefinition=mounted(world, system, root="/nowhere"))

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox.aws.fidelity import differs, follows
 from tests.sandbox.aws.world import World, refusal
 
 REWRITE = {"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [{"Regex": "^/app/(.*)$", "Replace": "/$1"}]}}
 
 
+@follows("Elastic Load Balancing API reference, CreateTargetGroup")
 def test_a_target_group_with_the_same_settings_is_the_same(world: World) -> None:
     first = world.target_group(HealthCheckPath="/readyz")
     assert world.target_group(HealthCheckPath="/readyz") == first
@@ -18,6 +20,7 @@ def test_a_target_group_with_the_same_settings_is_the_same(world: World) -> None
     assert refused[::2] == ("DuplicateTargetGroupName", 400)
 
 
+@follows("Elastic Load Balancing API reference, CreateTargetGroup")
 def test_a_target_group_changed_since_is_no_longer_the_same(world: World) -> None:
     arn = world.target_group()
     world.elb.modify_target_group(TargetGroupArn=arn, HealthCheckPath="/other")
@@ -25,6 +28,7 @@ def test_a_target_group_changed_since_is_no_longer_the_same(world: World) -> Non
     assert world.target_group(HealthCheckPath="/other") == arn
 
 
+@follows("Elastic Load Balancing API reference, DeleteTargetGroup")
 def test_a_target_group_in_use_cannot_be_deleted(world: World) -> None:
     group = world.target_group()
     rule = world.rule(world.listener(), group)
@@ -34,6 +38,7 @@ def test_a_target_group_in_use_cannot_be_deleted(world: World) -> None:
     assert refusal(world.elb.describe_target_groups, TargetGroupArns=[group])[0] == "TargetGroupNotFound"
 
 
+@follows("Elastic Load Balancing API reference, TargetGroup.LoadBalancerArns")
 def test_a_target_group_shows_the_load_balancers_that_route_to_it_now(world: World) -> None:
     group = world.target_group()
     rule = world.rule(world.listener(), group)
@@ -46,12 +51,15 @@ def test_a_target_group_shows_the_load_balancers_that_route_to_it_now(world: Wor
     assert balancers() == []
 
 
+@follows("Elastic Load Balancing API reference, DeleteRule")
+@differs("As the Errors section says; older observations have the call succeed.")
 def test_a_missing_rule_cannot_be_deleted(world: World) -> None:
     rule = world.rule(world.listener(), world.target_group())
     world.elb.delete_rule(RuleArn=rule)
     assert refusal(world.elb.delete_rule, RuleArn=rule)[::2] == ("RuleNotFound", 400)
 
 
+@follows("Elastic Load Balancing API reference, CreateRule")
 def test_a_priority_is_used_once_and_lies_within_its_range(world: World) -> None:
     listener, group = world.listener(), world.target_group()
     world.rule(listener, group, 7)
@@ -59,6 +67,7 @@ def test_a_priority_is_used_once_and_lies_within_its_range(world: World) -> None
     assert refusal(world.rule, listener=listener, group=group, priority=50_001)[0] == "ValidationError"
 
 
+@follows("Elastic Load Balancing API reference, ModifyRule, RuleTransform")
 def test_transforms_are_kept_changed_and_reset(world: World) -> None:
     listener = world.listener()
     rule = world.rule(listener, world.target_group(), Transforms=[REWRITE])
@@ -78,6 +87,7 @@ def test_transforms_are_kept_changed_and_reset(world: World) -> None:
     assert transforms() == []
 
 
+@follows("Elastic Load Balancing API reference, ModifyRule, RuleTransform")
 @pytest.mark.parametrize(
     "transforms",
     [[{"Type": "teleport"}], [REWRITE, REWRITE], [{"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": []}}]],
@@ -87,6 +97,7 @@ def test_a_wrong_transform_is_refused(world: World, transforms: list[dict[str, A
     assert refused[0] == "ValidationError"
 
 
+@follows("Elastic Load Balancing API reference, DescribeRules")
 def test_a_rule_shows_its_condition_and_its_forward_in_both_forms(world: World) -> None:
     group = world.target_group()
     rule = world.rule(world.listener(), group)
@@ -114,6 +125,7 @@ def test_the_load_balancer_is_told_of_every_change(world: World) -> None:
     assert settings.settings["HealthCheckPath"] == "/"
 
 
+@follows("Elastic Load Balancing API reference, DescribeTargetHealth")
 def test_the_health_of_targets_is_what_the_load_balancer_says(world: World) -> None:
     group = world.target_group()
     world.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "10.0.0.9", "Port": 9000}])
@@ -132,6 +144,7 @@ def test_the_health_of_targets_is_what_the_load_balancer_says(world: World) -> N
     assert states() == []
 
 
+@follows("Elastic Load Balancing API reference, DescribeTargetHealth")
 def test_an_asked_for_target_that_is_not_registered_is_unused(world: World) -> None:
     group = world.target_group()
     found = world.elb.describe_target_health(TargetGroupArn=group, Targets=[{"Id": "10.9.9.9"}])
@@ -141,6 +154,7 @@ def test_an_asked_for_target_that_is_not_registered_is_unused(world: World) -> N
     }
 
 
+@follows("Developer guide, “Use load balancing to distribute Amazon ECS service traffic”")
 def test_a_service_registers_its_tasks_and_takes_them_out_again(world: World) -> None:
     group = world.target_group()
     world.rule(world.listener(), group)

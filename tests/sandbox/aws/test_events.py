@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox.aws.fidelity import follows
 from tests.sandbox.aws.world import World
 
 
@@ -33,6 +34,7 @@ def received(world: World, queue: str) -> list[dict[str, Any]]:
 QUEUE_ARN = "arn:aws:sqs:us-east-1:123456789012:events"
 
 
+@follows("Developer guide, “Amazon ECS events”")
 def test_all_three_kinds_of_events_reach_a_queue(world: World, queue: str) -> None:
     route(world, {"source": ["aws.ecs"]}, QUEUE_ARN)
     world.create()
@@ -49,6 +51,7 @@ def test_all_three_kinds_of_events_reach_a_queue(world: World, queue: str) -> No
     assert {(body["account"], body["region"]) for body in bodies} == {("123456789012", "us-east-1")}
 
 
+@follows("Developer guide, “Amazon ECS task state change events”")
 def test_a_task_event_is_shaped_like_a_described_task_without_its_health(world: World, queue: str) -> None:
     route(world, {"detail-type": ["ECS Task State Change"], "detail": {"lastStatus": ["RUNNING"]}}, QUEUE_ARN)
     shown = world.create()
@@ -66,6 +69,7 @@ def test_a_task_event_is_shaped_like_a_described_task_without_its_health(world: 
     assert detail["version"] >= 4
 
 
+@follows("Developer guide, “Amazon ECS service deployment state change events”")
 def test_a_deployment_event_names_its_service_only_in_resources(world: World, queue: str) -> None:
     route(world, {"detail-type": ["ECS Deployment State Change"]}, QUEUE_ARN)
     shown = world.create()
@@ -79,6 +83,7 @@ def test_a_deployment_event_names_its_service_only_in_resources(world: World, qu
     assert set(bodies[0]["detail"]) == {"eventType", "eventName", "deploymentId", "updatedAt", "reason"}
 
 
+@follows("Developer guide, “Amazon ECS service action events”")
 def test_a_steady_state_is_a_service_action(world: World, queue: str) -> None:
     route(world, {"detail": {"eventName": ["SERVICE_STEADY_STATE"]}}, QUEUE_ARN)
     shown = world.create()
@@ -93,6 +98,7 @@ def test_a_steady_state_is_a_service_action(world: World, queue: str) -> None:
     }
 
 
+@follows("EventBridge user guide, “Rules in Amazon EventBridge”")
 def test_a_disabled_rule_delivers_nothing(world: World, queue: str) -> None:
     route(world, {"source": ["aws.ecs"]}, QUEUE_ARN)
     world.aws.client("events").disable_rule(Name="rule")
@@ -101,6 +107,7 @@ def test_a_disabled_rule_delivers_nothing(world: World, queue: str) -> None:
     assert received(world, queue) == []
 
 
+@follows("EventBridge user guide, “Rules in Amazon EventBridge”")
 def test_a_rule_delivers_to_a_topic_too(world: World, queue: str) -> None:
     sns = world.aws.client("sns")
     topic = sns.create_topic(Name="alerts")["TopicArn"]

@@ -7,6 +7,7 @@ import pytest
 
 from inference_sandbox.ecs.failures import CAUSES, UNSTARTED, Failure
 from inference_sandbox.tasks.scripted import Script
+from tests.sandbox.aws.fidelity import follows
 from tests.sandbox.aws.world import World
 
 
@@ -14,6 +15,7 @@ def messages(world: World) -> list[str]:
     return [event["message"].removeprefix("(service web) ") for event in reversed(world.describe()["events"])]
 
 
+@follows("Developer guide, “Stopped tasks error messages”")
 @pytest.mark.parametrize("cause", sorted(UNSTARTED))
 def test_a_task_that_cannot_start_stops_with_the_words_of_its_cause(world: World, cause: str) -> None:
     world.aws.fail(Failure(service="w*", cause=cause, times=1))
@@ -25,6 +27,7 @@ def test_a_task_that_cannot_start_stops_with_the_words_of_its_cause(world: World
     assert world.describe()["runningCount"] == 1  # the next one starts
 
 
+@follows("Developer guide, “Amazon ECS service event messages”")
 def test_without_capacity_no_task_is_made_and_the_service_says_so_once(world: World) -> None:
     world.aws.fail(Failure(service="web", cause="capacity"))
     world.create()
@@ -41,6 +44,7 @@ def test_without_capacity_no_task_is_made_and_the_service_says_so_once(world: Wo
     assert world.describe()["runningCount"] == 1
 
 
+@follows("API reference, Deployment.failedTasks")
 def test_a_launch_that_finds_no_capacity_counts_for_the_circuit_breaker(world: World) -> None:
     world.create(deploymentConfiguration={"deploymentCircuitBreaker": {"enable": True, "rollback": True}})
     world.advance(120)
@@ -51,6 +55,7 @@ def test_a_launch_that_finds_no_capacity_counts_for_the_circuit_breaker(world: W
     assert any("rolling back to deployment" in message for message in messages(world))
 
 
+@follows("Developer guide, “Stopped tasks error messages”")
 def test_an_out_of_memory_kill_ends_the_task_with_137(world: World) -> None:
     world.create()
     world.advance(120)
@@ -66,6 +71,7 @@ def test_an_out_of_memory_kill_ends_the_task_with_137(world: World) -> None:
     assert world.describe()["runningCount"] == 1
 
 
+@follows("Developer guide, “Amazon ECS clusters for Fargate”: Fargate Spot termination notices")
 def test_spot_capacity_is_taken_back_two_minutes_after_its_warning(world: World) -> None:
     request = world.service_request(capacityProviderStrategy=[{"capacityProvider": "FARGATE_SPOT", "weight": 1}])
     del request["launchType"]
@@ -89,6 +95,7 @@ def test_spot_capacity_is_taken_back_two_minutes_after_its_warning(world: World)
     assert stopped["stoppedReason"] == "Your Spot Task was interrupted."
 
 
+@follows("Developer guide, “Task retirement and maintenance for AWS Fargate”")
 def test_a_retired_host_stops_its_task(world: World) -> None:
     world.create()
     world.advance(120)
@@ -99,6 +106,7 @@ def test_a_retired_host_stops_its_task(world: World) -> None:
     assert "performing maintenance on the underlying infrastructure" in stopped["stoppedReason"]
 
 
+@follows("Developer guide, “Determine Amazon ECS task health using container health checks”")
 def test_a_failed_container_check_on_request(world: World) -> None:
     world.runner.script = lambda _launch: Script()
     world.create(taskDefinition=world.register(container={"healthCheck": {"command": ["CMD", "true"]}}))

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from inference_sandbox.aws.faults import Fault
 from inference_sandbox.aws.server import CREDENTIALS
+from tests.sandbox.aws.fidelity import follows
 from tests.sandbox.aws.world import World, refusal
 
 
@@ -66,6 +67,7 @@ def test_calls_are_found_by_operation(world: World) -> None:
     assert [call.operation for call in world.aws.calls.find(since=last)] == ["DescribeServices"]
 
 
+@follows("API reference, “Common Errors”")
 @pytest.mark.parametrize(
     ("service", "call", "code", "status"),
     [
@@ -88,6 +90,7 @@ def test_a_throttle_looks_as_the_service_makes_it_look(
     getattr(client, call)()  # used up
 
 
+@follows("API reference, “Common Errors”")
 def test_a_server_error_is_a_500(world: World) -> None:
     world.aws.faults.add(Fault(kind="error", service="ecs", operation="List*"))
     assert refusal(world.ecs.list_clusters)[::2] == ("ServerException", 500)
@@ -96,6 +99,7 @@ def test_a_server_error_is_a_500(world: World) -> None:
     world.ecs.list_clusters()
 
 
+@follows("API reference, “Common Errors”")
 def test_a_denial_names_who_may_not_do_what(world: World) -> None:
     world.aws.faults.add(Fault(kind="deny", service="ecs", operation="CreateService"))
     code, message, status = refusal(world.ecs.create_service, **world.service_request())
@@ -103,6 +107,7 @@ def test_a_denial_names_who_may_not_do_what(world: World) -> None:
     assert "arn:aws:iam::123456789012:root is not authorized to perform: ecs:CreateService" in message
 
 
+@follows("AWS SDKs and tools reference, “Retry behavior”")
 def test_a_lost_reply_had_its_effect(world: World) -> None:
     request = world.service_request()
     world.aws.faults.add(Fault(kind="lost", operation="CreateService", times=1))
@@ -112,6 +117,7 @@ def test_a_lost_reply_had_its_effect(world: World) -> None:
     assert world.aws.calls.find(operation="CreateService")[0].error == "ReplyLost"
 
 
+@follows("AWS SDKs and tools reference, “Retry behavior”")
 def test_a_lost_reply_over_http_is_retried_by_the_client_and_meets_its_own_effect(world: World, url: str) -> None:
     world.aws.faults.add(Fault(kind="lost", operation="CreateService", times=1))
     client = over_http("ecs", url, attempts=3)

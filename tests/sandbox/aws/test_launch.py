@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox.aws.fidelity import follows
 from tests.sandbox.aws.world import World, refusal
 
 ROLE = "arn:aws:iam::123456789012:role/execution"
@@ -26,6 +27,7 @@ def reason(world: World) -> str:
     return str(world.tasks("STOPPED")[0]["stoppedReason"])
 
 
+@follows("Developer guide, “Amazon ECS environment variables for Fargate tasks”")
 def test_environment_and_fargates_own_variables_reach_the_container(world: World) -> None:
     start(world, {"environment": [{"name": "LEVEL", "value": "INFO"}]})
     assert environment(world) == {
@@ -36,6 +38,7 @@ def test_environment_and_fargates_own_variables_reach_the_container(world: World
     }
 
 
+@follows("Developer guide, “Pass sensitive data to an Amazon ECS container”")
 @pytest.mark.parametrize("by_arn", [True, False])
 def test_a_parameter_is_injected_by_name_or_arn(world: World, by_arn: bool) -> None:
     world.aws.client("ssm").put_parameter(Name="/app/token", Value="s3cret", Type="SecureString")
@@ -44,6 +47,7 @@ def test_a_parameter_is_injected_by_name_or_arn(world: World, by_arn: bool) -> N
     assert environment(world)["TOKEN"] == "s3cret"
 
 
+@follows("Developer guide, “Stopped tasks error messages”: ResourceInitializationError")
 def test_a_missing_parameter_stops_the_task(world: World) -> None:
     start(world, {"secrets": [{"name": "TOKEN", "valueFrom": "/app/none"}]})
     assert reason(world).startswith("ResourceInitializationError: unable to pull secrets or registry auth")
@@ -51,6 +55,7 @@ def test_a_missing_parameter_stops_the_task(world: World) -> None:
     assert world.tasks("STOPPED")[0]["stopCode"] == "TaskFailedToStart"
 
 
+@follows("Developer guide, “Pass sensitive data to an Amazon ECS container”")
 def test_a_secret_is_injected_whole_or_by_json_key(world: World) -> None:
     value = json.dumps({"password": "pw"})
     arn = world.aws.client("secretsmanager").create_secret(Name="db", SecretString=value)["ARN"]
@@ -59,6 +64,7 @@ def test_a_secret_is_injected_whole_or_by_json_key(world: World) -> None:
     assert environment(world)["PW"] == "pw"
 
 
+@follows("Developer guide, “Stopped tasks error messages”: ResourceInitializationError")
 def test_a_missing_secret_or_json_key_stops_the_task_with_its_name(world: World) -> None:
     arn = world.aws.client("secretsmanager").create_secret(Name="db", SecretString="{}")["ARN"]
     start(world, {"secrets": [{"name": "PW", "valueFrom": f"{arn}:password::"}]})
@@ -82,12 +88,14 @@ def awslogs(**options: str) -> dict[str, Any]:
     }
 
 
+@follows("Developer guide, “Stopped tasks error messages”: ResourceInitializationError")
 def test_awslogs_needs_its_group(world: World) -> None:
     start(world, awslogs())
     assert reason(world).startswith("ResourceInitializationError: failed to validate logger args")
     assert "The specified log group does not exist" in reason(world)
 
 
+@follows("Developer guide, “Send Amazon ECS logs to CloudWatch”")
 def test_awslogs_makes_its_stream_and_on_request_its_group(world: World) -> None:
     start(world, awslogs(**{"awslogs-create-group": "true"}))
     streams = world.logs.describe_log_streams(logGroupName="/app")["logStreams"]
@@ -95,6 +103,7 @@ def test_awslogs_makes_its_stream_and_on_request_its_group(world: World) -> None
     assert [stream["logStreamName"] for stream in streams] == [f"ecs/app/{identifier}"]
 
 
+@follows("CloudWatch Logs API reference, PutRetentionPolicy")
 @pytest.mark.parametrize("days", [2, 15, 100, 3654])
 def test_only_the_documented_retentions_are_accepted(world: World, days: int) -> None:
     world.logs.create_log_group(logGroupName="/app")
@@ -104,6 +113,7 @@ def test_only_the_documented_retentions_are_accepted(world: World, days: int) ->
     assert world.logs.describe_log_groups()["logGroups"][0]["retentionInDays"] == 90
 
 
+@follows("Application Auto Scaling API reference, RegisterScalableTarget, DeregisterScalableTarget")
 def test_a_scalable_target_needs_a_service_that_exists(world: World) -> None:
     scaling = world.aws.client("application-autoscaling")
     target = {

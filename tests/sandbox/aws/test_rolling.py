@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from inference_sandbox.tasks.scripted import Script, crashing, failing
+from tests.sandbox.aws.fidelity import differs, follows
 from tests.sandbox.aws.rollout import Rollout
 
 
+@follows("Developer guide, “Amazon ECS service event messages”")
 def test_a_new_service_starts_its_tasks_completes_its_deployment_and_reaches_a_steady_state(rollout: Rollout) -> None:
     rollout.create(2)
     rollout.advance(120)
@@ -24,6 +26,7 @@ def test_a_new_service_starts_its_tasks_completes_its_deployment_and_reaches_a_s
     assert steady == "has reached a steady state."
 
 
+@follows("Developer guide, “Amazon ECS task lifecycle”")
 def test_a_task_passes_through_the_documented_states_in_order(rollout: Rollout) -> None:
     rollout.listen()
     rollout.create(1)
@@ -46,6 +49,7 @@ def test_a_task_passes_through_the_documented_states_in_order(rollout: Rollout) 
     assert versions == sorted(versions)
 
 
+@follows("API reference, DeploymentConfiguration")
 def test_without_any_health_check_a_task_counts_as_healthy_forty_seconds_after_running(rollout: Rollout) -> None:
     rollout.create(1)
     while not rollout.tasks() or rollout.tasks()[0]["lastStatus"] != "RUNNING":
@@ -56,6 +60,7 @@ def test_without_any_health_check_a_task_counts_as_healthy_forty_seconds_after_r
     assert rollout.deployments()[0]["rolloutState"] == "COMPLETED"
 
 
+@follows("API reference, DeploymentConfiguration")
 def test_with_a_container_health_check_a_task_counts_when_the_check_passes(rollout: Rollout) -> None:
     rollout.runner.script = lambda _launch: Script(health_after=timedelta(seconds=90))
     definition = rollout.register(container={"healthCheck": {"command": ["CMD", "true"]}})
@@ -66,6 +71,7 @@ def test_with_a_container_health_check_a_task_counts_when_the_check_passes(rollo
     assert rollout.deployments()[0]["rolloutState"] == "COMPLETED"
 
 
+@follows("API reference, DeploymentConfiguration")
 def test_with_a_target_group_a_task_counts_when_its_target_is_healthy(rollout: Rollout) -> None:
     rollout.balancer.decides_after = timedelta(seconds=100)
     rollout.create(1, **rollout.balanced())
@@ -75,6 +81,7 @@ def test_with_a_target_group_a_task_counts_when_its_target_is_healthy(rollout: R
     assert rollout.deployments()[0]["rolloutState"] == "COMPLETED"
 
 
+@follows("API reference, DeploymentConfiguration")
 def test_with_a_container_check_and_a_target_group_both_must_pass(rollout: Rollout) -> None:
     rollout.runner.script = lambda _launch: Script(health_after=timedelta(seconds=200))
     definition = rollout.register(container={"healthCheck": {"command": ["CMD", "true"]}})
@@ -85,6 +92,7 @@ def test_with_a_container_check_and_a_target_group_both_must_pass(rollout: Rollo
     assert rollout.deployments()[0]["rolloutState"] == "COMPLETED"
 
 
+@follows("API reference, DeploymentConfiguration")
 def test_an_update_starts_new_tasks_first_and_stops_old_ones_as_the_new_become_healthy(rollout: Rollout) -> None:
     rollout.create(2)
     rollout.advance(120)
@@ -101,6 +109,7 @@ def test_an_update_starts_new_tasks_first_and_stops_old_ones_as_the_new_become_h
     assert deployment["rolloutState"] == "COMPLETED"
 
 
+@follows("API reference, DeploymentConfiguration")
 def test_at_fifty_to_hundred_percent_old_tasks_stop_before_new_ones_start(rollout: Rollout) -> None:
     limits = {"minimumHealthyPercent": 50, "maximumPercent": 100}
     rollout.create(4, deploymentConfiguration=limits, availabilityZoneRebalancing="DISABLED")
@@ -116,6 +125,7 @@ def test_at_fifty_to_hundred_percent_old_tasks_stop_before_new_ones_start(rollou
     assert rollout.deployments()[0]["rolloutState"] == "COMPLETED"
 
 
+@follows("Developer guide, “Amazon ECS service event messages”")
 def test_percentages_that_leave_no_room_are_said_once_and_nothing_moves(rollout: Rollout) -> None:
     rollout.create(1, deploymentConfiguration={"minimumHealthyPercent": 100, "maximumPercent": 150})
     rollout.advance(120)
@@ -130,6 +140,7 @@ def test_percentages_that_leave_no_room_are_said_once_and_nothing_moves(rollout:
     assert sum(m.startswith("was unable to stop or start tasks") for m in rollout.messages()) == 2
 
 
+@follows("Developer guide, “Amazon ECS service event messages”")
 def test_a_deployment_under_way_is_not_said_to_be_blocked(rollout: Rollout) -> None:
     rollout.create(1)
     rollout.advance(120)
@@ -138,6 +149,7 @@ def test_a_deployment_under_way_is_not_said_to_be_blocked(rollout: Rollout) -> N
     assert not any(m.startswith("was unable to stop or start") for m in rollout.messages())
 
 
+@follows("Developer guide, “Amazon ECS task lifecycle”: DEACTIVATING")
 def test_a_stopping_task_drains_for_its_deregistration_delay_before_its_stop_signal(rollout: Rollout) -> None:
     rollout.drain_delay(30)
     rollout.create(1, **rollout.balanced())
@@ -156,6 +168,7 @@ def test_a_stopping_task_drains_for_its_deregistration_delay_before_its_stop_sig
     assert rollout.messages()[-1] == f"has stopped 1 running tasks: (task {task['taskArn'].rsplit('/')[-1]})."
 
 
+@follows("API reference, Deployment.status")
 def test_an_old_deployment_stays_listed_until_its_last_task_has_stopped(rollout: Rollout) -> None:
     rollout.drain_delay(300)
     rollout.create(1, **rollout.balanced())
@@ -167,6 +180,7 @@ def test_an_old_deployment_stays_listed_until_its_last_task_has_stopped(rollout:
     assert [each["rolloutState"] for each in rollout.deployments()] == ["COMPLETED"]
 
 
+@follows("API reference, UpdateService")
 def test_force_new_deployment_replaces_tasks_of_the_same_task_definition(rollout: Rollout) -> None:
     rollout.create(1)
     rollout.advance(120)
@@ -179,6 +193,7 @@ def test_force_new_deployment_replaces_tasks_of_the_same_task_definition(rollout
     assert before["taskDefinitionArn"] == after["taskDefinitionArn"]
 
 
+@follows("API reference, UpdateService")
 @pytest.mark.parametrize(
     "change",
     [
@@ -195,6 +210,7 @@ def test_a_change_that_needs_no_new_tasks_starts_no_deployment(rollout: Rollout,
     assert len(rollout.update(**change)["deployments"]) == 1
 
 
+@follows("API reference, UpdateService")
 @pytest.mark.parametrize("member", ["networkConfiguration", "platformVersion", "loadBalancers"])
 def test_a_change_that_only_new_tasks_can_show_starts_a_deployment(rollout: Rollout, member: str) -> None:
     network = {"subnets": rollout.subnets[:1], "securityGroups": [rollout.security_group]}
@@ -207,6 +223,7 @@ def test_a_change_that_only_new_tasks_can_show_starts_a_deployment(rollout: Roll
     assert len(rollout.update(**{member: changes[member]})["deployments"]) == 2
 
 
+@follows("API reference, UpdateService")
 def test_scaling_out_starts_the_missing_tasks_and_scaling_in_stops_the_surplus(rollout: Rollout) -> None:
     rollout.create(1)
     rollout.advance(120)
@@ -222,6 +239,7 @@ def test_scaling_out_starts_the_missing_tasks_and_scaling_in_stops_the_surplus(r
     assert {task["stopCode"] for task in rollout.tasks("STOPPED")} == {"ServiceSchedulerInitiated"}
 
 
+@follows("API reference, UpdateService")
 def test_tasks_spread_over_the_availability_zones(rollout: Rollout) -> None:
     rollout.create(4)
     rollout.advance(60)
@@ -232,6 +250,7 @@ def test_tasks_spread_over_the_availability_zones(rollout: Rollout) -> None:
     assert {task["availabilityZone"] for task in rollout.tasks()} == {"us-east-1a", "us-east-1b"}
 
 
+@follows("Developer guide, “Amazon ECS task lifecycle”")
 def test_a_task_that_stops_is_replaced(rollout: Rollout) -> None:
     rollout.create(1)
     rollout.advance(120)
@@ -247,6 +266,7 @@ def test_a_task_that_stops_is_replaced(rollout: Rollout) -> None:
     assert rollout.messages()[-1] == "has reached a steady state."
 
 
+@follows("Developer guide, “Stopped tasks error messages”")
 def test_an_out_of_memory_kill_shows_on_the_container(rollout: Rollout) -> None:
     reason = "OutOfMemoryError: Container killed due to memory usage"
     rollout.runner.script = lambda _launch: crashing(after=timedelta(seconds=5), code=137, reason=reason)
@@ -256,6 +276,7 @@ def test_an_out_of_memory_kill_shows_on_the_container(rollout: Rollout) -> None:
     assert (container["exitCode"], container["reason"]) == (137, reason)
 
 
+@follows("API reference, ContainerDefinition.essential")
 def test_a_container_that_is_not_essential_may_exit_without_stopping_its_task(rollout: Rollout) -> None:
     definition = rollout.ecs.register_task_definition(
         family="two",
@@ -275,6 +296,7 @@ def test_a_container_that_is_not_essential_may_exit_without_stopping_its_task(ro
     assert [container.get("exitCode") for container in task["containers"]] == [None, 0]
 
 
+@follows("Developer guide, “Determine Amazon ECS task health using container health checks”")
 def test_a_failed_container_check_stops_the_task_and_is_said(rollout: Rollout) -> None:
     definition = rollout.register(container={"healthCheck": {"command": ["CMD", "true"]}})
     rollout.create(1, taskDefinition=definition)
@@ -290,6 +312,7 @@ def test_a_failed_container_check_stops_the_task_and_is_said(rollout: Rollout) -
     assert rollout.messages()[-1] == "has reached a steady state."
 
 
+@follows("Developer guide, “Amazon ECS service event messages”")
 def test_a_failed_target_check_stops_the_task_and_is_said_with_its_reason(rollout: Rollout) -> None:
     rollout.create(1, **rollout.balanced())
     rollout.advance(120)
@@ -307,6 +330,7 @@ def test_a_failed_target_check_stops_the_task_and_is_said_with_its_reason(rollou
     assert expected in rollout.messages()
 
 
+@follows("API reference, DeploymentConfiguration")
 def test_the_replacement_of_an_unhealthy_task_starts_before_it_stops_if_there_is_room(rollout: Rollout) -> None:
     rollout.create(1, **rollout.balanced())
     rollout.advance(120)
@@ -319,6 +343,7 @@ def test_the_replacement_of_an_unhealthy_task_starts_before_it_stops_if_there_is
     assert [each["taskArn"] for each in rollout.tasks("STOPPED")] == [task["taskArn"]]
 
 
+@follows("API reference, CreateService.healthCheckGracePeriodSeconds")
 def test_the_grace_period_ignores_failed_checks_and_no_longer(rollout: Rollout) -> None:
     rollout.balancer.verdict = "unhealthy"
     rollout.create(1, healthCheckGracePeriodSeconds=300, **rollout.balanced())
@@ -328,6 +353,8 @@ def test_the_grace_period_ignores_failed_checks_and_no_longer(rollout: Rollout) 
     assert len(rollout.tasks()) + len(rollout.tasks("STOPPED")) == 2
 
 
+@follows("Developer guide, “Amazon ECS service throttle logic”")
+@differs("Later editions say up to 27 minutes; AWS does not publish when the delay begins and how it grows.")
 def test_repeated_failures_to_start_are_delayed_up_to_fifteen_minutes_and_said(rollout: Rollout) -> None:
     rollout.listen()
     rollout.runner.script = lambda _launch: failing("CannotPullContainerError: pull image manifest has been retried")
@@ -344,6 +371,7 @@ def test_repeated_failures_to_start_are_delayed_up_to_fifteen_minutes_and_said(r
     assert rollout.deployments()[0]["rolloutState"] == "IN_PROGRESS"  # without the breaker, for ever
 
 
+@follows("Developer guide, “Amazon ECS service throttle logic”")
 def test_a_new_task_definition_starts_at_once_after_a_delayed_one(rollout: Rollout) -> None:
     rollout.runner.script = lambda _launch: failing("CannotPullContainerError: not found")
     rollout.create(1)
@@ -354,6 +382,7 @@ def test_a_new_task_definition_starts_at_once_after_a_delayed_one(rollout: Rollo
     assert rollout.deployments()[0]["rolloutState"] == "COMPLETED"
 
 
+@follows("Developer guide, “Amazon ECS service throttle logic”")
 def test_tasks_that_reached_running_are_replaced_without_delay(rollout: Rollout) -> None:
     rollout.runner.script = lambda _launch: crashing(after=timedelta(seconds=5))
     rollout.create(1)
@@ -363,6 +392,7 @@ def test_tasks_that_reached_running_are_replaced_without_delay(rollout: Rollout)
     assert rollout.deployments()[0]["failedTasks"] == 0  # it ran, and has no check that it could fail
 
 
+@follows("Developer guide, “Stopped tasks error messages”")
 def test_a_task_that_cannot_start_shows_why(rollout: Rollout) -> None:
     rollout.runner.script = lambda _launch: failing("CannotPullContainerError: pull access denied")
     rollout.create(1)
@@ -374,6 +404,8 @@ def test_a_task_that_cannot_start_shows_why(rollout: Rollout) -> None:
     assert rollout.deployments()[0]["failedTasks"] >= 1
 
 
+@follows("Developer guide, “View Amazon ECS stopped task errors”")
+@differs("AWS says “at least one hour”; here it is exactly one.")
 def test_stopped_tasks_stay_describable_for_an_hour(rollout: Rollout) -> None:
     rollout.create(1)
     rollout.advance(120)
@@ -384,6 +416,7 @@ def test_stopped_tasks_stay_describable_for_an_hour(rollout: Rollout) -> None:
     assert rollout.tasks("STOPPED") == []
 
 
+@follows("API reference, Service.events")
 def test_events_are_the_latest_hundred_newest_first_with_ids_of_their_own(rollout: Rollout) -> None:
     rollout.create(1)
     for count in range(2, 80):
@@ -396,12 +429,15 @@ def test_events_are_the_latest_hundred_newest_first_with_ids_of_their_own(rollou
     assert times == sorted(times, reverse=True)
 
 
+@follows("Developer guide, “Amazon ECS service event messages”")
 def test_the_steady_state_is_said_again_every_six_hours(rollout: Rollout) -> None:
     rollout.create(1)
     rollout.advance(20 * 3600)
     assert rollout.messages().count("has reached a steady state.") == 4
 
 
+@follows("API reference, Deployment.status")
+@differs("The status of a superseded service deployment is not documented; here it is STOPPED.")
 def test_a_new_deployment_replaces_one_under_way(rollout: Rollout) -> None:
     rollout.create(2)
     rollout.advance(120)

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox.aws.fidelity import differs, follows
 from tests.sandbox.aws.world import World, refusal
 
 
+@follows("API reference, CreateService")
 def test_a_created_service_shows_the_defaults(world: World) -> None:
     shown = world.create()
     assert shown["status"] == "ACTIVE"
@@ -26,6 +28,7 @@ def test_a_created_service_shows_the_defaults(world: World) -> None:
     assert shown["taskDefinition"].endswith("task-definition/app:1")
 
 
+@follows("API reference, CreateService.clientToken")
 def test_the_same_token_and_parameters_return_the_same_service(world: World) -> None:
     request = world.service_request(clientToken="token-1")
     first = world.ecs.create_service(**request)["service"]
@@ -35,6 +38,7 @@ def test_the_same_token_and_parameters_return_the_same_service(world: World) -> 
     assert len(second["deployments"]) == 1
 
 
+@follows("API reference, CreateService.clientToken")
 @pytest.mark.parametrize("change", [{"clientToken": "token-2"}, {"desiredCount": 2}, {"clientToken": None}])
 def test_another_request_for_a_name_in_use_is_not_idempotent(world: World, change: dict[str, Any]) -> None:
     request = world.service_request(clientToken="token-1")
@@ -47,6 +51,7 @@ def test_another_request_for_a_name_in_use_is_not_idempotent(world: World, chang
     )
 
 
+@follows("API reference, CreateService: Errors")
 def test_a_missing_cluster_is_named(world: World) -> None:
     assert refusal(world.ecs.create_service, **world.service_request(cluster="nowhere"))[:2] == (
         "ClusterNotFoundException",
@@ -54,6 +59,8 @@ def test_a_missing_cluster_is_named(world: World) -> None:
     )
 
 
+@follows("API reference, DeregisterTaskDefinition")
+@differs("AWS may go on accepting a deregistered revision for up to ten minutes; the sandbox refuses at once.")
 def test_a_missing_or_deregistered_task_definition_is_refused(world: World) -> None:
     assert refusal(world.ecs.create_service, **world.service_request(taskDefinition="none:1"))[:2] == (
         "ClientException",
@@ -67,6 +74,7 @@ def test_a_missing_or_deregistered_task_definition_is_refused(world: World) -> N
     )
 
 
+@follows("Developer guide, “Troubleshooting service load balancers in Amazon ECS”")
 def test_a_target_group_without_listener_is_refused(world: World) -> None:
     group = world.target_group()
     balancers = [{"targetGroupArn": group, "containerName": "app", "containerPort": 8080}]
@@ -77,6 +85,7 @@ def test_a_target_group_without_listener_is_refused(world: World) -> None:
     assert world.create(loadBalancers=balancers)["healthCheckGracePeriodSeconds"] == 0
 
 
+@follows("API reference, LoadBalancer")
 @pytest.mark.parametrize(
     ("balancer", "message"),
     [
@@ -91,6 +100,7 @@ def test_a_load_balancer_must_name_a_container_and_its_port(
     assert refusal(world.ecs.create_service, **world.service_request(loadBalancers=[given]))[1] == message
 
 
+@follows("API reference, LoadBalancer")
 def test_a_target_group_of_instances_cannot_take_fargate_tasks(world: World) -> None:
     group = world.target_group(TargetType="instance")
     world.rule(world.listener(), group)
@@ -100,6 +110,8 @@ def test_a_target_group_of_instances_cannot_take_fargate_tasks(world: World) -> 
     assert "has target type instance, which is incompatible with the awsvpc network mode" in message
 
 
+@follows("API reference, CreateService")
+@differs("The wording of some refusals is not documented.")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -143,12 +155,14 @@ def test_a_service_that_cannot_be_is_refused(world: World, change: dict[str, Any
     assert code in {"InvalidParameterException", "PlatformUnknownException"}
 
 
+@follows("API reference, CapacityProviderStrategyItem")
 def test_a_capacity_provider_must_belong_to_the_cluster(world: World) -> None:
     request = world.service_request(capacityProviderStrategy=[{"capacityProvider": "mine", "weight": 1}])
     del request["launchType"]
     assert "not associated" in refusal(world.ecs.create_service, **request)[1]
 
 
+@follows("API reference, CapacityProviderStrategyItem")
 def test_a_strategy_spreads_tasks_by_base_and_weight(world: World) -> None:
     strategy = [
         {"capacityProvider": "FARGATE", "base": 1, "weight": 1},
@@ -163,6 +177,7 @@ def test_a_strategy_spreads_tasks_by_base_and_weight(world: World) -> None:
     assert providers == ["FARGATE"] * 3 + ["FARGATE_SPOT"] * 6
 
 
+@follows("API reference, UpdateService")
 def test_an_update_of_a_service_that_is_not_active_is_refused(world: World) -> None:
     assert refusal(world.ecs.update_service, cluster="inference", service="web", desiredCount=1)[:2] == (
         "ServiceNotFoundException",
@@ -177,6 +192,7 @@ def test_an_update_of_a_service_that_is_not_active_is_refused(world: World) -> N
     )
 
 
+@follows("API reference, UpdateService")
 def test_an_update_keeps_what_it_does_not_name(world: World) -> None:
     world.create(healthCheckGracePeriodSeconds=30, enableExecuteCommand=True)
     shown = world.ecs.update_service(cluster="inference", service="web", desiredCount=2)["service"]
@@ -185,6 +201,7 @@ def test_an_update_keeps_what_it_does_not_name(world: World) -> None:
     assert shown["desiredCount"] == 2
 
 
+@follows("API reference, UpdateService.taskDefinition")
 def test_a_family_name_is_resolved_to_its_latest_active_revision(world: World) -> None:
     world.create()
     world.register()
@@ -192,6 +209,7 @@ def test_a_family_name_is_resolved_to_its_latest_active_revision(world: World) -
     assert shown["taskDefinition"].endswith("task-definition/app:2")
 
 
+@follows("API reference, DeleteService")
 def test_a_service_with_tasks_is_deleted_only_by_force_and_drains_first(world: World) -> None:
     world.create()
     world.advance(120)
@@ -207,6 +225,7 @@ def test_a_service_with_tasks_is_deleted_only_by_force_and_drains_first(world: W
     assert refusal(world.ecs.delete_service, cluster="inference", service="web")[0] == "ServiceNotFoundException"
 
 
+@follows("API reference, DeleteService")
 def test_a_draining_name_cannot_be_used_and_an_inactive_one_can(world: World) -> None:
     group = world.target_group()
     world.rule(world.listener(), group)
@@ -222,6 +241,7 @@ def test_a_draining_name_cannot_be_used_and_an_inactive_one_can(world: World) ->
     assert world.create()["status"] == "ACTIVE"
 
 
+@follows("API reference, DescribeServices")
 def test_describe_takes_ten_services_and_tells_of_missing_ones(world: World) -> None:
     world.create()
     answer = world.ecs.describe_services(cluster="inference", services=["web", "none"])
@@ -232,6 +252,7 @@ def test_describe_takes_ten_services_and_tells_of_missing_ones(world: World) -> 
     assert refusal(world.ecs.describe_services, cluster="inference", services=names)[0] == "InvalidParameterException"
 
 
+@follows("API reference, DescribeServices")
 def test_tags_are_described_only_when_asked_for(world: World) -> None:
     world.create(tags=[{"key": "team", "value": "shop"}])
     assert "tags" not in world.describe()
@@ -243,11 +264,13 @@ def test_tags_are_described_only_when_asked_for(world: World) -> None:
     assert world.ecs.list_tags_for_resource(resourceArn=arn)["tags"] == [{"key": "team", "value": "search"}]
 
 
+@follows("API reference, Tag")
 def test_reserved_tag_keys_are_refused(world: World) -> None:
     tags = [{"key": "aws:team", "value": "shop"}]
     assert "reserved for AWS use" in refusal(world.ecs.create_service, **world.service_request(tags=tags))[1]
 
 
+@follows("API reference, ListServices")
 def test_services_are_listed_in_pages_of_ten(world: World) -> None:
     definition = world.register()
     for number in range(12):
@@ -260,6 +283,7 @@ def test_services_are_listed_in_pages_of_ten(world: World) -> None:
     assert refusal(world.ecs.list_services, cluster="inference", nextToken="nonsense")[0] == "InvalidParameterException"
 
 
+@follows("API reference, DeleteCluster")
 def test_a_cluster_with_services_or_tasks_cannot_be_deleted(world: World) -> None:
     world.create()
     world.advance(60)
@@ -271,6 +295,7 @@ def test_a_cluster_with_services_or_tasks_cannot_be_deleted(world: World) -> Non
     assert world.ecs.delete_cluster(cluster="inference")["cluster"]["status"] == "INACTIVE"
 
 
+@follows("API reference, ListServiceDeployments, DescribeServiceDeployments, DescribeServiceRevisions")
 def test_service_deployments_and_revisions_are_listed_and_described(world: World) -> None:
     world.create()
     world.advance(120)
@@ -290,6 +315,7 @@ def test_service_deployments_and_revisions_are_listed_and_described(world: World
     assert refusal(world.ecs.describe_service_deployments, serviceDeploymentArns=many)[0] == "InvalidParameterException"
 
 
+@follows("API reference, StopServiceDeployment")
 def test_a_finished_service_deployment_cannot_be_stopped(world: World) -> None:
     world.create()
     world.advance(120)

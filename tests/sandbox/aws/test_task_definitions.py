@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox.aws.fidelity import differs, follows
 from tests.sandbox.aws.world import World, refusal
 
 PORTS = [{"containerPort": 8080}]
 EXECUTION_ROLE = "arn:aws:iam::123456789012:role/execution"
 
 
+@follows("Developer guide, “Amazon ECS task definition differences for Fargate”")
 @pytest.mark.parametrize(
     ("cpu", "memory"),
     [
@@ -30,6 +32,7 @@ def test_fargate_pairs_of_cpu_and_memory_are_accepted(world: World, cpu: str, me
     assert world.register(cpu=cpu, memory=memory).endswith("app:1")
 
 
+@follows("Developer guide, “Amazon ECS task definition differences for Fargate”")
 @pytest.mark.parametrize(
     ("cpu", "memory"),
     [("256", "3072"), ("512", "512"), ("1024", "9216"), ("8192", "17408"), ("300", "512"), ("4096", "4096")],
@@ -40,12 +43,14 @@ def test_other_pairs_of_cpu_and_memory_are_refused(world: World, cpu: str, memor
     assert message.startswith(f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory.")
 
 
+@follows("API reference, RegisterTaskDefinition")
 def test_cpu_and_memory_with_units_are_normalised(world: World) -> None:
     arn = world.register(cpu="1 vCPU", memory="2 GB")
     shown = world.ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
     assert (shown["cpu"], shown["memory"]) == ("1024", "2048")
 
 
+@follows("API reference, RegisterTaskDefinition")
 def test_describe_shows_the_defaults_that_the_server_fills_in(world: World) -> None:
     shown = world.ecs.describe_task_definition(taskDefinition=world.register())["taskDefinition"]
     [container] = shown["containerDefinitions"]
@@ -59,6 +64,7 @@ def test_describe_shows_the_defaults_that_the_server_fills_in(world: World) -> N
     assert shown["volumes"] == shown["placementConstraints"] == []
 
 
+@follows("API reference, HealthCheck")
 def test_a_health_check_shows_its_defaults(world: World) -> None:
     arn = world.register(container={"healthCheck": {"command": ["CMD-SHELL", "true"]}})
     shown = world.ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
@@ -66,6 +72,7 @@ def test_a_health_check_shows_its_defaults(world: World) -> None:
     assert check == {"command": ["CMD-SHELL", "true"], "interval": 30, "timeout": 5, "retries": 3}
 
 
+@follows("Developer guide, “Amazon ECS task definition differences for Fargate”")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -87,6 +94,8 @@ def test_a_task_that_fargate_cannot_run_is_refused(world: World, change: dict[st
     assert message in said
 
 
+@follows("Developer guide, “Amazon ECS task definition differences for Fargate”")
+@differs("The wording of some refusals is not documented.")
 @pytest.mark.parametrize(
     ("container", "message"),
     [
@@ -128,22 +137,26 @@ def test_a_container_that_fargate_cannot_run_is_refused(world: World, container:
     assert message in said
 
 
+@follows("API reference, ContainerDefinition.name")
 def test_containers_need_names_of_their_own(world: World) -> None:
     twice = [{"name": "app", "image": "a"}, {"name": "app", "image": "b"}]
     assert "must be unique" in refusal(world.register, containerDefinitions=twice)[1]
 
 
+@follows("Developer guide, “Amazon ECS service quotas”")
 def test_a_task_takes_ten_containers(world: World) -> None:
     containers = [{"name": f"c{number}", "image": "a"} for number in range(11)]
     assert "Too many containers" in refusal(world.register, containerDefinitions=containers)[1]
     assert world.register(containerDefinitions=containers[:10])
 
 
+@follows("Developer guide, “Amazon ECS service quotas”")
 def test_a_task_definition_takes_sixty_four_kibibytes(world: World) -> None:
     environment = [{"name": "A", "value": "x" * 66_000}]
     assert "64 KiB" in refusal(world.register, container={"environment": environment})[1]
 
 
+@follows("API reference, ContainerDependency")
 def test_dependencies_may_not_form_a_cycle(world: World) -> None:
     first = {"name": "a", "image": "a", "dependsOn": [{"containerName": "b", "condition": "START"}]}
     second = {"name": "b", "image": "b", "dependsOn": [{"containerName": "a", "condition": "START"}]}
@@ -158,6 +171,7 @@ ROUTER = {
 SENDER = {"name": "app", "image": "a", "logConfiguration": {"logDriver": "awsfirelens", "options": {"Name": "s3"}}}
 
 
+@follows("API reference, FirelensConfiguration")
 def test_firelens_takes_one_router_that_does_not_log_through_itself(world: World) -> None:
     assert world.register(containerDefinitions=[ROUTER, SENDER])
     other = ROUTER | {"name": "second"}
@@ -166,6 +180,7 @@ def test_firelens_takes_one_router_that_does_not_log_through_itself(world: World
     assert "is the log router" in refusal(world.register, containerDefinitions=[itself, SENDER])[1]
 
 
+@follows("API reference, FirelensConfiguration")
 def test_firelens_on_fargate_reads_its_configuration_from_a_file_only(world: World) -> None:
     def router(**options: str) -> list[dict[str, Any]]:
         return [ROUTER | {"firelensConfiguration": {"type": "fluentbit", "options": options}}, SENDER]
@@ -180,6 +195,7 @@ def test_firelens_on_fargate_reads_its_configuration_from_a_file_only(world: Wor
     assert world.register(containerDefinitions=router(**good))
 
 
+@follows("API reference, EFSVolumeConfiguration, EFSAuthorizationConfig")
 @pytest.mark.parametrize(
     ("volume", "message"),
     [
@@ -202,12 +218,14 @@ def test_an_efs_volume_that_cannot_be_mounted_is_refused(world: World, volume: d
     assert message in refusal(world.register, volumes=volumes)[1]
 
 
+@follows("API reference, EFSVolumeConfiguration, EFSAuthorizationConfig")
 def test_an_efs_volume_shows_its_root_directory(world: World) -> None:
     volumes = [{"name": "models", "efsVolumeConfiguration": {"fileSystemId": "fs-12345678"}}]
     shown = world.ecs.describe_task_definition(taskDefinition=world.register(volumes=volumes))["taskDefinition"]
     assert shown["volumes"][0]["efsVolumeConfiguration"]["rootDirectory"] == "/"
 
 
+@follows("API reference, DescribeTaskDefinition")
 def test_revisions_count_up_and_a_family_means_its_latest_active_one(world: World) -> None:
     first, second = world.register(), world.register()
     assert (first[-5:], second[-5:]) == ("app:1", "app:2")
@@ -220,6 +238,7 @@ def test_revisions_count_up_and_a_family_means_its_latest_active_one(world: Worl
     assert world.register().endswith("app:3")
 
 
+@follows("API reference, DescribeTaskDefinition")
 def test_a_missing_task_definition_cannot_be_described(world: World) -> None:
     for name in ("none", "none:1", "arn:aws:ecs:us-east-1:123456789012:task-definition/none:1"):
         assert refusal(world.ecs.describe_task_definition, taskDefinition=name) == (
@@ -229,12 +248,14 @@ def test_a_missing_task_definition_cannot_be_described(world: World) -> None:
         )
 
 
+@follows("API reference, DeregisterTaskDefinition")
 def test_deregistering_needs_a_revision_that_exists(world: World) -> None:
     world.register()
     assert refusal(world.ecs.deregister_task_definition, taskDefinition="app")[1] == "Revision is missing."
     assert "does not exist" in refusal(world.ecs.deregister_task_definition, taskDefinition="app:9")[1]
 
 
+@follows("API reference, ListTaskDefinitions")
 def test_task_definitions_are_listed_by_whole_family_in_either_order(world: World) -> None:
     arns = [world.register() for _ in range(3)]
     world.register(family="apple")
@@ -247,6 +268,7 @@ def test_task_definitions_are_listed_by_whole_family_in_either_order(world: Worl
     assert len(world.ecs.list_task_definitions(nextToken=first["nextToken"])["taskDefinitionArns"]) == 1
 
 
+@follows("API reference, DeregisterTaskDefinition")
 def test_a_deregistered_definition_keeps_its_service_running_and_scaling(world: World) -> None:
     arn = world.register()
     world.create(taskDefinition=arn)
@@ -259,6 +281,7 @@ def test_a_deregistered_definition_keeps_its_service_running_and_scaling(world: 
     assert refused[1] == "TaskDefinition is inactive"
 
 
+@follows("API reference, DeleteTaskDefinitions")
 def test_only_deregistered_definitions_are_deleted(world: World) -> None:
     arn = world.register()
     answer = world.ecs.delete_task_definitions(taskDefinitions=[arn, "none:1"])
@@ -268,6 +291,7 @@ def test_only_deregistered_definitions_are_deleted(world: World) -> None:
     assert answer["taskDefinitions"][0]["status"] == "DELETE_IN_PROGRESS"
 
 
+@follows("API reference, DescribeTaskDefinition")
 def test_tags_of_a_task_definition_are_shown_beside_it(world: World) -> None:
     arn = world.register(tags=[{"key": "hash", "value": "1"}])
     assert "tags" not in world.ecs.describe_task_definition(taskDefinition=arn)
@@ -275,6 +299,7 @@ def test_tags_of_a_task_definition_are_shown_beside_it(world: World) -> None:
     assert answer["tags"] == [{"key": "hash", "value": "1"}]
 
 
+@follows("API reference, Tag")
 def test_a_definition_takes_fifty_tags(world: World) -> None:
     tags = [{"key": f"k{number}", "value": ""} for number in range(51)]
     assert refusal(world.register, tags=tags)[0] == "InvalidParameterException"

@@ -7,9 +7,11 @@ from typing import Literal
 import pytest
 
 from inference_sandbox.tasks.scripted import Script
+from tests.sandbox.aws.fidelity import differs, follows
 from tests.sandbox.aws.world import World, refusal
 
 
+@follows("API reference, DescribeTasks")
 def test_a_task_shows_its_network_interface_its_containers_and_its_deployment(world: World) -> None:
     shown = world.create()
     world.advance(60)
@@ -28,6 +30,7 @@ def test_a_task_shows_its_network_interface_its_containers_and_its_deployment(wo
     assert task["createdAt"] < task["pullStartedAt"] < task["pullStoppedAt"] < task["startedAt"]
 
 
+@follows("API reference, DescribeTasks")
 def test_describe_takes_a_hundred_tasks_and_tells_of_missing_ones(world: World) -> None:
     answer = world.ecs.describe_tasks(cluster="inference", tasks=["none"])
     assert answer["failures"] == [
@@ -38,6 +41,7 @@ def test_describe_takes_a_hundred_tasks_and_tells_of_missing_ones(world: World) 
     assert len(world.ecs.describe_tasks(cluster="inference", tasks=many[:100])["failures"]) == 100
 
 
+@follows("API reference, ListTasks")
 def test_stopped_tasks_are_listed_by_desired_status(world: World) -> None:
     world.create()
     world.advance(60)
@@ -51,6 +55,7 @@ def test_stopped_tasks_are_listed_by_desired_status(world: World) -> None:
     assert stopped["stoppingAt"] <= stopped["executionStoppedAt"] <= stopped["stoppedAt"]
 
 
+@follows("API reference, StopTask")
 def test_a_task_stopped_without_a_reason_says_that_a_user_did_it(world: World) -> None:
     world.create()
     world.advance(60)
@@ -58,6 +63,7 @@ def test_a_task_stopped_without_a_reason_says_that_a_user_did_it(world: World) -
     assert world.tasks("STOPPED")[0]["stoppedReason"] == "Task stopped by user"
 
 
+@follows("API reference, StopTask")
 def test_a_missing_task_cannot_be_stopped(world: World) -> None:
     assert refusal(world.ecs.stop_task, cluster="inference", task="0" * 32) == (
         "InvalidParameterException",
@@ -66,6 +72,7 @@ def test_a_missing_task_cannot_be_stopped(world: World) -> None:
     )
 
 
+@follows("API reference, RunTask")
 def test_a_task_run_by_itself_is_not_replaced(world: World) -> None:
     network = world.service_request(taskDefinition="x")["networkConfiguration"]
     answer = world.ecs.run_task(
@@ -88,6 +95,7 @@ def test_a_task_run_by_itself_is_not_replaced(world: World) -> None:
     assert stopped["stopCode"] == "EssentialContainerExited"
 
 
+@follows("API reference, RunTask")
 def test_run_task_starts_at_most_ten(world: World) -> None:
     network = world.service_request(taskDefinition="x")["networkConfiguration"]
     request = {"cluster": "inference", "taskDefinition": world.register(), "launchType": "FARGATE"}
@@ -96,6 +104,7 @@ def test_run_task_starts_at_most_ten(world: World) -> None:
     )
 
 
+@follows("API reference, UpdateTaskProtection")
 def test_a_protected_task_outlives_scaling_in_until_its_protection_ends(world: World) -> None:
     world.create(desiredCount=2)
     world.advance(120)
@@ -113,6 +122,7 @@ def test_a_protected_task_outlives_scaling_in_until_its_protection_ends(world: W
     assert len(world.tasks()) == 1
 
 
+@follows("API reference, UpdateTaskProtection")
 def test_protection_lasts_two_hours_unless_told_otherwise_and_two_days_at_most(world: World) -> None:
     world.create()
     world.advance(60)
@@ -127,6 +137,8 @@ def test_protection_lasts_two_hours_unless_told_otherwise_and_two_days_at_most(w
     assert world.ecs.get_task_protection(cluster="inference")["protectedTasks"][0]["protectionEnabled"] is False
 
 
+@follows("API reference, HealthCheck")
+@differs("For minimumHealthyPercent an essential container without a check does not hold up one that has a check.")
 def test_the_health_of_a_task_is_the_worst_of_its_essential_containers(world: World) -> None:
     check = {"command": ["CMD", "true"]}
     containers = [
@@ -148,6 +160,7 @@ def test_the_health_of_a_task_is_the_worst_of_its_essential_containers(world: Wo
     assert seen == ["UNKNOWN", "UNKNOWN", "HEALTHY", "UNHEALTHY"]
 
 
+@follows("Developer guide, “Tag Amazon ECS resources”")
 @pytest.mark.parametrize("source", ["SERVICE", "TASK_DEFINITION", "NONE"])
 def test_tags_propagate_to_tasks_as_asked(world: World, source: str) -> None:
     arn = world.register(tags=[{"key": "from", "value": "definition"}])
@@ -159,6 +172,7 @@ def test_tags_propagate_to_tasks_as_asked(world: World, source: str) -> None:
     assert [tag["value"] for tag in tags] == expected
 
 
+@follows("Developer guide, “Tag Amazon ECS resources”")
 def test_managed_tags_name_cluster_and_service(world: World) -> None:
     world.create(enableECSManagedTags=True)
     world.advance(60)
