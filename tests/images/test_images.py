@@ -42,14 +42,18 @@ def engine(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture(scope="session", params=["operator", "server"])
-def image(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """Its short name, and its reference."""
-    name: str = request.param
+def build(name: str) -> str:
+    """The image of a program, built if it is not yet; its reference."""
     reference = f"localhost/ecs-inference-test/{name}:latest"
     options = shlex.split(os.environ.get("CONTAINER_BUILD_ARGS", ""))
     engine("build", *options, "--quiet", "--file", str(ROOT / f"Dockerfile.{name}"), "--tag", reference, str(ROOT))
-    return name, reference
+    return reference
+
+
+@pytest.fixture(scope="session", params=["operator", "server"])
+def image(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Its short name, and its reference."""
+    return request.param, build(request.param)
 
 
 @contextmanager
