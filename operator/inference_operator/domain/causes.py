@@ -1,14 +1,16 @@
 """Why tasks stop and services complain: ECS's words, turned into a cause that comes with what to do about it. Pure.
 
 The table is ordered: the first rule that fits wins, so what is specific stands before what is general. A rule matches
-ideas and not sentences, as the wording changes with the agent's version. A text that is cut off before its reason, or
-that no rule knows, is `Unknown`: a wrong cause sends people the wrong way. docs/reference/causes.md is made from it.
+ideas and not sentences, as the wording changes with the agent's version: what is told of, and what is wrong with it.
+A text that is cut off before its reason gets the cause that says no more than it does; one that no rule knows is
+`Unknown`: a wrong cause sends people the wrong way. docs/reference/causes.md is made from the table, and
+tests/operator/data/failure_texts.yaml holds the texts that it is measured against.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -34,7 +36,10 @@ class Cause:
 class Rule:
     cause: Cause
     pattern: str = ""
-    """A regular expression, searched without regard to case; empty fits every text."""
+    """A regular expression, searched without regard to case; empty fits every text. No unbounded repetition of a dot:
+    each search must take time in proportion to the text."""
+    also: str = ""
+    """A second one that must be found too, anywhere in the text."""
     stop_codes: frozenset[str] = frozenset()
     exit_codes: frozenset[int] = frozenset()
     router: bool | None = None
@@ -45,7 +50,7 @@ class Rule:
             (not self.stop_codes or fact.stop_code in self.stop_codes)
             and (not self.exit_codes or fact.exit_code in self.exit_codes)
             and (self.router is None or self.router == fact.router)
-            and re.search(self.pattern, fact.text, re.IGNORECASE | re.DOTALL) is not None
+            and all(re.search(p, fact.text, re.IGNORECASE | re.DOTALL) for p in (self.pattern, self.also))
         )
 
 
@@ -60,8 +65,21 @@ class Fact:
     """The container that is told of is the log router."""
 
 
+_NAMES = re.compile(r"^\s*\(?service \(?[^\s,)]+\)?(, taskSet [^\s)]+\))?|arn:aws[\w-]*:[^\s'\",)]+")
+"""The service that an event begins with, and ARNs: their names are people's own words, and say nothing of the cause."""
+
+_LONGEST = 10_000
+"""Characters of a text that are looked at. ECS cuts its own texts far below; this bounds the time that junk takes."""
+
+
 def classify(fact: Fact) -> Cause:
-    return next((rule.cause for rule in RULES if rule.fits(fact)), UNKNOWN)
+    return rule.cause if (rule := rule_for(fact)) else UNKNOWN
+
+
+def rule_for(fact: Fact) -> Rule | None:
+    """The first rule that fits; None if none does."""
+    bare = replace(fact, text=_NAMES.sub("", fact.text[:_LONGEST]))
+    return next((rule for rule in RULES if rule.fits(bare)), None)
 
 
 def _error(name: str, explanation: str, next_step: str) -> Cause:
@@ -98,7 +116,7 @@ IMAGE_DENIED = _error(
     "ImageAccessDenied",
     "The registry did not let the execution role in, or knows no such repository and won't say so.",
     "Allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer to the environment's executionRoleArn, and check the "
-    "repository's policy and the name in spec.image.",
+    "repository's policy and the name in spec.image (a private registry outside ECR: its credentials).",
 )
 IMAGE_RATE_LIMIT = _error(
     "ImagePullRateLimited",
@@ -109,7 +127,7 @@ IMAGE_NETWORK = _error(
     "ImageRegistryUnreachable",
     "The task could not reach the image registry.",
     "Give the environment's network.subnets a route: a NAT gateway, network.assignPublicIp in a public subnet, or VPC"
-    " endpoints for ecr.api, ecr.dkr and S3.",
+    " endpoints for ecr.api, ecr.dkr and S3. If its name does not resolve, mend the host in spec.image.",
 )
 IMAGE_INVALID = _error(
     "ImageInvalid",
@@ -138,12 +156,12 @@ SECRET_DENIED = _error(
 SECRET_NOT_FOUND = _error(
     "SecretNotFound",
     "A secret or parameter does not exist, or has no current version.",
-    "Create it, or mend the reference in spec.secrets.",
+    "Create the secret or parameter in the environment's region, or mend the reference to it.",
 )
 SECRET_KEY = _error(
     "SecretKeyMissing",
     "The secret is not JSON, or lacks the key that is asked for.",
-    "Add the key to the secret, or mend the `:key:` in spec.secrets.",
+    "Add the key to the secret, or mend the `:key:` in the reference to it.",
 )
 SECRET_NETWORK = _error(
     "SecretStoreUnreachable",
@@ -153,12 +171,19 @@ SECRET_NETWORK = _error(
 REGISTRY_LOGIN_DENIED = _error(
     "RegistryLoginDenied",
     "The execution role may not log in to ECR.",
-    "Allow ecr:GetAuthorizationToken to the environment's executionRoleArn.",
+    "Allow ecr:GetAuthorizationToken to the environment's executionRoleArn, and in the policy of the VPC endpoint for"
+    " ecr.api if there is one.",
+)
+SECRET_FETCH = _error(
+    "SecretFetchFailed",
+    "A secret, a parameter or the registry's login could not be fetched, and the text is cut off before the reason.",
+    "Read the whole of it with `aws ecs describe-tasks`; check what the environment's executionRoleArn may read, and"
+    " the route from network.subnets to Secrets Manager, Systems Manager and ECR.",
 )
 ENVIRONMENT_FILE = _error(
     "EnvironmentFileFailed",
     "An environment file could not be read from S3.",
-    "Check that it exists and that the execution role may s3:GetObject it.",
+    "Check that it exists, that the environment's executionRoleArn may s3:GetObject it, and the route to S3.",
 )
 
 # -- EFS
@@ -194,7 +219,8 @@ EFS_MISSING = _error(
 EFS_FAILED = _error(
     "EfsMountFailed",
     "The file system could not be mounted.",
-    "Read the text; check mount targets, security groups and roles.",
+    "Read the text; check models.fileSystemId, its mount targets in the zones of network.subnets, tcp 2049 from"
+    " network.securityGroups, and what taskRoleArn may.",
 )
 
 # -- logs
@@ -222,7 +248,7 @@ LOG_DRIVER = _error(
 ROUTER_EXITED = _error(
     "LogRouterExited",
     "The log router ended, and took the task with it.",
-    "Read the router's own log: most often its configuration or its memory is at fault.",
+    "Read the log of the router's container: most often its logging configuration or its memory is to be changed.",
 )
 
 # -- the container
@@ -233,17 +259,20 @@ OUT_OF_MEMORY = _error(
     "Raise spec.memory, lower INFERENCE_WORKERS, or serve smaller models.",
 )
 ROUTER_OUT_OF_MEMORY = _error(
-    "LogRouterOutOfMemory", "The log router used more memory than it may.", "Raise the router's memory."
+    "LogRouterOutOfMemory",
+    "The log router used more memory than it may, and was killed.",
+    "Raise the memory of the log router's container, and see in its log which destination does not take what it sends.",
 )
 COMMAND_NOT_FOUND = _error(
     "CommandNotFound",
     "The container's program does not exist in the image, or may not be run.",
-    "Check the image's entry point, spec.command, and that the file is executable.",
+    "Mend the entry point of spec.image: the file must exist there, be executable, and not be hidden by the mount at"
+    " models.mountPath.",
 )
 START_FAILED = _error(
     "ContainerStartFailed",
     "The container could not be created or started.",
-    "Check spec.command, user and image; the text has the runtime's reason.",
+    "The text has the runtime's reason: change what it names in spec.image (entry point, user) or models.mountPath.",
 )
 CRASHED = _error(
     "ContainerCrashed",
@@ -269,7 +298,8 @@ TERMINATED = _info("ContainerTerminated", "The program ended on SIGTERM, as it s
 DEPENDENCY = _error(
     "DependencyFailed",
     "A container that another one waits for did not start or did not become healthy.",
-    "Look at the other containers of the task.",
+    "Find why the container that the text names did not start or is not healthy (its log, status.stoppedTasks), and"
+    " change that.",
 )
 
 # -- health
@@ -296,6 +326,11 @@ TARGET_UNHEALTHY = _error(
     "The load balancer's health check failed.",
     "Check spec.health.path, spec.port, health.startup and the security groups between load balancer and tasks.",
 )
+TARGET_ABSENT = _error(
+    "TargetNotRegistered",
+    "The tasks are not in the load balancer's target group: it was deleted, is in another VPC, or refused them.",
+    "See the TargetGroupReady condition; network.subnets and the target group must be in one VPC.",
+)
 
 # -- capacity, quotas, platform
 
@@ -307,7 +342,7 @@ CAPACITY = _warning(
 SPOT = _warning(
     "SpotInterrupted",
     "AWS took Spot capacity back.",
-    "Keep a base of on-demand tasks (capacity with provider FARGATE).",
+    "Keep a base of on-demand tasks: capacity provider FARGATE beside FARGATE_SPOT.",
 )
 QUOTA = _error(
     "QuotaReached",
@@ -322,8 +357,8 @@ SIZE = _error(
 NETWORK = _warning(
     "NetworkInterfaceFailed",
     "The task's network interface could not be made or attached.",
-    "If it lasts: check free addresses in the subnets, the quota of network interfaces, and the security groups'"
-    " existence.",
+    "If it lasts: check free addresses in network.subnets, the quota of network interfaces, that"
+    " network.securityGroups exist, and tag policies of the organisation.",
 )
 SUBNET_FULL = _error(
     "SubnetFull",
@@ -333,17 +368,34 @@ SUBNET_FULL = _error(
 THROTTLED = _warning("AwsThrottled", "AWS limits how fast ECS may call another service.", "Nothing: ECS tries again.")
 ROLE = _error(
     "RoleNotAssumable",
-    "ECS may not use a role: it does not exist, or does not trust ecs-tasks.amazonaws.com.",
-    "Check the environment's executionRoleArn and taskRoleArn and their trust policies.",
+    "ECS may not use a role: it does not exist, or does not trust ecs-tasks.amazonaws.com (a role of ECS itself:"
+    " ecs.amazonaws.com).",
+    "Check the role that the text names: mostly the environment's executionRoleArn or taskRoleArn, and its trust"
+    " policy.",
+)
+ROLE_PERMISSION = _error(
+    "RolePermissionMissing",
+    "A role that ECS uses may not do what it must.",
+    "Allow the action that the text names to the role that it names.",
+)
+PLACEMENT = _error(
+    "PlacementFailed",
+    "No container instance of the cluster can take the task: it was asked for on EC2 and not on Fargate.",
+    "Use the capacity providers FARGATE or FARGATE_SPOT; else add container instances to the environment's cluster.",
 )
 MAINTENANCE = _info(
     "InfrastructureMaintenance", "AWS replaces the host of the task.", "Nothing to do: ECS has started another task."
 )
-PLATFORM = _warning("PlatformError", "The platform failed, not the task.", "Nothing at first: ECS tries again.")
+PLATFORM = _warning(
+    "PlatformError",
+    "The platform failed, not the task.",
+    "Nothing at first: ECS tries again. If it lasts, check that Fargate is offered in the availability zones of"
+    " network.subnets.",
+)
 BACKOFF = _error(
     "StartBackoff",
     "Tasks failed to start again and again, so ECS waits longer and longer between tries (15 minutes and more).",
-    "Mend the cause of the stopped tasks; a new revision starts at once.",
+    "Change what the cause of the stopped tasks names (status.stoppedTasks); a new revision starts at once.",
 )
 PERCENT_DEADLOCK = _error(
     "RolloutDeadlock",
@@ -356,20 +408,25 @@ PROTECTED = _warning(
 BREAKER = _error(
     "CircuitBreaker",
     "Too many tasks of a rollout failed, and ECS gave it up.",
-    "Look at the stopped tasks for the cause, then change the spec.",
+    "Change what the cause of the stopped tasks names (status.stoppedTasks); that makes a new revision.",
 )
 ALARM = _error(
     "DeploymentAlarm", "A CloudWatch alarm of the rollout went off.", "Look at the alarm; then change the spec."
 )
+HOOK = _error(
+    "LifecycleHookFailed",
+    "A lifecycle hook failed the rollout.",
+    "Read the log of the function that the text names; mend it, or what it tests.",
+)
 CONFIGURATION = _error(
     "TaskConfigurationRefused",
     "ECS could not use the task's configuration.",
-    "Read the text; change what it names in the spec or the environment.",
+    "Read the text; change what it names: mostly spec.cpu, spec.memory, spec.image, or the environment's network.",
 )
 DISCOVERY = _error(
     "ServiceDiscoveryUnhealthy",
     "Service discovery calls the task unhealthy.",
-    "Check the health of the task and the namespace.",
+    "See why the container is not healthy (its log, spec.health.path), and that the namespace exists.",
 )
 
 # -- the normal course
@@ -382,22 +439,26 @@ ROLLBACK = _warning(
 PROGRESS = _info("Progress", "Tasks are started, stopped, registered or drained.")
 STEADY = _info("SteadyState", "The service is at rest.")
 
-_RESOURCE = "ResourceInitializationError"
-_PULL = r"CannotPull\w*Error|CannotPullECRContainerError|pull image manifest|unable to pull.{0,40}image"
+# What is wrong with something, whatever it is.
 _DENIED = r"AccessDenied|not authorized|no identity-based policy|access denied|UnauthorizedOperation"
 _UNREACHABLE = (
-    r"i/o timeout|context deadline exceeded|context canceled|request canceled|dial tcp|connection"
-    r" (refused|reset|issue)|"
-    r"TLS handshake timeout|no such host|Client\.Timeout|RequestCanceled|unable to (connect|reach)|connection"
-    r" timed out"
+    r"i/o timeout|deadline exceeded|context canceled|request ?canceled|dial tcp|(send request|request send) failed|"
+    r"connection (refused|reset|issue|timed out)|TLS handshake timeout|no such host|Client\.Timeout|"
+    r"(unable to|could not|cannot|can.t) (connect|reach)|check your (\w+ )?network"
 )
-_EFS = r"EFS|file ?system"
-_LOGS = r"logger args|logging driver|log ?group|awslogs|CloudWatch|log stream|log driver"
+# What is told of.
+_LOGS = r"logger args|logging driver|log driver|log ?group|log ?stream|awslogs|logs:(Create|Put)|Amazon CloudWatch"
+_EFS = r"\bEFS\b|mount\.nfs|elasticfilesystem"
 _SECRETS = (
-    r"unable to (pull|retrieve) secrets?|secrets? (manager|from)|ssm|GetSecretValue|GetParameters|retrieve secret"
+    r"(pull|retrieve|retrieved|fetch|fetching|find)( \w+){0,3} secrets?\b|Secrets ?Manager|Parameter Store|\bssm\b|"
+    r"GetSecretValue|ssm:GetParameters"
+)
+_PULL = (
+    r"CannotPull\w{0,30}Error|pull image manifest|httpReade?r?Seeker|pull access denied|"
+    r"(cannot|can.t|unable to|failed to|error) pull(ing)? (the |container )?image|^pull command failed"
 )
 
-_STARTED = frozenset({"EssentialContainerExited"})
+_EXITED = frozenset({"EssentialContainerExited"})
 
 RULES: tuple[Rule, ...] = (
     # Texts that only look like a failure.
@@ -405,189 +466,181 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=SPOT, stop_codes=frozenset({"SpotInterruption", "TerminationNotice"})),
     Rule(cause=MAINTENANCE, pattern=r"maintenance on the underlying|scheduled for retirement|task retirement"),
     Rule(cause=MAINTENANCE, stop_codes=frozenset({"InfrastructureHealth"})),
-    Rule(cause=SCALING, pattern=r"scaling activity initiated by"),
+    Rule(cause=SCALING, pattern=r"scaling activity initiated|scheduler initiated"),
     # Memory comes before all else: it hides behind other errors and even behind exit code 0.
     Rule(cause=ROUTER_OUT_OF_MEMORY, pattern=r"OutOfMemory|OOM-?killed", router=True),
-    Rule(cause=OUT_OF_MEMORY, pattern=r"OutOfMemory|OOM-?killed|container killed due to memory|cannot allocate memory"),
-    # Logging.
-    Rule(cause=LOG_DENIED, pattern=rf"({_LOGS}).*({_DENIED})|({_DENIED}).*logs:(Create|Put)"),
-    Rule(cause=LOG_NETWORK, pattern=rf"({_LOGS}).*({_UNREACHABLE})"),
-    Rule(cause=LOG_GROUP_MISSING, pattern=r"log ?group.{0,80}(does not exist|not found)|logger args.*ResourceNotFound"),
-    Rule(cause=LOG_DRIVER, pattern=r"(failed to initialize|initiali[sz]e) logging driver|validate logger args"),
+    Rule(cause=OUT_OF_MEMORY, pattern=r"OutOfMemory|OOM-?killed|killed due to memory|cannot allocate memory"),
+    # Logging. A check of the driver's options that was killed had waited for CloudWatch in vain.
+    Rule(cause=LOG_DENIED, pattern=_LOGS, also=_DENIED),
+    Rule(cause=LOG_NETWORK, pattern=_LOGS, also=rf"{_UNREACHABLE}|signal: killed"),
+    Rule(
+        cause=LOG_GROUP_MISSING,
+        pattern=r"log ?group.{0,80}(not exist|not found)|(cannot|can.t|could not) find.{0,40}log ?group",
+    ),
+    Rule(cause=LOG_GROUP_MISSING, pattern=r"logger args", also=r"ResourceNotFound"),
+    Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver"),
     # EFS.
+    Rule(cause=EFS_DENIED, pattern=_EFS, also=rf"{_DENIED}|permission denied"),
     Rule(
-        cause=EFS_DENIED,
-        pattern=rf"({_EFS}).*(access denied by server|{_DENIED}|permission denied)|mount\.nfs4?: access denied",
+        cause=EFS_DNS,
+        pattern=_EFS,
+        also=r"(not|failed to) resolve|no such host|NXDOMAIN|look ?up mount target|(no|not \w+) mount target",
     ),
-    Rule(
-        cause=EFS_DNS, pattern=r"failed to resolve \"?fs-|fs-[0-9a-f]+\S*\.(efs|amazonaws)\S*.*(resolve|no such host)"
-    ),
-    Rule(cause=EFS_DNS, pattern=rf"({_EFS}).*(mount target.{{0,60}}(not|no)|no mount target|NXDOMAIN)"),
-    Rule(cause=EFS_MISSING, pattern=rf"({_EFS}|mount\.nfs4?).*(No such file or directory|does not exist on)"),
     Rule(
         cause=EFS_ACCESS_POINT,
         pattern=r"access ?point.{0,120}(not exist|not found|invalid|not available|unable to create|failed to create)|"
-        r"AccessPointNotFound|fsap-\w+.{0,80}(not|invalid)",
+        r"AccessPointNotFound|fsap-\w{1,40}.{0,80}(not|invalid)",
     ),
+    Rule(cause=EFS_MISSING, pattern=_EFS, also=r"No such file or directory|does not exist on"),
     Rule(
         cause=EFS_TIMEOUT,
-        pattern=(
-            rf"({_EFS}).*(timed? ?out|timeout|mount system call failed|connection"
-            r" (refused|reset))|mount\.nfs4?:.*timed out"
-        ),
+        pattern=_EFS,
+        also=r"timed? ?out|mount system call failed|connection (refused|reset)|no route to host|unreachable",
     ),
-    Rule(cause=EFS_FAILED, pattern=r"EFS utils|mount\.nfs4?:|set up EFS|CannotCreateVolumeError.*EFS"),
+    Rule(cause=EFS_FAILED, pattern=_EFS, also=r"mount|volume"),
     Rule(cause=EFS_FAILED, pattern=r"chown.{0,120}operation not permitted"),
     # Secrets and the registry's login, which come in one sentence.
     Rule(
         cause=SECRET_KEY,
-        pattern=r"did not contain json key|retrieved secret.*(json|key)|invalid character.*(value|JSON)",
+        pattern=r"not contain json key|retrieved secret.{0,80}(json|key)|invalid character.{0,80}(value|JSON)",
     ),
     Rule(
         cause=SECRET_NOT_FOUND,
-        pattern=rf"({_SECRETS}).*(ResourceNotFound|can't find the specified secret|AWSCURRENT|invalid parameters?|"
-        r"ParameterNotFound|staging label)|invalid ssm parameters",
+        pattern=_SECRETS,
+        also=r"ResourceNotFound|find the specified secret|AWSCURRENT|invalid (ssm )?parameters?|ParameterNotFound|"
+        r"staging label|(check )?whether the (secret|parameter) exists",
     ),
-    Rule(
-        cause=REGISTRY_LOGIN_DENIED, pattern=rf"({_DENIED}).*GetAuthorizationToken|GetAuthorizationToken.*({_DENIED})"
-    ),
-    Rule(cause=SECRET_DENIED, pattern=rf"({_SECRETS}).*({_DENIED}|KMS|AccessDeniedException)"),
-    Rule(cause=SECRET_NETWORK, pattern=rf"({_SECRETS}|registry auth).*({_UNREACHABLE})"),
+    Rule(cause=REGISTRY_LOGIN_DENIED, pattern=r"GetAuthorizationToken", also=_DENIED),
+    Rule(cause=SECRET_NETWORK, pattern=rf"{_SECRETS}|registry auth", also=_UNREACHABLE),
+    Rule(cause=SECRET_DENIED, pattern=_SECRETS, also=rf"{_DENIED}|access to KMS|kms:Decrypt"),
     Rule(
         cause=ENVIRONMENT_FILE,
-        pattern=r"environment files?.*(failed|unable|error|denied)|(failed|unable).*environment files?",
+        pattern=r"\benv(ironment)? ?files?\b",
+        also=r"failed|unable|error|denied",
     ),
-    # Images.
-    Rule(cause=DISK_FULL, pattern=r"no space left on device|thin pool|ephemeral storage.*(full|exceed)"),
+    Rule(
+        cause=SECRET_FETCH, pattern=r"(unable to|failed to|cannot|can.t) (pull|retrieve|fetch)( \w+){0,3} (secret|auth)"
+    ),
+    # Images. The reference that could not be resolved stands in all of them, and says nothing.
+    Rule(cause=DISK_FULL, pattern=r"no space left on device|thin pool|ephemeral storage.{0,80}(full|exceed)"),
     Rule(
         cause=IMAGE_PLATFORM,
-        pattern=(
-            r"descriptor matching platform|no matching manifest for|exec format error|does not match.{0,40}platform"
-        ),
+        pattern=r"matching platform|no match(ing manifest)? for|exec format error|does not match.{0,40}platform",
     ),
-    Rule(cause=IMAGE_RATE_LIMIT, pattern=r"toomanyrequests|pull rate limit|rate exceeded.*pull|Too Many Requests"),
+    Rule(cause=IMAGE_RATE_LIMIT, pattern=r"toomanyrequests|pull rate limit|429 Too Many|Too Many Requests"),
     Rule(
         cause=IMAGE_DENIED,
-        pattern=(
-            rf"({_PULL}).*(pull access denied|403 Forbidden|401 Unauthorized|{_DENIED}|no basic"
-            r" auth|insufficient_scope|"
-            r"authorization failed|unauthorized|requested access to the resource is denied)"
-        ),
+        pattern=_PULL,
+        also=rf"{_DENIED}|403 Forbidden|unauthorized|no basic auth|insufficient_scope|authorization failed|"
+        r"requested access to the resource is denied",
+    ),
+    Rule(cause=IMAGE_NETWORK, pattern=_PULL, also=_UNREACHABLE),
+    Rule(
+        cause=IMAGE_INVALID,
+        pattern=_PULL,
+        also=r"invalid reference|invalid.{0,40}manifest|media.?type|diffIDs|unexpected commit digest",
     ),
     Rule(
         cause=IMAGE_NOT_FOUND,
-        pattern=(
-            rf"({_PULL}).*(not found|manifest unknown|failed to resolve ref|does not exist|repository .{{0,200}}not"
-            r" found|"
-            r"name unknown)"
-        ),
+        pattern=_PULL,
+        also=r"not found|(manifest|name) unknown|not exist|no such image|\b404\b",
     ),
-    Rule(
-        cause=IMAGE_INVALID,
-        pattern=rf"({_PULL}).*(invalid reference|invalid.{{0,40}}manifest|unsupported.{{0,40}}media)",
-    ),
-    Rule(cause=IMAGE_NETWORK, pattern=rf"({_PULL}).*({_UNREACHABLE})"),
-    Rule(cause=IMAGE_PULL, pattern=rf"({_PULL}).*\w+:.{{20,}}"),
+    Rule(cause=IMAGE_PULL, pattern=_PULL),
     # Roles and network.
     Rule(
         cause=ROLE,
-        pattern=(
-            r"unable to assume the (role|service)|not authorized to perform: sts:AssumeRole|AssumeRole.{0,80}denied"
-        ),
+        pattern=r"unable to assume|not authorized to perform: sts:AssumeRole|AssumeRole.{0,80}denied|"
+        r"trust (relationship|policy)",
     ),
+    Rule(cause=ROLE_PERMISSION, pattern=rf"{_DENIED}|permissions? polic(y|ies).{{0,40}}misconfigured"),
     Rule(
         cause=SUBNET_FULL,
-        pattern=(
-            r"(insufficient|not enough|no) free addresses|InsufficientFreeAddresses|subnet.{0,80}free (ip )?address"
-        ),
+        pattern=r"(insufficient|not enough|no) free (IP )?address|InsufficientFreeAddresses|"
+        r"subnet.{0,80}free (IP )?address",
     ),
     Rule(
         cause=NETWORK,
-        pattern=r"network interface|\bENI\b|Create Network Interface|AttachNetworkInterface|network configuration|"
-        r"failed to (configure|set ?up) .{0,40}network|RequestLimitExceeded",
+        pattern=r"network interface|\bENI\b|failed to (configure|set ?up) .{0,40}network|RequestLimitExceeded",
     ),
     # Health.
     Rule(
         cause=CONTAINER_UNHEALTHY, pattern=r"failed container health checks?|container.{0,40}health ?check.{0,20}fail"
     ),
+    Rule(
+        cause=TARGET_ABSENT,
+        pattern=r"target( group)? is not found|failed to register targets|not in the target group",
+    ),
     Rule(cause=TARGET_CODE, pattern=r"health checks? failed with these codes|ResponseCodeMismatch"),
-    Rule(
-        cause=TARGET_TIMEOUT,
-        pattern=r"(unhealthy|health check|target).{0,200}(request timed out|Target\.Timeout|connection timed out)",
-    ),
-    Rule(
-        cause=TARGET_UNHEALTHY,
-        pattern=r"failed ELB health checks|is unhealthy in .{0,20}(target[- ]group|elb)|port \d+\)? is unhealthy",
-    ),
+    Rule(cause=TARGET_TIMEOUT, pattern=r"unhealthy|health check|target.?group", also=r"timed out|Target\.Timeout"),
+    Rule(cause=TARGET_UNHEALTHY, pattern=r"failed ELB health checks|is (unhealthy|not healthy) in "),
     Rule(
         cause=DISCOVERY,
         pattern=r"(service discovery|cloud ?map|servicediscovery).{0,80}unhealthy|DISCOVERY_INSTANCE_UNHEALTHY",
     ),
     # The scheduler.
-    Rule(cause=ALARM, pattern=r"deployment failed: alarm|alarms? (detected|went)|CloudWatch alarm"),
-    Rule(cause=ROLLBACK, pattern=r"rolling back to deployment"),
-    Rule(cause=BREAKER, pattern=r"deployment failed|circuit breaker"),
+    Rule(cause=HOOK, pattern=r"lifecycle hook"),
+    Rule(cause=ALARM, pattern=r"\balarms?\b"),
+    Rule(cause=BREAKER, pattern=r"circuit breaker|deployment failed"),
+    Rule(cause=ROLLBACK, pattern=r"rolling back|rolled back"),
     Rule(cause=BACKOFF, pattern=r"unable to consistently start tasks"),
-    Rule(cause=THROTTLED, pattern=r"operations are being throttled|THROTTL|Rate exceeded"),
+    Rule(cause=THROTTLED, pattern=r"throttl|Rate exceeded"),
     Rule(cause=PERCENT_DEADLOCK, pattern=r"because of the service deployment configuration"),
-    Rule(cause=PROTECTED, pattern=r"protected tasks|task protection|unable to scale in"),
+    Rule(cause=PROTECTED, pattern=r"protected tasks|under protection|task protection|unable to scale in"),
     Rule(
         cause=QUOTA,
-        pattern=(
-            r"(reached|exceeded) the limit on the number|vCPU.{0,20}limit|limit.{0,40}(vCPU|tasks you can run)|quota"
-        ),
+        pattern=r"(reached|exceeded) (the|your) limit|limit (was|is|has been) (reached|exceeded)|"
+        r"vCPU.{0,20}limit|quota",
     ),
     Rule(cause=SIZE, pattern=r"configuration is above your limit"),
     Rule(
-        cause=CAPACITY,
-        pattern=r"capacity is (currently )?unavailable|no capacity|RESOURCE:FARGATE|insufficient capacity",
+        cause=PLACEMENT,
+        pattern=r"no container.instances?|RESOURCE:(?!FARGATE)\w+|^AGENT$|ECS agent|placement constraint",
     ),
-    Rule(cause=CAPACITY, pattern=r"unable to place a task in (the )?(AZ|availability zone)"),
+    Rule(
+        cause=CAPACITY,
+        pattern=r"capacity is (currently )?unavailable|no capacity|insufficient capacity|RESOURCE:FARGATE|"
+        r"unable to place a task in |could not launch \d+ task",
+    ),
     # The container, by what its runtime says.
     Rule(
         cause=COMMAND_NOT_FOUND,
-        pattern=(
-            r"executable file not found|no such file or directory.{0,40}(unknown|exec)|exec.{0,60}(no such"
-            r" file|permission denied)|"
-            r"stat .{0,120}no such file"
-        ),
+        pattern=r"executable file not found|exec.{0,60}(no such file|permission denied)|stat .{0,120}no such file",
     ),
-    Rule(cause=DEPENDENCY, pattern=r"dependency|dependsOn|dependent container"),
+    Rule(
+        cause=DEPENDENCY, pattern=r"dependsOn|dependent container|container.{0,40}dependenc|dependenc.{0,40}container"
+    ),
     Rule(
         cause=START_FAILED,
-        pattern=(
-            r"Cannot(Start|Create)ContainerError: .{10,}|ContainerRuntime(Timeout)?Error: .{10,}|OCI runtime create"
-            r" failed"
-        ),
+        pattern=r"Cannot(Start|Create)ContainerError|ContainerRuntime(Timeout)?Error|OCI runtime create failed|"
+        r"not transition to (created|started|running)",
     ),
     Rule(
         cause=PLATFORM,
-        pattern=(
-            r"Cannot(Inspect|Stop)ContainerError|CannotCreateVolumeError|InternalError|Internal error|agent"
-            r" disconnected"
-        ),
+        pattern=r"Cannot(Inspect|Stop)ContainerError|CannotCreateVolumeError|Internal ?Error|"
+        r"waiting for \w+ provisioning",
     ),
-    Rule(cause=CONFIGURATION, pattern=r"TASK_CONFIGURATION_FAILURE|invalid configuration|ClientException"),
+    Rule(
+        cause=CONFIGURATION,
+        pattern=r"TASK_CONFIGURATION_FAILURE|invalid configuration|ClientException|not compatible with",
+    ),
     # The container, by its exit code alone.
-    Rule(cause=ROUTER_EXITED, stop_codes=_STARTED, router=True),
+    Rule(cause=ROUTER_EXITED, stop_codes=_EXITED, router=True),
     Rule(cause=COMMAND_NOT_FOUND, exit_codes=frozenset({126, 127})),
     Rule(cause=CRASHED, exit_codes=frozenset({132, 134, 135, 136, 139})),
-    Rule(cause=KILLED, exit_codes=frozenset({137}), stop_codes=frozenset({"EssentialContainerExited"})),
+    Rule(cause=KILLED, exit_codes=frozenset({137}), stop_codes=_EXITED),
     Rule(cause=TERMINATED, exit_codes=frozenset({143})),
-    Rule(cause=EXITED_ZERO, exit_codes=frozenset({0}), stop_codes=_STARTED),
-    Rule(cause=EXITED, stop_codes=_STARTED),
+    Rule(cause=EXITED_ZERO, exit_codes=frozenset({0}), stop_codes=_EXITED),
+    Rule(cause=EXITED, stop_codes=_EXITED),
     Rule(cause=EXITED, pattern=r"essential container in task exited"),
     Rule(cause=STOPPED_BY_USER, stop_codes=frozenset({"UserInitiated"})),
-    Rule(cause=STOPPED_BY_USER, pattern=r"task stopped by user|stopped by user"),
+    Rule(cause=STOPPED_BY_USER, pattern=r"stopped by user"),
     # What is no failure at all.
-    Rule(cause=STEADY, pattern=r"has reached a steady state|is AZ balanced with"),
+    Rule(cause=STEADY, pattern=r"reached a steady state"),
     Rule(
         cause=PROGRESS,
-        pattern=(
-            r"has (started|stopped) \d+|has begun draining|(de)?registered \d+ (targets?|instances?)|deployment"
-            r" completed|"
-            r"Rebalancing in progress|desired count"
-        ),
+        pattern=r"(started|stopped) \d+ |draining connections|registered \d+ (target|instance)|"
+        r"(?<!unable to )AZ (re)?balanc|"
+        r"deployment.{0,60}(completed|in progress)|desired count",
     ),
 )
 
