@@ -81,7 +81,7 @@ class ModelConfig(_Part):
 
 
 def read_model_config(folder: Path) -> ModelConfig:
-    """Read `model.json` of a model's folder."""
+    """Read `model.json` of a model's folder. Raises ModelError."""
     path = folder / MODEL_FILE
     try:
         text = path.read_bytes()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from inference_server.repository.manifest import make_manifest, read_manifest, write_manifest
-from inference_server.repository.model_config import ModelError, read_model_config
-from inference_server.repository.scan import version_folders
+from inference_server.repository.model_config import ModelError
+from inference_server.repository.scan import read_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ def publish(root: Path, *, replace: bool = False) -> list[Published]:
     models = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     for model in models:
         try:
-            read_model_config(model)
+            _, versions = read_model(model)
         except ModelError as error:
             raise ModelError(f"model {model.name}: {error}") from None
-        for version, folder in version_folders(model).items():
+        for version, folder in versions.items():
             try:
                 done.append(Published(model.name, version, _publish(folder, replace=replace)))
             except ModelError as error:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference_server.repository import mlserver
 from inference_server.repository.manifest import Manifest, read_manifest
 from inference_server.repository.model_config import (
     LatestVersions,
@@ -80,10 +81,17 @@ def scan(root: Path) -> Scan:
 _LAYOUT = "it needs <model>/model.json and <model>/<version>/ with the model's files and a manifest.json"
 
 
-def version_folders(model: Path) -> dict[int, Path]:
-    """The versions of a model, published or not, in ascending order."""
-    found = {int(entry.name): entry for entry in model.iterdir() if _VERSION.fullmatch(entry.name) and entry.is_dir()}
-    return dict(sorted(found.items()))
+def read_model(folder: Path) -> tuple[ModelConfig, dict[int, Path]]:
+    """What a model's folder says of it, and its versions, published or not, in ascending order.
+
+    Raises ModelError and OSError.
+    """
+    found = {int(entry.name): entry for entry in folder.iterdir() if _VERSION.fullmatch(entry.name) and entry.is_dir()}
+    if mlserver.speaks_for(folder):
+        config, version = mlserver.read_model_settings(folder)
+        # MLServer keeps the files of its one version beside the settings.
+        return config, dict(sorted(found.items())) or {version: folder}
+    return read_model_config(folder), dict(sorted(found.items()))
 
 
 def _scan_model(folder: Path) -> tuple[list[FoundVersion], list[Problem]]:
@@ -91,8 +99,7 @@ def _scan_model(folder: Path) -> tuple[list[FoundVersion], list[Problem]]:
     if not _NAME.fullmatch(model):
         return [], [Problem(model, None, "the name of a model is 1 to 128 letters, digits, dots, dashes, underscores")]
     try:
-        config = read_model_config(folder)
-        folders = version_folders(folder)
+        config, folders = read_model(folder)
     except ModelError as error:
         return [], [Problem(model, None, str(error))]
     except OSError as error:

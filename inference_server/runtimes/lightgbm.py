@@ -1,7 +1,7 @@
 """LightGBM models in its text format. The file is `model.txt` or `model.lgb.txt` unless model.json names another.
 
-Input `x`, FP64 or (if model.json states so) FP32, [-1, features]. Output `y`, FP64: [-1] for one value a row,
-[-1, classes] for several.
+Input `x`, FP64 or (if model.json states so) FP32, [-1, features]. Output `predict`, FP64: [-1] for one value a
+row, [-1, classes] for several.
 
 `parameters` of model.json: `raw_score` (false): margins instead of probabilities.
 """
@@ -38,7 +38,7 @@ class LightGBM(Runtime):
         self._parameters = parameters
         self._input = matrix_input(config, ("FP64", "FP32"), booster.num_feature())
         values = booster.num_model_per_iteration()
-        output = TensorSpec("y", "FP64", (-1,) if values == 1 else (-1, values))
+        output = TensorSpec("predict", "FP64", (-1,) if values == 1 else (-1, values))
         self._signature = Signature.of([self._input], [output])
 
     @classmethod
@@ -65,8 +65,8 @@ class LightGBM(Runtime):
         del wanted, parameters
         rows = inputs[self._input.name]
         if not len(rows):
-            shape = (0, *self._signature.outputs["y"].shape[1:])
-            return Prediction({"y": np.empty(shape)})
+            shape = (0, *self._signature.outputs["predict"].shape[1:])
+            return Prediction({"predict": np.empty(shape)})
         # One thread: those of OpenMP do not survive the fork.
         values = self._booster.predict(rows, raw_score=self._parameters.raw_score, num_threads=1)
-        return Prediction({"y": np.asarray(values)})
+        return Prediction({"predict": np.asarray(values)})

@@ -1,7 +1,7 @@
 """XGBoost models in its binary or JSON format. The file is `model.ubj` or `model.json` unless model.json names another.
 
-Input `x`, FP32, [-1, features]; NaN, which only binary tensors carry, is a missing value. Output `y`, FP32: [-1] for
-one value a row, [-1, classes] for several.
+Input `x`, FP32, [-1, features]; NaN, which only binary tensors carry, is a missing value. Output `predict`, FP32: [-1]
+for one value a row, [-1, classes] for several.
 
 `parameters` of model.json: `margin` (false): margins instead of probabilities.
 """
@@ -36,7 +36,7 @@ class XGBoost(Runtime):
         self._kind = "margin" if parameters.margin else "value"
         self._input = matrix_input(config, ("FP32",), booster.num_features())
         trial = self._values(np.zeros((1, booster.num_features()), dtype=np.float32))
-        self._signature = Signature.of([self._input], [TensorSpec("y", "FP32", (-1, *trial.shape[1:]))])
+        self._signature = Signature.of([self._input], [TensorSpec("predict", "FP32", (-1, *trial.shape[1:]))])
 
     @classmethod
     def load(cls, folder: Path, config: ModelConfig) -> Self:
@@ -58,7 +58,7 @@ class XGBoost(Runtime):
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
     ) -> Prediction:
         del wanted, parameters
-        return Prediction({"y": self._values(inputs[self._input.name])})
+        return Prediction({"predict": self._values(inputs[self._input.name])})
 
     def _values(self, rows: np.ndarray) -> np.ndarray:
         values = self._booster.inplace_predict(rows, predict_type=self._kind, validate_features=False)

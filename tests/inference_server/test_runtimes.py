@@ -61,7 +61,7 @@ def lightgbm(folder: Path) -> Made:
 
     booster = library.train({"objective": "binary", "verbose": -1}, library.Dataset(ROWS, LABELS), 20)
     booster.save_model(str(folder / "model.txt"))
-    return "lightgbm", {}, {"y": np.asarray(booster.predict(ASKED))}
+    return "lightgbm", {}, {"predict": np.asarray(booster.predict(ASKED))}
 
 
 def lightgbm_of_classes(folder: Path) -> Made:
@@ -72,7 +72,7 @@ def lightgbm_of_classes(folder: Path) -> Made:
     booster = library.train(parameters, library.Dataset(ROWS, np.arange(len(ROWS)) % 3), 5)
     booster.save_model(str(folder / "model.txt"))
     model_json = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [-1, 5]}]}
-    return "lightgbm", model_json, {"y": np.asarray(booster.predict(ASKED.astype(np.float32)))}
+    return "lightgbm", model_json, {"predict": np.asarray(booster.predict(ASKED.astype(np.float32)))}
 
 
 def xgboost(folder: Path) -> Made:
@@ -81,7 +81,7 @@ def xgboost(folder: Path) -> Made:
 
     booster = library.train({"objective": "binary:logistic", "nthread": 1}, library.DMatrix(ROWS, LABELS), 20)
     booster.save_model(folder / "model.ubj")
-    return "xgboost", {}, {"y": booster.predict(library.DMatrix(ASKED.astype(np.float32)))}
+    return "xgboost", {}, {"predict": booster.predict(library.DMatrix(ASKED.astype(np.float32)))}
 
 
 def xgboost_margin_in_json(folder: Path) -> Made:
@@ -91,7 +91,7 @@ def xgboost_margin_in_json(folder: Path) -> Made:
     booster = library.train({"objective": "binary:logistic", "nthread": 1}, library.DMatrix(ROWS, LABELS), 5)
     booster.save_model(folder / "booster.json")
     expected = booster.predict(library.DMatrix(ASKED.astype(np.float32)), output_margin=True)
-    return "xgboost", {"file": "booster.json", "parameters": {"margin": True}}, {"y": expected}
+    return "xgboost", {"file": "booster.json", "parameters": {"margin": True}}, {"predict": expected}
 
 
 def skops_pipeline(folder: Path) -> Made:

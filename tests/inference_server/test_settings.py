@@ -56,12 +56,17 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
     assert load(monkeypatch, INFERENCE_PORT="").port == 8080
 
 
-def cgroup(root: Path, **files: str) -> Path:
-    for name, content in files.items():
-        path = root / name.replace("__", "/").replace("_of_", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content + "\n")
-    return root
+def test_pins_of_unsafe_models_are_read_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = "0123456789abcdef" * 4
+    pins = load(monkeypatch, INFERENCE_UNSAFE_MODELS=f"churn/3={digest}, b/1={digest},").unsafe_models
+    assert pins == {"churn/3": digest, "b/1": digest}
+    with pytest.raises(SettingsError, match="'churn/3=abc' is not of the form"):
+        load(monkeypatch, INFERENCE_UNSAFE_MODELS="churn/3=abc")
+
+
+def test_the_hard_timeout_is_beyond_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="INFERENCE_HARD_TIMEOUT_SECONDS is 20: it must be more than"):
+        load(monkeypatch, INFERENCE_HARD_TIMEOUT_SECONDS="20")
 
 
 @pytest.mark.parametrize(
