@@ -5,12 +5,15 @@ This module must not know how a deployment proceeds.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from moto.applicationautoscaling.exceptions import AWSValidationException
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 from moto.core.exceptions import JsonRESTError
+
+from inference_sandbox.aws.target_tracking import DIMENSION, Activity, TargetTracking
 
 
 class ObjectNotFoundException(JsonRESTError):
@@ -30,8 +33,10 @@ class _LiveServices:
         return [name for name in names if self._exists(cluster, name)], []
 
 
-def responses(exists: Callable[[str, str, str, str], bool]) -> type[ApplicationAutoScalingResponse]:
-    """`exists(account, region, cluster, service)` says whether a service is ACTIVE."""
+def responses(
+    exists: Callable[[str, str, str, str], bool], tracking: TargetTracking
+) -> type[ApplicationAutoScalingResponse]:
+    """`exists(account, region, cluster, service)`: whether a service is ACTIVE; `tracking` knows what was scaled."""
 
     class Response(ApplicationAutoScalingResponse):
         def register_scalable_target(self) -> Any:
@@ -46,4 +51,24 @@ def responses(exists: Callable[[str, str, str, str], bool]) -> type[ApplicationA
             except AWSValidationException as error:
                 raise ObjectNotFoundException(str(error.message)) from error
 
+        def describe_scaling_activities(self) -> Any:
+            asked = json.loads(self.body)
+            known = tracking.activities.get((self.current_account, self.region), [])
+            found = [_activity(each) for each in known if asked.get("ResourceId") in (None, each.resource)]
+            return json.dumps({"ScalingActivities": found})
+
     return Response
+
+
+def _activity(activity: Activity) -> dict[str, Any]:
+    return {
+        "ActivityId": activity.identifier,
+        "ServiceNamespace": "ecs",
+        "ResourceId": activity.resource,
+        "ScalableDimension": DIMENSION,
+        "Description": activity.description,
+        "Cause": activity.cause,
+        "StartTime": activity.at.timestamp(),
+        "EndTime": activity.at.timestamp(),
+        "StatusCode": "Successful",
+    }

@@ -27,6 +27,7 @@ from inference_sandbox.aws.gateway import Gateway
 from inference_sandbox.aws.in_process import CREDENTIALS
 from inference_sandbox.aws.logs import Logs
 from inference_sandbox.aws.surroundings import MotoSurroundings
+from inference_sandbox.aws.target_tracking import TargetTracking
 from inference_sandbox.ecs.api import Ecs
 from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ecs.scheduler import Scheduler
@@ -109,6 +110,7 @@ class Aws:
             seed=self._seed,
         )
         self.ecs = Ecs(self.scheduler, self.surroundings)
+        self.tracking = TargetTracking(clock=self.clock, desired=self.ecs.desired, scale=self.ecs.scale)
         self.gateway = Gateway(
             clock=self.clock,
             ecs=self.ecs,
@@ -117,7 +119,7 @@ class Aws:
                 "elasticloadbalancing": elbv2.responses(self.load_balancer),
                 "elasticfilesystem": Efs,
                 "logs": Logs,
-                "application-autoscaling": autoscaling.responses(self.ecs.exists),
+                "application-autoscaling": autoscaling.responses(self.ecs.exists, self.tracking),
             },
             after={"elasticloadbalancing": routes_changed},
             administration=partial(side_door.answer, self),
@@ -157,12 +159,15 @@ class Aws:
 
     def tick(self) -> None:
         with self._lock:
+            self.tracking.tick()
             self.scheduler.tick()
+            self.surroundings.events.flush()
 
     def next_due(self) -> datetime | None:
         """When a tick will next have something to do by itself."""
         with self._lock:
-            return self.scheduler.next_due()
+            dues = (self.scheduler.next_due(), self.tracking.next_due())
+            return min((due for due in dues if due is not None), default=None)
 
     def advance(self, duration: timedelta) -> None:
         """Let time pass on a clock that can be moved, stopping at every moment at which something is due.
@@ -209,6 +214,15 @@ class Aws:
     def delay_reads(self, delay: timedelta) -> None:
         """For so long after a change, DescribeServices and ListServices tell what was before."""
         self.gateway.stale_reads.delay = delay
+
+    def give_metric(self, cluster: str, service: str, metric: str, value: float) -> None:
+        """What Application Auto Scaling sees of a service from now on, e.g. ECSServiceAverageCPUUtilization."""
+        with self._lock:
+            self.tracking.give(cluster, service, metric, value)
+
+    def disturb_events(self, *, duplicates: float = 0.5, shuffled: bool = True) -> None:
+        """Deliver EventBridge events as badly as AWS may: this share of them twice, those of a tick in any order."""
+        self.surroundings.events.duplicates, self.surroundings.events.shuffled = duplicates, shuffled
 
     def fail(self, failure: Failure) -> None:
         """Rehearse a failure of a service's tasks: what waits for tasks to come is cleared by `reset` or by hand."""

@@ -87,9 +87,19 @@ def _clear_failures(aws: Aws, _given: Given) -> None:
     aws.scheduler.failures.waiting.clear()
 
 
+def _give_metric(aws: Aws, given: Given) -> None:
+    """What Application Auto Scaling sees of a service from now on: {cluster, service, metric, value}."""
+    missing = [name for name in ("cluster", "service", "metric", "value") if name not in given]
+    if missing:
+        raise ValueError(f"a metric takes cluster, service, metric and value: {', '.join(missing)} is missing")
+    aws.give_metric(given["cluster"], given["service"], given["metric"], float(given["value"]))
+
+
 def _modes(aws: Aws, given: Given) -> Any:
-    """How AWS behaves: {throttling: bool, iam: bool, staleness: seconds}; what is left out stays. Tells what is set."""
-    gateway = aws.gateway
+    """How AWS behaves; what is left out stays: {throttling, iam, staleness (seconds), duplicates (share), shuffled}."""
+    gateway, events = aws.gateway, aws.surroundings.events
+    events.duplicates = float(given.get("duplicates", events.duplicates))
+    events.shuffled = bool(given.get("shuffled", events.shuffled))
     gateway.quotas.on = bool(given.get("throttling", gateway.quotas.on))
     gateway.iam = bool(given.get("iam", gateway.iam))
     gateway.stale_reads.delay = timedelta(
@@ -99,6 +109,8 @@ def _modes(aws: Aws, given: Given) -> Any:
         "throttling": gateway.quotas.on,
         "iam": gateway.iam,
         "staleness": gateway.stale_reads.delay.total_seconds(),
+        "duplicates": events.duplicates,
+        "shuffled": events.shuffled,
     }
 
 
@@ -129,6 +141,7 @@ ROUTES: dict[tuple[str, str], Callable[[Aws, Given], Any]] = {
     ("GET", "/failures"): _failures,
     ("POST", "/failures"): _add_failure,
     ("DELETE", "/failures"): _clear_failures,
+    ("POST", "/metrics"): _give_metric,
     ("POST", "/modes"): _modes,
     ("POST", "/reset"): _reset,
     ("POST", "/advance"): _advance,

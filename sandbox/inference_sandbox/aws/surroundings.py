@@ -1,5 +1,5 @@
 """What ECS needs of the rest of AWS, looked up in moto's backends: subnets, target groups, secrets, file systems, log
-groups, EventBridge.
+groups; EventBridge has a module of its own.
 
 A task that lacks one of these fails as it does on Fargate, with AWS's words ("Stopped tasks error messages"). This
 module must not know how a deployment proceeds.
@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,14 +20,12 @@ from moto.core.exceptions import JsonRESTError, ServiceException
 from moto.ec2.models import ec2_backends
 from moto.efs.models import efs_backends
 from moto.elbv2.models import elbv2_backends
-from moto.events.models import events_backends
 from moto.logs.models import logs_backends
 from moto.secretsmanager.models import secretsmanager_backends
-from moto.sns.models import sns_backends
-from moto.sqs.models import sqs_backends
 from moto.ssm.models import ssm_backends
 
 from inference_sandbox.aws import elbv2
+from inference_sandbox.aws.event_bridge import EventBridge
 from inference_sandbox.ecs.state import Task
 from inference_sandbox.ecs.surroundings import AlarmFacts, EcsEvent, NotLaunched, TargetGroupFacts
 from inference_sandbox.ports import ContainerLaunch, EfsMount, TaskLaunch
@@ -55,7 +53,7 @@ class MotoSurroundings:
     def __init__(self, efs_root: Path, routes_changed: Callable[[], None]) -> None:
         self._efs_root = efs_root
         self._routes_changed = routes_changed
-        self.published = 0
+        self.events = EventBridge()
         self.functions: dict[str, Mapping[str, Any]] = {}
         """What Lambda functions answer, by ARN: `{"hookStatus": "FAILED"}`."""
         self.invocations: list[tuple[str, Mapping[str, Any]]] = []
@@ -222,67 +220,15 @@ class MotoSurroundings:
     # -- EventBridge
 
     def listening(self, account: str, region: str) -> bool:
-        backends = events_backends.get(account)  # get() makes no backend where there is none
-        backend = backends.get(region) if backends is not None else None
-        return backend is not None and any(rule.targets for rule in backend.event_buses["default"].rules.values())
+        return self.events.listening(account, region)
 
     def publish(self, event: EcsEvent) -> None:
-        """Through the rules of the default event bus to their targets."""
-        if not self.listening(event.account, event.region):
-            return
-        bus = events_backends[event.account][event.region].event_buses["default"]
-        rules = [rule for rule in bus.rules.values() if rule.state == "ENABLED" and rule.targets]
-        self.published += 1
-        message = _message(event, self.published)
-        for rule in rules:
-            if rule.event_pattern.matches_event(message):
-                for target in rule.targets:
-                    _deliver(target, message)
+        self.events.publish(event)
 
 
 def _alarm(alarm: Any) -> AlarmFacts:
     seconds = int(alarm.period or 60) * int(alarm.evaluation_periods or 1)
     return AlarmFacts(state=alarm.state_value, window=timedelta(seconds=seconds))
-
-
-def _message(event: EcsEvent, number: int) -> Any:
-    """An EventBridge envelope, in the shape that moto's patterns match."""
-    return {
-        "version": "0",
-        "id": f"{number:08x}-0000-4000-8000-{number:012x}",
-        "detail-type": event.detail_type,
-        "source": "aws.ecs",
-        "account": event.account,
-        "time": _iso(event.at, milliseconds=False),
-        "region": event.region,
-        "resources": list(event.resources),
-        "detail": json.loads(json.dumps(event.detail, default=_iso)),
-    }
-
-
-def _iso(value: Any, *, milliseconds: bool = True) -> str:
-    if not isinstance(value, datetime):
-        raise TypeError(f"{type(value).__name__} has no place in an event")
-    text = value.astimezone(UTC).isoformat(timespec="milliseconds" if milliseconds else "seconds")
-    return text.replace("+00:00", "Z")
-
-
-def _deliver(target: dict[str, Any], message: dict[str, Any]) -> None:
-    """To SQS, SNS or CloudWatch Logs; what cannot be delivered is dropped, as without a dead-letter queue."""
-    _, _, service, region, account, *rest = target["Arn"].split(":")
-    body = target.get("Input") or json.dumps(message)
-    with contextlib.suppress(*MotoError, KeyError):
-        if service == "sqs":
-            group = (target.get("SqsParameters") or {}).get("MessageGroupId")
-            sqs_backends[account][region].send_message(queue_name=rest[-1], message_body=body, group_id=group)
-        elif service == "sns":
-            sns_backends[account][region].publish(message=body, arn=target["Arn"])
-        elif service == "logs":
-            backend = logs_backends[account][region]
-            name, stream = rest[1].removesuffix(":*"), message["id"]
-            backend.create_log_stream(name, stream)
-            timestamp = int(datetime.fromisoformat(message["time"]).timestamp() * 1000)
-            backend.put_log_events(name, stream, [{"timestamp": timestamp, "message": body}])
 
 
 def _secrets_manager(source: str) -> str:

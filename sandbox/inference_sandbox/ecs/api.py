@@ -598,6 +598,20 @@ class Ecs:
         except AwsError:
             return {}
 
+    def desired(self, name: tuple[str, str, str, str]) -> int | None:
+        """The desired count of an ACTIVE service by account, region, cluster and name."""
+        account, region, cluster, service = name
+        found = self._clusters.get((account, region, cluster))
+        record = found.services.get(service) if found else None
+        return record.desired_count if record is not None and record.status == "ACTIVE" else None
+
+    def scale(self, name: tuple[str, str, str, str], count: int) -> None:
+        """Set it, as Application Auto Scaling does with its service-linked role."""
+        account, region, cluster, service = name
+        role = f"arn:aws:sts::{account}:assumed-role/AWSServiceRoleForApplicationAutoScaling_ECSService/autoscaling"
+        caller = Caller(account, region, role)
+        self.update_service(caller, {"cluster": cluster, "service": service, "desiredCount": count})
+
     def exists(self, account: str, region: str, cluster: str, service: str) -> bool:
         """Whether there is an ACTIVE service of that name."""
         found = self._clusters.get((account, region, cluster))

@@ -119,6 +119,23 @@ def test_a_rule_delivers_to_a_topic_too(world: World, queue: str) -> None:
     assert body["detail"]["eventName"] == "SERVICE_STEADY_STATE"
 
 
+@follows("Developer guide, “Amazon ECS events”: delivered at least once, in no particular order")
+def test_events_may_come_twice_and_out_of_order(world: World, queue: str) -> None:
+    route(world, {"detail-type": ["ECS Task State Change"]}, QUEUE_ARN)
+    world.aws.disturb_events(duplicates=0.5)
+    world.create(desiredCount=10)
+    world.advance(120)
+    bodies = received(world, queue)
+    identifiers = [body["id"] for body in bodies]
+    assert len(set(identifiers)) == 40
+    assert len(identifiers) > 45
+    assert identifiers != sorted(identifiers)
+    for arn in {body["detail"]["taskArn"] for body in bodies}:
+        told = [body["detail"] for body in bodies if body["detail"]["taskArn"] == arn]
+        latest = max(told, key=lambda detail: detail["version"])
+        assert latest["lastStatus"] == "RUNNING"
+
+
 def test_a_target_that_is_gone_stops_nothing(world: World) -> None:
     route(world, {"source": ["aws.ecs"]}, QUEUE_ARN)
     world.create()
