@@ -79,14 +79,25 @@ def test_the_operator_writes_the_finalizer_and_the_status_and_nothing_else(stage
     assert set(fields["f:metadata"]["f:finalizers"]) <= {".", f'v:"{FINALIZER}"'}
 
 
-def test_passes_that_find_nothing_new_write_nothing_to_the_object(stage: Stage) -> None:
+def patches(cluster: Cluster) -> float:
+    """How often objects were patched, with or without effect, as the API server counts."""
+    lines = cluster.kubectl("get", "--raw", "/metrics").splitlines()
+    about = [line for line in lines if line.startswith("apiserver_request_total{")]
+    ours = [line for line in about if f'resource="{DEPLOYMENTS}"' in line and 'verb="PATCH"' in line]
+    return sum(float(line.rpartition(" ")[2]) for line in ours)
+
+
+def test_passes_that_find_nothing_new_write_nothing_to_the_object(stage: Stage, own_cluster: Cluster) -> None:
     with stage.operator:
         stage.apply("recommender")
         stage.until_ready("recommender")
         version = stage.get("recommender")["metadata"]["resourceVersion"]
-        before = passes(stage)
+        before, asked = passes(stage), patches(own_cluster)
+        assert asked > 0
         stage.change_environment(policy={"maximum": {"replicas": 30}})  # which wakes its objects
         stage.until(lambda: passes(stage) > before)
+        assert stage.operator.stop() == 0  # it ends what it is about
+        assert patches(own_cluster) == asked
         assert stage.get("recommender")["metadata"]["resourceVersion"] == version
 
 
