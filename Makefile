@@ -8,7 +8,7 @@ WORKERS ?= 2
 PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks tools
 PINS := operator server sandbox
 
-.PHONY: help demo test check manifests bench pins control-plane clean
+.PHONY: help demo test check manifests bench bench-server pins control-plane clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ manifests: $(VENV)/.installed ## Write the generated files: CRDs, IAM policy, re
 
 bench: $(VENV)/.installed ## Measure, each figure beside a baseline of the same run
 	@for script in benchmarks/*/__main__.py benchmarks/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+bench-server: $(VENV)/.installed ## Compare the inference server with others (WITH="--with-kserve --with-mlserver": with these too)
+	@$(BIN)/python -m benchmarks.server $(WITH)
 
 pins: $(VENV)/.installed ## Renew requirements/*.txt from pyproject.toml
 	@for extra in $(PINS); do $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
