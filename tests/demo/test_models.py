@@ -13,9 +13,9 @@ for needed in ("sklearn", "skl2onnx", "onnxruntime"):
 from demo import digits, models, movielens  # noqa: E402 - skipped above where they can't be imported
 from demo.movielens import Ratings  # noqa: E402
 from demo.recommender import factorise  # noqa: E402
-from inference_server.loading import load_repository  # noqa: E402
+from inference_server.loading import load_version  # noqa: E402
 from inference_server.repository.publish import publish  # noqa: E402
-from inference_server.runtimes.numpy_topn import NumpyTopN  # noqa: E402
+from inference_server.repository.scan import scan  # noqa: E402
 
 TASTES = 5
 PEOPLE_OF_A_TASTE, FILMS_OF_A_TASTE = 24, 20
@@ -49,18 +49,20 @@ def taste_of_item(item_ids: np.ndarray) -> np.ndarray:
     return np.asarray((item_ids - 5001) // FILMS_OF_A_TASTE)
 
 
-def ask(repository: Path, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """What the runtime answers from a repository that was written by the demo."""
-    (model,) = repository.iterdir()
-    (version,) = (entry for entry in model.iterdir() if entry.is_dir())
-    runtime = NumpyTopN.load(version, {"exclude_seen": True})
-    return dict(runtime.predict(inputs, {}).outputs)
+def ask(repository: Path, scratch: Path, *wanted: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """What the one model of a repository answers, published and loaded as the server does it."""
+    publish(repository)
+    found = scan(repository)
+    assert found.problems == ()
+    (version,) = found.versions
+    return dict(load_version(version, scratch, {}).runtime.predict(inputs, wanted, {}).outputs)
 
 
 def test_people_are_recommended_unseen_films_of_their_own_taste(tastes: Ratings, tmp_path: Path) -> None:
     repository = models.write_recommender(tmp_path, tastes)
+    scratch = tmp_path / "scratch"
 
-    items = ask(repository, user=tastes.user_ids, k=np.array([FILMS_OF_A_TASTE // 2]))["items"]
+    items = ask(repository, scratch, user=tastes.user_ids, k=np.array([FILMS_OF_A_TASTE // 2]))["items"]
 
     own_taste = np.arange(len(tastes.user_ids)) // PEOPLE_OF_A_TASTE
     assert (taste_of_item(items) == own_taste[:, np.newaxis]).mean() > 0.95
@@ -73,8 +75,9 @@ def test_people_are_recommended_unseen_films_of_their_own_taste(tastes: Ratings,
 
 def test_a_stranger_is_recommended_what_most_people_have_seen(tastes: Ratings, tmp_path: Path) -> None:
     repository = models.write_recommender(tmp_path, tastes)
+    scratch = tmp_path / "scratch"
 
-    answer = ask(repository, user=np.array([1]), k=np.array([1]))
+    answer = ask(repository, scratch, user=np.array([1]), k=np.array([1]))
 
     assert answer["items"].tolist() == [[5000]]
     assert answer["titles"].tolist() == [[b"Film 0 (1999)"]]
@@ -135,13 +138,9 @@ def test_a_classifier_as_the_server_loads_it_knows_digits_that_it_was_not_traine
 ) -> None:
     training, held_out = digits.split()
     repository = models.write_digits(tmp_path, training, version)
-    publish(repository)
 
-    catalog = load_repository(repository, tmp_path / "scratch")
+    labels = ask(repository, tmp_path / "scratch", digits.OUTPUT, **{digits.INPUT: held_out.pixels})[digits.OUTPUT]
 
-    assert catalog.ready, catalog.problems
-    model = catalog.find("digits", str(version))
-    labels = model.runtime.predict({digits.INPUT: held_out.pixels}, {}).outputs[digits.OUTPUT]
     assert (labels == held_out.labels).mean() >= 0.95
     assert len(held_out.labels) > 500
 
