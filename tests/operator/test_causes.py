@@ -66,6 +66,7 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
         "LogAccessDenied",
     ),
     (Fact(text="failed to validate logger args: create stream: ResourceNotFoundException"), "LogGroupMissing"),
+    (Fact(text="failed to initialize logging driver: NoCredentialProviders: no valid providers"), "LogDriverFailed"),
     (Fact(text="EFS: the access point fsap-0123456789abcdef0 does not exist"), "EfsAccessPointUnusable"),
     (Fact(text="failed to chown /var/lib/x: lchown /var/lib/x: operation not permitted"), "EfsMountFailed"),
     (
@@ -109,12 +110,12 @@ def test_a_rarer_failure_gets_its_cause(example: Fact, cause: str) -> None:
 
 def test_texts_kept_aside_get_their_causes() -> None:
     wrong = missed(HELD_OUT)
-    assert len(wrong) <= 0.05 * len(HELD_OUT), "\n".join(wrong)
+    assert len(wrong) <= 0.03 * len(HELD_OUT), "\n".join(wrong)
 
 
 def test_texts_found_later_get_their_causes() -> None:
     wrong = missed(later())
-    assert len(wrong) <= 0.22 * len(later()), "\n".join(wrong)
+    assert len(wrong) <= 0.06 * len(later()), "\n".join(wrong)
 
 
 # -- the corpus

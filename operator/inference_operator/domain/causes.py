@@ -470,8 +470,10 @@ RULES: tuple[Rule, ...] = (
     # Memory comes before all else: it hides behind other errors and even behind exit code 0.
     Rule(cause=ROUTER_OUT_OF_MEMORY, pattern=r"OutOfMemory|OOM-?killed", router=True),
     Rule(cause=OUT_OF_MEMORY, pattern=r"OutOfMemory|OOM-?killed|killed due to memory|cannot allocate memory"),
-    # Logging. A check of the driver's options that was killed had waited for CloudWatch in vain.
+    # Logging. A check of the driver's options that was killed had waited for CloudWatch in vain; but a driver without
+    # credentials had not come so far as to ask CloudWatch, whatever it says of connections.
     Rule(cause=LOG_DENIED, pattern=_LOGS, also=_DENIED),
+    Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver", also=r"credential"),
     Rule(cause=LOG_NETWORK, pattern=_LOGS, also=rf"{_UNREACHABLE}|signal: killed"),
     Rule(
         cause=LOG_GROUP_MISSING,
@@ -511,7 +513,7 @@ RULES: tuple[Rule, ...] = (
         r"staging label|(check )?whether the (secret|parameter) exists",
     ),
     Rule(cause=REGISTRY_LOGIN_DENIED, pattern=r"GetAuthorizationToken", also=_DENIED),
-    Rule(cause=SECRET_NETWORK, pattern=rf"{_SECRETS}|registry auth", also=_UNREACHABLE),
+    Rule(cause=SECRET_NETWORK, pattern=rf"{_SECRETS}|registry auth|GetAuthorizationToken", also=_UNREACHABLE),
     Rule(cause=SECRET_DENIED, pattern=_SECRETS, also=rf"{_DENIED}|access to KMS|kms:Decrypt"),
     Rule(
         cause=ENVIRONMENT_FILE,
@@ -560,7 +562,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=NETWORK,
-        pattern=r"network interface|\bENI\b|failed to (configure|set ?up) .{0,40}network|RequestLimitExceeded",
+        pattern=r"network interface|(?<!RESOURCE:)\bENI\b|failed to (configure|set ?up) .{0,40}network|"
+        r"RequestLimitExceeded",
     ),
     # Health.
     Rule(
@@ -594,11 +597,13 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=SIZE, pattern=r"configuration is above your limit"),
     Rule(
         cause=PLACEMENT,
-        pattern=r"no container.instances?|RESOURCE:(?!FARGATE)\w+|^AGENT$|ECS agent|placement constraint",
+        pattern=r"no container.instances?|RESOURCE:(?!FARGATE)\w+|(^|: )(AGENT|ATTRIBUTE)\.?$|ECS agent|"
+        r"placement constraint|empty capacity provider",
     ),
     Rule(
         cause=CAPACITY,
-        pattern=r"capacity is (currently )?unavailable|no capacity|insufficient capacity|RESOURCE:FARGATE|"
+        pattern=r"capacity is (currently )?unavailable|no capacity|insufficient ?(instance ?)?capacity|"
+        r"Unfulfillable ?Capacity|unable to fulfill capacity|RESOURCE:FARGATE|"
         r"unable to place a task in |could not launch \d+ task",
     ),
     # The container, by what its runtime says.
