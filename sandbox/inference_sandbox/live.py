@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moto.moto_api._internal import mock_random  # the package's documented way to ids that repeat
+from moto.moto_api._internal import mock_random
 from werkzeug.wrappers import Response
 
 from inference_sandbox.aws import Aws
+from inference_sandbox.checkpoint import Checkpoint
 from inference_sandbox.container_logs import ContainerLogs
 from inference_sandbox.details import Account
 from inference_sandbox.ecs.clock import WallClock
 from inference_sandbox.ecs.state import Task
 from inference_sandbox.ecs.surroundings import BRIEF, Settings
 from inference_sandbox.ports import LoadBalancer, Runner
-from inference_sandbox.seed import seed
+from inference_sandbox.seed import Client, Ground, build_on, lay_ground
 from inference_sandbox.status import snapshot
 
 REGION = "ap-northeast-1"
@@ -35,6 +38,7 @@ _PROGRAM_SECONDS = 3.0
 """How long skipped time waits for a program that is starting or ending, in real seconds."""
 _POLL_SECONDS = 0.02
 _PORT_SECONDS = 5.0
+_WAKE_SECONDS = 0.002
 
 
 class LiveAws(Aws):
@@ -63,9 +67,7 @@ class LiveAws(Aws):
 
     def _prepare(self) -> Account:
         client = partial(self.client, region=REGION)
-        client("ec2").describe_vpcs()  # makes the region's default network, so that the ids that follow are ours alone
-        mock_random.seed(0)
-        account = seed(client, listener_port=self.listener_port)
+        account = build_on(_ground(client), client, listener_port=self.listener_port)
         self.calls.clear()
         return account
 
@@ -76,6 +78,12 @@ class LiveAws(Aws):
             super().reset()
             _until(lambda: _is_free(self.listener_port), seconds=_PORT_SECONDS)
             self.account = self._prepare()
+
+    def stop(self) -> None:
+        """Without waiting for the server's next look around: a connection brings it on."""
+        if self._server is not None:
+            threading.Timer(_WAKE_SECONDS, partial(_knock, self._server.server_port)).start()
+        super().stop()
 
     # -- time
 
@@ -134,6 +142,22 @@ class LiveAws(Aws):
         return response(environ, start_response)
 
 
+_laid: list[tuple[Checkpoint, Ground]] = []
+"""What the first account of this process was built on; those after it are built on copies, which are quick to have."""
+
+
+def _ground(client: Client) -> Ground:
+    """In a moto that has forgotten everything; the same ids each time."""
+    if _laid:
+        checkpoint, ground = _laid[0]
+        checkpoint.restore()
+    else:
+        mock_random.seed(0)
+        ground = lay_ground(client)
+        _laid.append((Checkpoint.take(), ground))
+    return ground
+
+
 def _program_is_changing(task: Task) -> bool:
     """The runner has been told to start or to stop it, and has not yet said how that went."""
     return task.handed_over and task.last_status in ("PENDING", "STOPPING")
@@ -144,6 +168,11 @@ def _until(condition: Callable[[], bool], *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
+
+
+def _knock(port: int) -> None:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
 
 def _free_port() -> int:

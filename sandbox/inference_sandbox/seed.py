@@ -1,12 +1,14 @@
 """Prepares an empty account as a platform team would hand it over: network, ECS cluster, EFS, load balancer, roles.
 
-Done over the public API, so it knows nothing of what runs behind it.
+Done over the public API, in two steps, of which the first is the same for every sandbox. What runs behind the API is
+not known here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from inference_sandbox.details import Account
@@ -14,6 +16,9 @@ from inference_sandbox.details import Account
 CLUSTER = "inference"
 EXECUTION_ROLE = "inference-execution"
 TASK_ROLE = "inference-task"
+
+Client = Callable[[str], Any]
+"""Gives a boto3 client of a service, by its name there."""
 
 _SERVER_PORT = 8080
 _NFS_PORT = 2049
@@ -48,24 +53,50 @@ _TASK_ACTIONS = (
 )
 
 
-def seed(client: Callable[[str], Any], *, listener_port: int) -> Account:
-    """Make it all. `client` gives a boto3 client of a service; `listener_port` is where the load balancer has HTTP."""
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What does not depend on where the load balancer listens."""
+
+    account_id: str
+    vpc_id: str
+    subnets: list[str]
+    security_groups: Mapping[str, str]
+    """By whose they are: `load-balancer`, `tasks` or `file-system`."""
+    file_system_id: str
+    execution_role_arn: str
+    task_role_arn: str
+
+
+def lay_ground(client: Client) -> Ground:
     vpc, subnets, account = _network(client("ec2"))
-    groups = _security_groups(client("ec2"), vpc, listener_port=listener_port)
-    load_balancer, listener = _load_balancer(
-        client("elbv2"), subnets=subnets, group=groups["load-balancer"], port=listener_port
-    )
-    return Account(
+    groups = _security_groups(client("ec2"), vpc)
+    return Ground(
         account_id=account,
-        cluster=_cluster(client("ecs")),
         vpc_id=vpc,
         subnets=subnets,
-        security_groups=[groups["tasks"]],
+        security_groups=groups,
         file_system_id=_file_system(client("efs"), subnets=subnets, group=groups["file-system"]),
-        load_balancer_arn=load_balancer,
-        listener_arn=listener,
         execution_role_arn=_role(client("iam"), EXECUTION_ROLE, _EXECUTION_ACTIONS),
         task_role_arn=_role(client("iam"), TASK_ROLE, _TASK_ACTIONS),
+    )
+
+
+def build_on(ground: Ground, client: Client, *, listener_port: int) -> Account:
+    """`listener_port`: where the application load balancer listens for HTTP."""
+    group = ground.security_groups["load-balancer"]
+    _let_in(client("ec2"), group, port=listener_port, source={"IpRanges": [{"CidrIp": "0.0.0.0/0"}]})
+    load_balancer, listener = _load_balancer(client("elbv2"), subnets=ground.subnets, group=group, port=listener_port)
+    return Account(
+        account_id=ground.account_id,
+        cluster=_cluster(client("ecs")),
+        vpc_id=ground.vpc_id,
+        subnets=ground.subnets,
+        security_groups=[ground.security_groups["tasks"]],
+        file_system_id=ground.file_system_id,
+        load_balancer_arn=load_balancer,
+        listener_arn=listener,
+        execution_role_arn=ground.execution_role_arn,
+        task_role_arn=ground.task_role_arn,
     )
 
 
@@ -92,7 +123,7 @@ def _name(kind: str, name: str) -> list[dict[str, Any]]:
     return [{"ResourceType": kind, "Tags": [{"Key": "Name", "Value": name}]}]
 
 
-def _security_groups(ec2: Any, vpc: str, *, listener_port: int) -> Mapping[str, str]:
+def _security_groups(ec2: Any, vpc: str) -> Mapping[str, str]:
     groups = {
         name: ec2.create_security_group(GroupName=f"inference-{name}", Description=description, VpcId=vpc)["GroupId"]
         for name, description in (
@@ -101,7 +132,6 @@ def _security_groups(ec2: Any, vpc: str, *, listener_port: int) -> Mapping[str, 
             ("file-system", "Mount targets of the model file system"),
         )
     }
-    _let_in(ec2, groups["load-balancer"], port=listener_port, source={"IpRanges": [{"CidrIp": "0.0.0.0/0"}]})
     for group, port, source in (
         ("tasks", _SERVER_PORT, "load-balancer"),
         ("file-system", _NFS_PORT, "tasks"),

@@ -313,6 +313,54 @@ def test_a_strike_that_can_meet_nobody_is_said_so(up: LiveCloud) -> None:
     assert "no task of a service 'web' runs" in refused.output
 
 
+# -- how AWS is otherwise
+
+
+def test_quotas_hold_once_throttling_is_on(up: LiveCloud) -> None:
+    assert "throttling: True" in done("modes", "--throttling")
+    with pytest.raises(ClientError, match="ThrottlingException"):
+        describe_often(up)
+    assert "throttling: False" in done("modes", "--no-throttling")
+    describe_often(up)
+
+
+def describe_often(up: LiveCloud) -> None:
+    for _ in range(200):
+        ecs(up).describe_clusters()
+
+
+def test_modes_that_are_not_named_stay_as_they_are(up: LiveCloud) -> None:
+    done("modes", "--staleness", "5s", "--shuffled")
+    assert {"staleness: 5.0", "shuffled: True", "iam: False"} <= set(done("modes").splitlines())
+    assert {"staleness: 0.0", "shuffled: True"} <= set(done("modes", "--no-staleness").splitlines())
+
+
+def test_a_service_scales_by_the_metric_it_is_given(up: LiveCloud) -> None:
+    create_service(up, desired=1)
+    runs(up, 1)
+    scaling = up.aws.client("application-autoscaling", up.details.region)
+    target = {
+        "ServiceNamespace": "ecs",
+        "ResourceId": f"service/{up.details.cluster}/web",
+        "ScalableDimension": "ecs:service:DesiredCount",
+    }
+    scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=3)
+    scaling.put_scaling_policy(
+        **target,
+        PolicyName="cpu",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 50.0,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "ECSServiceAverageCPUUtilization"},
+        },
+    )
+    assert done("metric", "web", "ECSServiceAverageCPUUtilization", "90") == (
+        "ECSServiceAverageCPUUtilization of web is 90\n"
+    )
+    done("advance", "10m")
+    assert described(up)["desiredCount"] > 1
+
+
 # -- reset
 
 
@@ -331,6 +379,28 @@ def test_after_a_reset_the_account_is_as_it_was_and_works(up: LiveCloud) -> None
     assert kept.exists()
     create_service(up)
     runs(up)
+
+
+NOTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+
+
+def test_a_reset_undoes_what_was_done_to_the_prepared_account(up: LiveCloud) -> None:
+    ec2, iam = up.aws.client("ec2", up.details.region), up.aws.client("iam", up.details.region)
+
+    def account() -> tuple[Any, ...]:
+        groups = ec2.describe_security_groups(GroupIds=up.details.security_groups)["SecurityGroups"]
+        policy = iam.get_role_policy(RoleName="inference-task", PolicyName="inference-task")["PolicyDocument"]
+        return ec2.describe_vpcs()["Vpcs"], ec2.describe_subnets()["Subnets"], groups, policy
+
+    before = account()
+    ec2.create_tags(Resources=[up.details.vpc_id], Tags=[{"Key": "mine", "Value": "yes"}])
+    ec2.create_subnet(VpcId=up.details.vpc_id, CidrBlock="10.0.9.0/24")
+    rules = before[2][0]["IpPermissions"]
+    ec2.revoke_security_group_ingress(GroupId=up.details.security_groups[0], IpPermissions=rules)
+    iam.put_role_policy(RoleName="inference-task", PolicyName="inference-task", PolicyDocument=json.dumps(NOTHING))
+    assert account() != before
+    done("reset")
+    assert account() == before
 
 
 def test_the_load_balancer_listens_again_after_a_reset(up: LiveCloud) -> None:

@@ -49,7 +49,7 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.ENVIRONMENT_NOT_FOUND: (
         "`spec.environment` names an InferenceEnvironment that does not exist.",
-        "Name one that exists (the message lists them), or have it created.",
+        "Have it created; or make the object again with one that exists (the message lists them).",
     ),
     Reason.ENVIRONMENT_INVALID: (
         "The InferenceEnvironment breaks a rule of the API.",

@@ -204,7 +204,7 @@ def _not_found(name: str, environments: Iterable[str]) -> str:
     known = ", ".join(sorted(environments)) or "none"
     return (
         f"there is no InferenceEnvironment '{name}' (there is: {known}). "
-        f"Next: set spec.environment to one that exists, or ask the platform team to create it."
+        f"Next: ask the platform team to create it, or make this object again with a spec.environment that exists."
     )
 
 
@@ -218,7 +218,7 @@ def _without_environment(
     """Without its environment it is not known where an object's resources are. If it never had any, it may go."""
     if previous.resources is None:
         return Outcome(status=previous, requeue_after=timedelta())
-    why = f"is not valid: {explain(error)}" if error is not None else "does not exist"
+    why = f"is not valid: {explain(error)}" if error is not None else "does not exist."
     message = (
         f"its resources can't be removed: InferenceEnvironment '{name}' {why} "
         f"Next: restore it; or remove what status.resources lists by hand, and then the finalizer {meta.FINALIZER}."

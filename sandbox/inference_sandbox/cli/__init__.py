@@ -1,7 +1,7 @@
 """The command `inference-sandbox`: reads the command line and prints.
 
 - `life`: up, exec, down, build
-- `rehearsal`: what is done to a sandbox that is up: status, calls, advance, faults, fail, reset
+- `rehearsal`: what is done to one that is up: status, calls, advance, faults, fail, modes, metric, reset
 - `options`: what both share
 """
 

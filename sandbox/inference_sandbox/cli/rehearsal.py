@@ -1,4 +1,4 @@
-"""What is done to a sandbox that is up: status, calls, advance, faults, fail, reset. All through its side door."""
+"""What is done to a sandbox that is up, from status to reset. All of it through its side door."""
 
 from __future__ import annotations
 
@@ -193,6 +193,44 @@ def _running(door: Door, service: str) -> int:
     )
 
 
+# -- how AWS is otherwise
+
+
+@click.command()
+@name_option
+@click.option("--throttling/--no-throttling", default=None, help="Refuse calls beyond AWS's published quotas.")
+@click.option("--iam/--no-iam", default=None, help="Evaluate the policies of whoever calls.")
+@click.option("--staleness", type=_Duration(), help="How long reads may show what was before, e.g. 5s.")
+@click.option("--no-staleness", is_flag=True, help="Reads show what is.")
+@click.option("--duplicates", type=click.FloatRange(0, 1), help="The share of events that come twice.")
+@click.option("--shuffled/--no-shuffled", default=None, help="Let events come out of order.")
+def modes(*, name: str, staleness: timedelta | None, no_staleness: bool, **given: Any) -> None:
+    """Switch on what a demo can do without and AWS has; without options, show what is on."""
+    seconds = 0.0 if no_staleness else staleness.total_seconds() if staleness else None
+    with expected_errors():
+        for mode, value in _door(name).post("/modes", staleness=seconds, **given).items():
+            click.echo(f"{mode}: {value}")
+
+
+@click.command()
+@name_option
+@click.argument("service")
+@click.argument("metric")
+@click.argument("value", type=float)
+@click.option("--cluster", help="Default: the sandbox's own.")
+def metric(*, name: str, service: str, metric: str, value: float, cluster: str | None) -> None:
+    """Let METRIC of an ECS service be VALUE from now on, for Application Auto Scaling to act on.
+
+    METRIC is e.g. ECSServiceAverageCPUUtilization or ALBRequestCountPerTarget.
+    """
+    with expected_errors():
+        found = running.find(name)
+        Door(found.aws_endpoint_url).post(
+            "/metrics", cluster=cluster or found.cluster, service=service, metric=metric, value=value
+        )
+    click.echo(f"{metric} of {service} is {value:g}")
+
+
 @click.command()
 @name_option
 def reset(*, name: str) -> None:
@@ -202,4 +240,4 @@ def reset(*, name: str) -> None:
     click.echo(f"AWS in sandbox {name!r} is as it was at its start")
 
 
-COMMANDS = (status, calls, advance, faults, fail, reset)
+COMMANDS = (status, calls, advance, faults, fail, modes, metric, reset)
