@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from flask import Flask, Response, request
@@ -15,6 +16,7 @@ from inference_server.inference import Inference
 from inference_server.metadata import SERVER_NAME, model_config, model_metadata, model_statistics
 from inference_server.metrics.exposition import Metrics
 from inference_server.model_control import ModelControl
+from inference_server.openapi import example_request, openapi_document
 from inference_server.protocol.errors import InvalidRequestError, RequestError
 from inference_server.readiness import Readiness
 
@@ -41,6 +43,7 @@ def make_app(parts: Parts) -> Flask:
     _add_statistics(app, parts)
     _add_repository(app, parts)
     _add_inference(app, parts)
+    _add_documentation(app, parts)
     _add_errors(app)
     return app
 
@@ -110,7 +113,9 @@ def _add_statistics(app: Flask, parts: Parts) -> None:
 def _add_repository(app: Flask, parts: Parts) -> None:
     @app.post("/v2/repository/index")
     def index() -> Response:
-        only_ready = _body_object().get("ready") is True
+        only_ready = _body_object().get("ready")
+        if only_ready is not None and not isinstance(only_ready, bool):
+            raise InvalidRequestError("'ready' must be true or false")
         entries = parts.catalog.index()
         return _response(json_answer(200, [entry for entry in entries if not only_ready or entry["state"] == "READY"]))
 
@@ -133,6 +138,23 @@ def _add_inference(app: Flask, parts: Parts) -> None:
         exchange.inference = True
         model = parts.catalog.find(name, version)
         return _response(parts.inference.answer(model, request.get_data(), request.environ, exchange))
+
+
+def _add_documentation(app: Flask, parts: Parts) -> None:
+    @app.get("/openapi.json")
+    def openapi() -> Response:
+        models = [model for versions in parts.catalog.models.values() for model in versions.values()]
+        return _response(json_answer(200, openapi_document(parts.version, models)))
+
+    @app.get("/docs")
+    def docs() -> Response:
+        page = resources.files("inference_server").joinpath("docs.html").read_bytes()
+        policy = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+        return _response(Answer(200, page, "text/html; charset=utf-8", [("Content-Security-Policy", policy)]))
+
+    @app.get("/docs/examples/<name>")
+    def example(name: str) -> Response:
+        return _response(json_answer(200, example_request(parts.catalog.find(name))))
 
 
 def _body_object() -> dict[str, Any]:
