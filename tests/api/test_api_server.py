@@ -17,6 +17,7 @@ from inference_operator.api.v1alpha1 import (
     Condition,
     DeploymentState,
     DesiredRevision,
+    ExecState,
     Failure,
     HistoryEntry,
     InferenceDeploymentStatus,
@@ -126,6 +127,7 @@ def full_status() -> InferenceDeploymentStatus:
             listener_rule=ARN,
             log_groups=("/inference/shop/recommender",),
         ),
+        exec=ExecState(ready_tasks=2, message="aws ecs execute-command"),
         last_reconcile_at="2026-11-24T09:30:00Z",
     )
 
@@ -140,7 +142,18 @@ def test_the_server_fills_in_the_defaults(contract: Cluster, kube: Kube, stored:
         "memory": "2Gi",
         "models": {**DEPLOYMENT["models"], "mountPath": "/models"},
         "port": 8080,
-        "health": {"path": "/readyz", "startup": "5m"},
+        "architecture": "X86_64",
+        "platformVersion": "LATEST",
+        "stopTimeout": "30s",
+        "exec": {"enabled": False},
+        "health": {
+            "path": "/readyz",
+            "startup": "5m",
+            "interval": "10s",
+            "timeout": "5s",
+            "healthyThreshold": 2,
+            "unhealthyThreshold": 3,
+        },
         "ingress": {},
         "rollout": {
             "minimumHealthyPercent": 100,

@@ -50,3 +50,10 @@ def test_a_refusal_names_the_field_the_value_and_the_limit() -> None:
 
 def test_an_image_pattern_does_not_match_in_the_middle_of_a_name() -> None:
     assert refused({"images": ["example.com/*"]})
+
+
+def test_sidecars_have_allowed_images_too() -> None:
+    told = refused({"images": ["registry.example.com/*"]}, sidecars=[{"name": "proxy", "image": "elsewhere/proxy:1"}])
+    assert told == [
+        "spec.sidecars[0].image 'elsewhere/proxy:1' matches none of the allowed images (registry.example.com/*)"
+    ]

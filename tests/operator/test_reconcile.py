@@ -52,12 +52,12 @@ class FakeKind:
             raise self.fails[what]
 
     def desire(self, ctx: Context) -> Any:
-        return self.want
+        return Thing(self.want, OURS) if isinstance(self.want, str) else self.want
 
-    def diff(self, want: str, have: Thing) -> Change:
-        return Change(("value",) if want != have.value else (), replace=self.replace)
+    def diff(self, want: Thing, have: Thing) -> Change:
+        return Change(("value",) if want.value != have.value else (), replace=self.replace)
 
-    def settled(self, ctx: Context, want: str, have: Thing) -> Settled | Wait:
+    def settled(self, ctx: Context, want: Thing, have: Thing) -> Settled | Wait:
         return Settled() if self.ready else Wait("being made")
 
     def facts(self, have: Thing) -> Mapping[Fact, str]:
@@ -67,14 +67,19 @@ class FakeKind:
         self._called("observe")
         return self.there
 
-    def create(self, ctx: Context, want: str) -> Thing:
+    def create(self, ctx: Context, want: Thing) -> Thing:
         self._called("create")
-        self.there = Thing(want, OURS)
+        self.there = want
         return self.there
 
-    def update(self, ctx: Context, want: str, have: Thing, change: Change) -> Thing:
+    def update(self, ctx: Context, want: Thing, have: Thing, change: Change) -> Thing:
         self._called("update")
-        self.there = Thing(want, have.tags)
+        self.there = Thing(want.value, have.tags)
+        return self.there
+
+    def retag(self, scene: Scene, have: Thing, retag: tags.Retag) -> Thing:
+        self._called("retag")
+        self.there = Thing(have.value, retag.applied(have.tags))
         return self.there
 
     def delete(self, scene: Scene, have: Thing) -> Wait | None:
@@ -84,7 +89,7 @@ class FakeKind:
         self.there = None
         return None
 
-    def tidy(self, ctx: Context, want: str, have: Thing) -> Thing:
+    def tidy(self, ctx: Context, want: Thing, have: Thing) -> Thing:
         self._called("tidy")
         return have
 
@@ -112,6 +117,8 @@ def error(family: type[AwsError], operation: str = "x:Y") -> AwsError:
         (FakeKind(), Create()),
         (FakeKind(there=Thing("v1", OURS)), Keep()),
         (FakeKind(there=Thing("v0", OURS)), Update(Change(("value",)))),
+        (FakeKind(there=Thing("v1", {**OURS, tags.KEYS: ""})), Update(Change(("tags",)))),
+        (FakeKind(there=Thing("v1", {**OURS, "somebody": "else's"})), Keep()),
         (FakeKind(there=Thing("v0", OURS), replace=True), Replace(Change(("value",), replace=True))),
         (FakeKind(want=None, there=Thing("v1", OURS)), Delete()),
         (FakeKind(want=None), Absent()),

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from inference_operator.api import fargate
-from inference_operator.api.constraints import Flag, Unique, decimal, immutable, refuse, text, whole
+from inference_operator.api.constraints import Flag, Form, Unique, decimal, immutable, refuse, text, whole
+from inference_operator.api.containers import (
+    ONCE_RULE,
+    Arguments,
+    Env,
+    Image,
+    Secrets,
+    Sidecar,
+    User,
+    refuse_twice,
+)
 from inference_operator.api.environment import EFS_FOLDER, FOLDER_DEPTH, FOLDER_LENGTH, MAXIMUM_REPLICAS
-from inference_operator.api.meta import RESERVED_ENV, RESERVED_ENV_PREFIXES
+from inference_operator.api.meta import TAG_PREFIX
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, SpecModel
 from inference_operator.api.quantities import Cpu, DurationRange, Memory
 
+_CHECKS_OVERLAP = "timeout must be shorter than interval; lower timeout or raise interval"
+_KEY_TAKEN = f"key must not begin with aws: or {TAG_PREFIX}, which AWS and the operator keep for themselves"
 _SEGMENT = "[A-Za-z0-9_.~-]+"
 
 
@@ -37,37 +48,6 @@ class Models(SpecModel):
     """Folder of the container where the models appear, read-only."""
 
 
-class EnvVar(SpecModel):
-    """One environment variable."""
-
-    name: Annotated[
-        str,
-        *text(
-            128,
-            "[A-Za-z_][A-Za-z0-9_]*",
-            "a name of letters, digits and _ that begins with no digit, such as LOG_LEVEL",
-        ),
-    ]
-    """Name. Those that the operator or Fargate sets are refused."""
-
-    value: Annotated[str, Field(max_length=4096, repr=False)]
-    """Value. Not for secrets: whoever can read the object can read it."""
-
-    @model_validator(mode="after")
-    def _name_is_free(self) -> Self:
-        if self.name in RESERVED_ENV or self.name.startswith(RESERVED_ENV_PREFIXES):
-            raise refuse(f"name {self.name} is set by the operator or by Fargate; remove it from env")
-        return self
-
-    rules = (
-        {
-            "rule": f"!(self.name in {json.dumps(RESERVED_ENV)})"
-            + "".join(f" && !self.name.startsWith('{prefix}')" for prefix in RESERVED_ENV_PREFIXES),
-            "messageExpression": '"name " + self.name + " is set by the operator or by Fargate; remove it from env"',
-        },
-    )
-
-
 class Health(SpecModel):
     """How it is known that a task can serve."""
 
@@ -76,6 +56,35 @@ class Health(SpecModel):
 
     startup: Annotated[timedelta, DurationRange(timedelta(0), timedelta(hours=6))] = timedelta(minutes=5)
     """How long a new task may take to load its models before a failing check counts."""
+
+    command: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=20)] = ()
+    """Command that is run in the container and exits with 0 when the task can serve, its program and arguments one by
+    one. A second check beside `path`; the only one where the environment has no load balancer."""
+
+    interval: Annotated[timedelta, DurationRange(timedelta(seconds=5), timedelta(seconds=300))] = timedelta(seconds=10)
+    """Time between two checks."""
+
+    timeout: Annotated[timedelta, DurationRange(timedelta(seconds=2), timedelta(seconds=60))] = timedelta(seconds=5)
+    """How long a check may take. Shorter than `interval`."""
+
+    healthy_threshold: Annotated[int, whole(2, 10)] = 2
+    """Passing checks in a row after which the load balancer sends requests to a task."""
+
+    unhealthy_threshold: Annotated[int, whole(2, 10)] = 3
+    """Failing checks in a row after which a task is taken out and replaced."""
+
+    @model_validator(mode="after")
+    def _a_check_ends_before_the_next(self) -> Self:
+        if self.timeout >= self.interval:
+            raise refuse(_CHECKS_OVERLAP)
+        return self
+
+    rules = (
+        {  # the server tries it on the default, {}, before the members have theirs
+            "rule": "!has(self.timeout) || !has(self.interval) || duration(self.timeout) < duration(self.interval)",
+            "message": _CHECKS_OVERLAP,
+        },
+    )
 
 
 class Ingress(SpecModel):
@@ -185,6 +194,64 @@ def _room_rule() -> dict[str, str]:
     }
 
 
+class Capacity(SpecModel):
+    """One capacity provider, and its share of the tasks."""
+
+    provider: Literal["FARGATE", "FARGATE_SPOT"]
+    """Capacity provider. The cluster must be associated with it. FARGATE_SPOT costs less, and AWS may end its tasks
+    with two minutes' warning."""
+
+    base: Annotated[int, whole(0, 100_000)] | None = None
+    """Tasks that run on it before any is shared out by weight. None if absent. One provider alone may have it."""
+
+    weight: Annotated[int, whole(0, 1000)] | None = None
+    """Share of the tasks beyond the base, relative to the other weights. None of them if absent."""
+
+
+_EXEC_WRITES = "ECS Exec needs a writable root file system; remove readOnlyRootFilesystem or set exec.enabled to false"
+_NO_ROOM_TO_REBALANCE = (
+    "availability zones can be rebalanced only where rollout.maximumPercent is above 100; "
+    "raise that, or set availabilityZoneRebalancing to false"
+)
+_NO_WEIGHT = "no provider of capacity has a weight above 0; give one"
+_TWO_BASES = "more than one provider of capacity has a base; keep one of them"
+
+
+class Exec(SpecModel):
+    """ECS Exec: a shell in a running container, through `aws ecs execute-command`."""
+
+    enabled: Flag = False
+    """Whether it is possible. The root file system is then writable, and the task role needs the actions
+    ssmmessages:CreateControlChannel, CreateDataChannel, OpenControlChannel and OpenDataChannel."""
+
+
+class Tag(SpecModel):
+    """One tag of the AWS resources of this service, its tasks among them."""
+
+    key: Annotated[
+        str, *text(128, r"[A-Za-z0-9 +=._:/@-]+", "letters, digits, spaces and + = . _ : / @ -, such as cost-center")
+    ]
+    """Key. It must not begin with `aws:` or with `ecs-inference.dev/`."""
+
+    value: Annotated[
+        str, Field(max_length=256), Form(r"[A-Za-z0-9 +=._:/@-]*", "letters, digits, spaces and + = . _ : / @ -")
+    ]
+    """Value."""
+
+    @model_validator(mode="after")
+    def _key_is_free(self) -> Self:
+        if self.key.lower().startswith("aws:") or self.key.startswith(TAG_PREFIX):
+            raise refuse(_KEY_TAKEN)
+        return self
+
+    rules = (
+        {
+            "rule": f"!self.key.lowerAscii().startsWith('aws:') && !self.key.startsWith('{TAG_PREFIX}')",
+            "message": _KEY_TAKEN,
+        },
+    )
+
+
 class InferenceDeploymentSpec(SpecModel):
     """One inference service on ECS Fargate."""
 
@@ -193,16 +260,7 @@ class InferenceDeploymentSpec(SpecModel):
     ] = "default"
     """Name of the InferenceEnvironment to run in."""
 
-    image: Annotated[
-        str,
-        *text(
-            255,
-            r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?/)?"
-            r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
-            r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?",
-            "an image reference, such as registry.example.com/team/inference-server:1.4.0",
-        ),
-    ]
+    image: Image
     """Container image, with a tag or a digest."""
 
     replicas: Annotated[int, whole(0, MAXIMUM_REPLICAS)] = 1
@@ -214,14 +272,60 @@ class InferenceDeploymentSpec(SpecModel):
     memory: Memory = Memory.parse("2Gi")
     """Memory of one task. With `cpu` it must be a size that Fargate has."""
 
+    architecture: Literal["X86_64", "ARM64"] = "X86_64"
+    """Processor of the tasks. The images must be made for it."""
+
+    ephemeral_storage: (
+        Annotated[
+            str,
+            *text(
+                5,
+                "(2[1-9]|[3-9][0-9]|1[0-9][0-9]|200)Gi",
+                "an amount of storage from 21Gi to 200Gi in whole Gi, such as 40Gi",
+            ),
+        ]
+        | None
+    ) = None
+    """Disk of one task, its images included. 20Gi if absent."""
+
+    capacity: Annotated[tuple[Capacity, ...], Field(max_length=2), Unique("provider")] = ()
+    """Capacity providers that share the tasks. All on FARGATE if absent."""
+
+    platform_version: Annotated[
+        str, *text(10, r"LATEST|1\.[4-9]\.[0-9]", "LATEST, or a version of Fargate from 1.4.0 on")
+    ] = "LATEST"
+    """Version of Fargate that the tasks run on."""
+
     models: Models
     """Which models are served, and where the container finds them."""
 
     port: Annotated[int, whole(1, 65535)] = 8080
     """TCP port on which the container serves HTTP."""
 
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=100), Unique("name")] = ()
+    command: Arguments = ()
+    """Arguments that replace the image's own command."""
+
+    user: User | None = None
+    """User as whom the container runs. The image's own if absent."""
+
+    env: Env = ()
     """Environment variables of the container, by name."""
+
+    secrets: Secrets = ()
+    """Environment variables whose values are read when a task starts, by name."""
+
+    stop_timeout: Annotated[timedelta, DurationRange(timedelta(seconds=2), timedelta(seconds=120))] = timedelta(
+        seconds=30
+    )
+    """How long a stopping container may take before it is killed. The server is told to be done in that time:
+    INFERENCE_DRAIN_SECONDS and INFERENCE_GRACE_SECONDS follow from it where `env` does not set them."""
+
+    read_only_root_filesystem: Flag | None = None
+    """Whether the container can write to /tmp alone. True if absent, except with `exec.enabled`,
+    which needs the opposite."""
+
+    sidecars: Annotated[tuple[Sidecar, ...], Field(max_length=8), Unique("name")] = ()
+    """Further containers of each task, by name."""
 
     health: Health = Health()
     """How it is known that a task can serve."""
@@ -231,6 +335,28 @@ class InferenceDeploymentSpec(SpecModel):
 
     rollout: Rollout = Rollout()
     """How tasks are replaced when the spec changes."""
+
+    availability_zone_rebalancing: Flag | None = None
+    """Whether ECS moves tasks until the availability zones have equally many. If absent it does so where
+    `rollout.maximumPercent` is above 100, which it needs."""
+
+    exec: Exec = Exec()
+    """ECS Exec: a shell in a running container."""
+
+    tags: Annotated[tuple[Tag, ...], Field(max_length=20), Unique("key")] = ()
+    """Tags of the service's AWS resources and of its tasks, by key. Tasks get them when they start."""
+
+    @property
+    def rebalances(self) -> bool:
+        if self.availability_zone_rebalancing is not None:
+            return self.availability_zone_rebalancing
+        return self.rollout.maximum_percent > 100  # noqa: PLR2004 percent
+
+    @property
+    def root_is_read_only(self) -> bool:
+        if self.read_only_root_filesystem is not None:
+            return self.read_only_root_filesystem
+        return not self.exec.enabled
 
     @model_validator(mode="after")
     def _fargate_has_the_size(self) -> Self:
@@ -245,7 +371,39 @@ class InferenceDeploymentSpec(SpecModel):
             raise refuse(refusal)
         return self
 
+    @model_validator(mode="after")
+    def _its_parts_fit_together(self) -> Self:
+        refuse_twice(self.env, self.secrets)
+        if self.capacity and not any(provider.weight for provider in self.capacity):
+            raise refuse(_NO_WEIGHT)
+        if sum(bool(provider.base) for provider in self.capacity) > 1:
+            raise refuse(_TWO_BASES)
+        if self.rebalances and self.rollout.maximum_percent <= 100:  # noqa: PLR2004 percent
+            raise refuse(_NO_ROOM_TO_REBALANCE)
+        if self.exec.enabled and self.root_is_read_only:
+            raise refuse(_EXEC_WRITES)
+        return self
+
     rules = (
+        ONCE_RULE,
+        {
+            "rule": "!has(self.capacity) || self.capacity.size() == 0"
+            " || self.capacity.exists(c, has(c.weight) && c.weight > 0)",
+            "message": _NO_WEIGHT,
+        },
+        {
+            "rule": "!has(self.capacity) || self.capacity.filter(c, has(c.base) && c.base > 0).size() < 2",
+            "message": _TWO_BASES,
+        },
+        {
+            "rule": "!has(self.availabilityZoneRebalancing) || !self.availabilityZoneRebalancing"
+            " || self.rollout.maximumPercent > 100",
+            "message": _NO_ROOM_TO_REBALANCE,
+        },
+        {
+            "rule": "!self.exec.enabled || !has(self.readOnlyRootFilesystem) || !self.readOnlyRootFilesystem",
+            "message": _EXEC_WRITES,
+        },
         fargate.rule("self.cpu", "self.memory"),
         _room_rule(),
         immutable("environment", "what was made stays where it is; make another object instead"),

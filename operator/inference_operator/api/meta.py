@@ -19,6 +19,14 @@ OWNER_TAG: Final = f"{GROUP}/owner"
 UID_TAG: Final = f"{GROUP}/uid"
 SPEC_HASH_TAG: Final = f"{GROUP}/spec-hash"
 
+TAG_PREFIX: Final = f"{GROUP}/"
+
+TAG_KEYS_TAG: Final = f"{GROUP}/tags"
+"""AWS tag: which further tags came from the object's spec, so that they can be removed with it."""
+
+CONTAINER: Final = "app"
+"""Name of the container that serves; no sidecar may have it."""
+
 RESERVED_ENV: Final = ("INFERENCE_MODELS_DIR", "INFERENCE_PORT")
 """Environment variables that the operator sets on the container itself, from `models.mountPath` and `port`."""
 

@@ -140,6 +140,15 @@ class StoppedTask(StatusModel):
     """Name of the container that ended the task."""
 
 
+class ExecState(StatusModel):
+    """Whether a shell can be had in the tasks, through ECS Exec."""
+
+    ready_tasks: Annotated[int, Field(ge=0)] = 0
+    """Number of running tasks whose agent runs."""
+    message: Message | None = None
+    """How to get a shell; or why the agent of some task does not run."""
+
+
 class Resources(StatusModel):
     """The AWS resources of this service."""
 
@@ -188,6 +197,8 @@ class InferenceDeploymentStatus(StatusModel):
     """The latest events of the ECS service, newest first, each id once."""
     stopped_tasks: Annotated[tuple[StoppedTask, ...], *newest(STOPPED_TASKS_LIMIT)] = ()
     """The latest tasks that stopped, newest first."""
+    exec: ExecState | None = None
+    """Whether a shell can be had in the tasks. Absent unless `spec.exec.enabled`."""
     resources: Resources | None = None
     """The AWS resources of this service."""
     last_reconcile_at: _Name | None = None

@@ -13,14 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from inference_operator.api.constraints import refuse
+from inference_operator.api.containers import EnvVar, Secret, Sidecar
 from inference_operator.api.deployment import (
+    Capacity,
     CircuitBreaker,
-    EnvVar,
+    Exec,
     Health,
     InferenceDeploymentSpec,
     Ingress,
     Models,
     Rollout,
+    Tag,
 )
 from inference_operator.api.environment import (
     EnvironmentLogging,
@@ -38,6 +41,7 @@ from inference_operator.api.quantities import Cpu, Memory
 from inference_operator.api.status import (
     DeploymentState,
     DesiredRevision,
+    ExecState,
     Failure,
     HistoryEntry,
     InferenceDeploymentStatus,
@@ -48,6 +52,7 @@ from inference_operator.api.status import (
 )
 
 __all__ = [
+    "Capacity",
     "CircuitBreaker",
     "Condition",
     "Cpu",
@@ -55,6 +60,8 @@ __all__ = [
     "DesiredRevision",
     "EnvVar",
     "EnvironmentLogging",
+    "Exec",
+    "ExecState",
     "Failure",
     "Health",
     "HistoryEntry",
@@ -77,8 +84,11 @@ __all__ = [
     "Resources",
     "Rollout",
     "RunningRevision",
+    "Secret",
     "ServiceEvent",
+    "Sidecar",
     "StoppedTask",
+    "Tag",
 ]
 
 NAME_MUST_BE = f"at most {NAME_LENGTH} lower-case letters, digits and -, with a letter or digit at both ends"

@@ -25,12 +25,16 @@ class Ecs(Protocol):
     def list_task_definitions(self, **members: Any) -> Answer: ...
     def list_tasks(self, **members: Any) -> Answer: ...
     def describe_tasks(self, *, cluster: str, tasks: Sequence[str]) -> Answer: ...
+    def tag_resource(self, *, resourceArn: str, tags: Sequence[Mapping[str, str]]) -> Answer: ...  # noqa: N803
+    def untag_resource(self, *, resourceArn: str, tagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
 
 
 class Efs(Protocol):
     def describe_access_points(self, **members: Any) -> Answer: ...
     def create_access_point(self, **members: Any) -> Answer: ...
     def delete_access_point(self, *, AccessPointId: str) -> Answer: ...  # noqa: N803
+    def tag_resource(self, *, ResourceId: str, Tags: Sequence[Mapping[str, str]]) -> Answer: ...  # noqa: N803
+    def untag_resource(self, *, ResourceId: str, TagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
 
 
 class Elb(Protocol):
@@ -46,6 +50,8 @@ class Elb(Protocol):
     def modify_rule(self, **members: Any) -> Answer: ...
     def delete_rule(self, *, RuleArn: str) -> Answer: ...  # noqa: N803
     def describe_tags(self, *, ResourceArns: Sequence[str]) -> Answer: ...  # noqa: N803
+    def add_tags(self, *, ResourceArns: Sequence[str], Tags: Sequence[Mapping[str, str]]) -> Answer: ...  # noqa: N803
+    def remove_tags(self, *, ResourceArns: Sequence[str], TagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
 
 
 class Logs(Protocol):
@@ -54,6 +60,8 @@ class Logs(Protocol):
     def put_retention_policy(self, *, logGroupName: str, retentionInDays: int) -> Answer: ...  # noqa: N803
     def delete_log_group(self, *, logGroupName: str) -> Answer: ...  # noqa: N803
     def list_tags_for_resource(self, *, resourceArn: str) -> Answer: ...  # noqa: N803
+    def tag_resource(self, *, resourceArn: str, tags: Mapping[str, str]) -> Answer: ...  # noqa: N803
+    def untag_resource(self, *, resourceArn: str, tagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
 
 
 class Services(Protocol):

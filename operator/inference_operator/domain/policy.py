@@ -13,8 +13,12 @@ def refusals(spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpe
     if policy is None:
         return []
     found = []
-    if policy.images is not None and not any(fnmatchcase(spec.image, pattern) for pattern in policy.images):
-        found.append(f"spec.image '{spec.image}' matches none of the allowed images ({', '.join(policy.images)})")
+    if policy.images is not None:
+        images = [("spec.image", spec.image)]
+        images += [(f"spec.sidecars[{number}].image", sidecar.image) for number, sidecar in enumerate(spec.sidecars)]
+        for field, image in images:
+            if not any(fnmatchcase(image, pattern) for pattern in policy.images):
+                found.append(f"{field} '{image}' matches none of the allowed images ({', '.join(policy.images)})")
     most = policy.maximum
     if most is not None:
         if most.cpu is not None and spec.cpu > most.cpu:

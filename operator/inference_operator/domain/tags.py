@@ -6,16 +6,65 @@ Tags are a plain `{key: value}` here; the AWS APIs spell them four ways (`list_o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from inference_operator.api.meta import OWNER_TAG as OWNER
 from inference_operator.api.meta import SPEC_HASH_TAG as SPEC_HASH
+from inference_operator.api.meta import TAG_KEYS_TAG as KEYS
 from inference_operator.api.meta import UID_TAG as UID
-from inference_operator.domain.names import Identity
+from inference_operator.domain.names import Identity, short_hash
 
 Tags = Mapping[str, str]
 
 
-__all__ = ["OWNER", "SPEC_HASH", "UID", "Tags", "list_of", "owned", "ownership", "parse"]
+__all__ = [
+    "KEYS",
+    "OWNER",
+    "SPEC_HASH",
+    "UID",
+    "Retag",
+    "Tags",
+    "list_of",
+    "owned",
+    "ownership",
+    "parse",
+    "retag",
+    "wanted",
+]
+
+
+@dataclass(frozen=True)
+class Retag:
+    """What brings a thing's tags up to date: tags to set and keys to remove. Tags of other people's are in neither."""
+
+    put: Tags
+    remove: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.remove)
+
+    def applied(self, have: Tags) -> dict[str, str]:
+        return {**{k: v for k, v in have.items() if k not in self.remove}, **self.put}
+
+
+def wanted(identity: Identity, asked: Tags) -> dict[str, str]:
+    """The tags of what is made for an object whose spec asks for some of its own.
+
+    Which ones those are is kept in a tag, as short hashes (a tag's value has 256 characters at most): what is no longer
+    asked for can then be told from what somebody else has put there.
+    """
+    kept = {KEYS: " ".join(sorted(map(_mark, asked)))} if asked else {}
+    return {**asked, **ownership(identity), **kept}
+
+
+def retag(want: Tags, have: Tags) -> Retag:
+    ours = have.get(KEYS, "").split()
+    stale = [key for key in have if key not in want and (key == KEYS or _mark(key) in ours)]
+    return Retag(put={k: v for k, v in want.items() if have.get(k) != v}, remove=tuple(stale))
+
+
+def _mark(key: str) -> str:
+    return short_hash(key)
 
 
 def ownership(identity: Identity) -> dict[str, str]:

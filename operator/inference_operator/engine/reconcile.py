@@ -120,7 +120,9 @@ class _Run:
         match step:
             case Create():
                 have = kind.create(self.ctx, want)
-            case Update(change) | Replace(change):
+            case Update(change):
+                have = self._update(kind, want, have, change)
+            case Replace(change):
                 have = kind.update(self.ctx, want, have, change)
             case Delete():
                 have = None if kind.delete(self.ctx, have) is None else have
@@ -128,6 +130,13 @@ class _Run:
                 return have
         self.memory.seen[kind.name] = (self.ctx.now, have)
         return have
+
+    def _update(self, kind: AnyKind, want: Any, have: Any, change: Change) -> Any:
+        rest = Change(tuple(path for path in change.paths if path != TAGS))
+        if rest:
+            have = kind.update(self.ctx, want, have, rest)
+        retag = tags.retag(want.tags, have.tags)
+        return kind.retag(self.ctx, have, retag) if retag else have
 
     def _export(self, kind: AnyKind, have: Any) -> None:
         if have is not None:
@@ -145,13 +154,17 @@ def decide(kind: AnyKind, ctx: Scene, want: Any, have: Any) -> Step:
         case None:
             return Absent() if have is None else Delete()
         case _:
-            return Create() if have is None else _differing(kind.diff(want, have))
+            return Create() if have is None else _mended(kind.diff(want, have), tags.retag(want.tags, have.tags))
 
 
-def _differing(change: Change) -> Step:
-    if not change:
-        return Keep()
-    return Replace(change) if change.replace else Update(change)
+TAGS = "tags"
+
+
+def _mended(change: Change, retag: tags.Retag) -> Step:
+    if change and change.replace:
+        return Replace(change)  # what is made anew has its tags
+    paths = (*change.paths, TAGS) if retag else change.paths
+    return Update(Change(paths)) if paths else Keep()
 
 
 def _look(kind: AnyKind, scene: Scene, memory: Memory) -> Any:

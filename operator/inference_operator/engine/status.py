@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inference_operator.api import meta
 from inference_operator.api.v1alpha1 import (
     DeploymentState,
     DesiredRevision,
+    ExecState,
     Failure,
     HistoryEntry,
     InferenceDeploymentStatus,
@@ -19,6 +21,7 @@ from inference_operator.api.v1alpha1 import (
     StoppedTask,
 )
 from inference_operator.domain import failures
+from inference_operator.domain.agents import exec_agent
 from inference_operator.domain.conditions import Said, Type, merged
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Rollout, State
@@ -113,6 +116,7 @@ def summarize(ctx: Context, done: Pass) -> InferenceDeploymentStatus:
         history=_history(ctx, rollout),
         events=_events(previous.events, answer.get("events", ())),
         stopped_tasks=_stopped(previous.stopped_tasks, running.stopped_tasks if running is not None else ()),
+        exec=_exec(ctx, running),
         resources=_resources(ctx, done),
         last_reconcile_at=_honoured(ctx, done),
     )
@@ -314,6 +318,23 @@ def _events(known: Sequence[ServiceEvent], shown: Sequence[Mapping[str, Any]]) -
 def _stopped(known: Sequence[StoppedTask], shown: Sequence[Mapping[str, Any]]) -> tuple[StoppedTask, ...]:
     merged_tasks = {task.task: task for task in (*known, *map(failures.stopped_task, shown))}
     return tuple(sorted(merged_tasks.values(), key=lambda t: (t.at is not None, t.at), reverse=True))
+
+
+def _exec(ctx: Context, running: service.Service | None) -> ExecState | None:
+    if not ctx.spec.exec.enabled:
+        return None
+    agents = [exec_agent(task, meta.CONTAINER) for task in (running.running_tasks if running else ())]
+    ready = sum(agent.runs for agent in agents)
+    lame = next((agent for agent in agents if not agent.runs), None)
+    if lame is not None:
+        return ExecState(ready_tasks=ready, message=lame.why)
+    if not agents:
+        return ExecState(message="no task runs")
+    command = (
+        f"aws ecs execute-command --region {ctx.environment.region} --cluster {ctx.environment.cluster} "
+        f"--task {agents[0].task} --container {meta.CONTAINER} --interactive --command /bin/sh"
+    )
+    return ExecState(ready_tasks=ready, message=command)
 
 
 def _resources(ctx: Context, done: Pass) -> Resources:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from inference_operator.aws.errors import AlreadyExists, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
+from inference_operator.domain.tags import Retag
 from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, differing
 
 TRANSIENT = ("creating", "updating")
@@ -57,7 +58,7 @@ class AccessPoints:
             uid=user.uid,
             gid=user.gid,
             token=ctx.identity.client_token(models.file_system_id, path, user.uid, user.gid),
-            tags={**tags.ownership(ctx.identity), "Name": ctx.identity.key},
+            tags={"Name": ctx.identity.key, **ctx.tags},
         )
 
     def diff(self, want: Want, have: AccessPoint) -> Change:
@@ -101,6 +102,14 @@ class AccessPoints:
     def update(self, ctx: Context, want: Want, have: AccessPoint, change: Change) -> AccessPoint:
         created = self.create(ctx, want)
         return replace(created, superseded=tuple({have.id, *have.superseded} - {created.id}))
+
+    def retag(self, scene: Scene, have: AccessPoint, retag: Retag) -> AccessPoint:
+        if retag.put:
+            scene.aws.efs.tag_resource(ResourceId=have.id, Tags=tags.list_of(retag.put))
+        if retag.remove:
+            scene.aws.efs.untag_resource(ResourceId=have.id, TagKeys=list(retag.remove))
+        scene.aws.listings.forget()
+        return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: AccessPoint) -> None:
         for access_point in (*have.superseded, have.id):

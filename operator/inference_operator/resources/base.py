@@ -14,8 +14,10 @@ from typing import Any, Protocol, TypeVar
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceDeploymentStatus, InferenceEnvironmentSpec
 from inference_operator.aws.ports import Aws
+from inference_operator.domain import tags
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
+from inference_operator.domain.tags import Retag
 
 
 class Fact(StrEnum):
@@ -51,6 +53,11 @@ class Context(Scene):
     generation: int
     retry: str | None = None
     """A `reconcile-at` value that has not been honoured yet: what is held is tried again."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of everything that is made for the object."""
+        return tags.wanted(self.identity, {tag.key: tag.value for tag in self.spec.tags})
 
 
 # What a kind wants, if not a thing: nothing, or nothing yet.
@@ -102,19 +109,19 @@ class Failed:
     """Nothing moves any more."""
 
 
-class Have(Protocol):
-    """Something that exists."""
+class Tagged(Protocol):
+    """Something that exists, or is wanted."""
 
     @property
     def tags(self) -> Mapping[str, str]: ...
 
 
-W = TypeVar("W")
-H = TypeVar("H", bound=Have)
+W = TypeVar("W", bound=Tagged)
+H = TypeVar("H", bound=Tagged)
 
 
 class Kind(Protocol[W, H]):
-    """One kind of AWS resource, of which an object has at most one in use. All but the last five methods are pure.
+    """One kind of AWS resource, of which an object has at most one in use. All but the last six methods are pure.
 
     The methods that call AWS raise `aws.errors.AwsError`; doing again what is done already is no error.
     """
@@ -130,7 +137,8 @@ class Kind(Protocol[W, H]):
     def desire(self, ctx: Context) -> W | Blocked | Wait | None:
         """What there should be; None if there should be nothing."""
 
-    def diff(self, want: W, have: H) -> Change: ...
+    def diff(self, want: W, have: H) -> Change:
+        """Tags aside, which the engine compares."""
 
     def settled(self, ctx: Context, want: W, have: H) -> Settled | Wait | Failed: ...
 
@@ -141,6 +149,8 @@ class Kind(Protocol[W, H]):
     def create(self, ctx: Context, want: W) -> H: ...
 
     def update(self, ctx: Context, want: W, have: H, change: Change) -> H: ...
+
+    def retag(self, scene: Scene, have: H, retag: Retag) -> H: ...
 
     def delete(self, scene: Scene, have: H) -> Wait | None:
         """None when it is gone; else what is waited for."""

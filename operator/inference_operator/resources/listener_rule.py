@@ -18,6 +18,7 @@ from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
 from inference_operator.domain.names import Identity, short_hash
 from inference_operator.domain.reasons import Reason
+from inference_operator.domain.tags import Retag
 from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, differing
 
 LAST_PRIORITY = 50_000  # CreateRule: Priority, 1 to 50,000
@@ -74,7 +75,7 @@ class ListenerRules:
             target_group=target_group,
             rewrites=_rewrites(path),
             priority=priority_of(path, ctx.identity),
-            tags=tags.ownership(ctx.identity),
+            tags=ctx.tags,
         )
 
     def diff(self, want: Want, have: ListenerRule) -> Change:
@@ -119,6 +120,14 @@ class ListenerRules:
             members["ResetTransforms"] = True
         answer = ctx.aws.elb.modify_rule(RuleArn=have.arn, **members)
         return replace(_read(answer["Rules"][0]), tags=have.tags)
+
+    def retag(self, scene: Scene, have: ListenerRule, retag: Retag) -> ListenerRule:
+        if retag.put:
+            scene.aws.elb.add_tags(ResourceArns=[have.arn], Tags=tags.list_of(retag.put))
+        if retag.remove:
+            scene.aws.elb.remove_tags(ResourceArns=[have.arn], TagKeys=list(retag.remove))
+        scene.aws.listings.forget()
+        return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: ListenerRule) -> None:
         with suppress(NotFound):

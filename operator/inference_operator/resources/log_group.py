@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from inference_operator.aws.errors import AlreadyExists, NotFound
+from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
+from inference_operator.domain.tags import Retag
 from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, differing
 
 
@@ -36,7 +38,7 @@ class LogGroups:
         return Want(
             name=ctx.identity.log_group,
             retention_days=ctx.environment.logging.retention_days,
-            tags=tags.ownership(ctx.identity),
+            tags=ctx.tags,
         )
 
     def diff(self, want: Want, have: LogGroup) -> Change:
@@ -50,13 +52,11 @@ class LogGroups:
 
     def observe(self, scene: Scene) -> LogGroup | None:
         name = scene.identity.log_group
-        answer = scene.aws.logs.describe_log_groups(logGroupNamePrefix=name, limit=50)
-        for group in answer["logGroups"]:
-            if group["logGroupName"] == name:
-                arn = group.get("logGroupArn") or group["arn"].removesuffix(":*")  # the tag API takes it without `:*`
-                found = tags.parse(scene.aws.logs.list_tags_for_resource(resourceArn=arn).get("tags"))
-                return LogGroup(name=name, retention_days=group.get("retentionInDays"), tags=found)
-        return None
+        group = self._find(scene, name)
+        if group is None:
+            return None
+        found = tags.parse(scene.aws.logs.list_tags_for_resource(resourceArn=_arn(group)).get("tags"))
+        return LogGroup(name=name, retention_days=group.get("retentionInDays"), tags=found)
 
     def create(self, ctx: Context, want: Want) -> LogGroup:
         try:
@@ -72,9 +72,26 @@ class LogGroups:
         ctx.aws.logs.put_retention_policy(logGroupName=want.name, retentionInDays=want.retention_days)
         return LogGroup(name=have.name, retention_days=want.retention_days, tags=have.tags)
 
+    def retag(self, scene: Scene, have: LogGroup, retag: Retag) -> LogGroup:
+        group = self._find(scene, have.name)
+        if group is not None and retag.put:
+            scene.aws.logs.tag_resource(resourceArn=_arn(group), tags=dict(retag.put))
+        if group is not None and retag.remove:
+            scene.aws.logs.untag_resource(resourceArn=_arn(group), tagKeys=list(retag.remove))
+        return replace(have, tags=retag.applied(have.tags))
+
     def delete(self, scene: Scene, have: LogGroup) -> None:
         with suppress(NotFound):
             scene.aws.logs.delete_log_group(logGroupName=have.name)
 
     def tidy(self, ctx: Context, want: Want, have: LogGroup) -> LogGroup:
         return have
+
+    def _find(self, scene: Scene, name: str) -> Answer | None:
+        answer = scene.aws.logs.describe_log_groups(logGroupNamePrefix=name, limit=50)
+        return next((group for group in answer["logGroups"] if group["logGroupName"] == name), None)
+
+
+def _arn(group: Answer) -> str:
+    """As the tag API takes it: without `:*`."""
+    return str(group.get("logGroupArn") or group["arn"].removesuffix(":*"))

@@ -18,10 +18,10 @@ from inference_operator.aws.ports import Answer
 from inference_operator.domain import failures, rollout, tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Known, Rollout, State
+from inference_operator.domain.tags import Retag
+from inference_operator.resources import service_input, service_tasks
 from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, differing
-from inference_operator.resources.task_definition import CONTAINER, revision_of
-
-STOPPED_TASKS_READ = 20
+from inference_operator.resources.task_definition import revision_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,8 @@ class Service:
     tags: Mapping[str, str]
     stopped_tasks: Sequence[Answer] = ()
     """As DescribeTasks shows them, newest first; read only while there is a failure to explain."""
+    running_tasks: Sequence[Answer] = ()
+    """As DescribeTasks shows them; read only where ECS Exec is asked for, whose agents are told of there alone."""
 
     @property
     def deployments(self) -> Sequence[rollout.Deployment]:
@@ -79,8 +81,8 @@ class Services:
         return Want(
             cluster=ctx.environment.cluster,
             name=ctx.identity.service,
-            settings=_settings(ctx),
-            tags=tags.ownership(ctx.identity),
+            settings=service_input.settings(ctx),
+            tags=ctx.tags,
             known=_known(ctx),
             deadline=ctx.spec.rollout.progress_deadline,
             retry=ctx.retry is not None,
@@ -89,10 +91,10 @@ class Services:
     def diff(self, want: Want, have: Service) -> Change:
         if have.status != "ACTIVE":
             return Change()  # a draining service takes no update; its name is free once it is gone
-        paths = differing(_owned(want.settings, have.answer))
+        paths = differing(service_input.compared(want.settings, have.answer))
         held = _held(want, have)
         if held and want.retry:
-            return Change((*(p for p in paths if p != "taskDefinition"), "taskDefinition", "forceNewDeployment"))
+            return Change((*(p for p in paths if p != "taskDefinition"), "taskDefinition", service_input.FORCE))
         if held:
             return Change(tuple(p for p in paths if p != "taskDefinition"))
         return Change(paths)
@@ -118,7 +120,9 @@ class Services:
             return None
         have = _read(answer)
         if _unexplained(have, scene.previous):
-            return replace(have, stopped_tasks=_stopped_tasks(scene, cluster, name))
+            have = replace(have, stopped_tasks=service_tasks.stopped(scene.aws.ecs, cluster, name))
+        if answer.get("enableExecuteCommand") and answer["runningCount"]:
+            have = replace(have, running_tasks=service_tasks.running(scene.aws.ecs, cluster, name))
         return have
 
     def create(self, ctx: Context, want: Want) -> Service:
@@ -126,24 +130,29 @@ class Services:
         answer = ctx.aws.ecs.create_service(
             cluster=want.cluster,
             serviceName=want.name,
-            launchType="FARGATE",
-            schedulingStrategy="REPLICA",
-            **want.settings,
+            **service_input.create_input(want.settings),
             tags=tags.list_of(want.tags, key="key", value="value"),
         )["service"]
         return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(want.tags)})
 
     def update(self, ctx: Context, want: Want, have: Service, change: Change) -> Service:
-        # Only what differs: to name the network or the load balancers starts a deployment (API_UpdateService).
-        members: dict[str, Any] = {path: want.settings[path] for path in change.paths if path in want.settings}
-        if "forceNewDeployment" in change.paths:
-            members["forceNewDeployment"] = True
+        members = service_input.update_input(want.settings, change.paths)
         try:
             answer = ctx.aws.ecs.update_service(cluster=want.cluster, service=want.name, **members)["service"]
         except NotFound:
             ctx.aws.services.record(want.cluster, want.name, None)  # gone since we looked
             raise
         return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(have.tags)})
+
+    def retag(self, scene: Scene, have: Service, retag: Retag) -> Service:
+        if retag.put:
+            scene.aws.ecs.tag_resource(resourceArn=have.arn, tags=tags.list_of(retag.put, key="key", value="value"))
+        if retag.remove:
+            scene.aws.ecs.untag_resource(resourceArn=have.arn, tagKeys=list(retag.remove))
+        listed = tags.list_of(retag.applied(have.tags), key="key", value="value")
+        answer = {**have.answer, "tags": listed}
+        scene.aws.services.record(have.cluster, have.name, answer)
+        return replace(have, answer=answer, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: Service) -> Wait | None:
         cluster, name = scene.environment.cluster, scene.identity.service
@@ -187,69 +196,6 @@ def _known(ctx: Context) -> Known:
     )
 
 
-def _settings(ctx: Context) -> dict[str, Any]:
-    spec, network, asked = ctx.spec, ctx.environment.network, ctx.spec.rollout
-    settings: dict[str, Any] = {
-        "taskDefinition": ctx.facts[Fact.TASK_DEFINITION],
-        "desiredCount": spec.replicas,
-        "deploymentConfiguration": {
-            "minimumHealthyPercent": asked.minimum_healthy_percent,
-            "maximumPercent": asked.maximum_percent,
-            "deploymentCircuitBreaker": {
-                "enable": asked.circuit_breaker.enabled,
-                "rollback": asked.circuit_breaker.enabled and asked.circuit_breaker.rollback,
-            },
-        },
-        "networkConfiguration": {
-            "awsvpcConfiguration": {
-                "subnets": list(network.subnets),
-                "securityGroups": list(network.security_groups),
-                "assignPublicIp": "ENABLED" if network.assign_public_ip else "DISABLED",
-            }
-        },
-        # Rebalancing starts tasks before it stops others, so it needs room above 100 %.
-        "availabilityZoneRebalancing": "ENABLED" if asked.maximum_percent > 100 else "DISABLED",  # noqa: PLR2004 percent
-    }
-    if ctx.environment.load_balancer is not None:
-        settings["healthCheckGracePeriodSeconds"] = int(spec.health.startup.total_seconds())
-        settings["loadBalancers"] = [
-            {
-                "targetGroupArn": ctx.facts[Fact.TARGET_GROUP],
-                "containerName": CONTAINER,
-                "containerPort": spec.port,
-            }
-        ]
-    return settings
-
-
-def _owned(want: Mapping[str, Any], have: Answer) -> dict[str, tuple[Any, Any]]:
-    """`{member of UpdateService: (want, have)}`, both sides in one shape; what we do not set is not compared."""
-    pairs: dict[str, tuple[Any, Any]] = {}
-    for member, wanted in want.items():
-        pairs[member] = (_plain(wanted), _plain(_like(wanted, have.get(member))))
-    if "loadBalancers" not in want:
-        pairs["loadBalancers"] = ([], _plain(have.get("loadBalancers") or []))
-    return pairs
-
-
-def _like(wanted: Any, have: Any) -> Any:
-    """`have` with the members alone that `wanted` has."""
-    if isinstance(wanted, Mapping) and isinstance(have, Mapping):
-        return {k: _like(v, have.get(k)) for k, v in wanted.items()}
-    if isinstance(wanted, list) and isinstance(have, list) and len(wanted) == len(have):
-        return [_like(w, h) for w, h in zip(wanted, have, strict=True)]
-    return have
-
-
-def _plain(value: Any) -> Any:
-    """Lists of ids in one order: AWS answers subnets and security groups in any."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return sorted(value) if all(isinstance(v, str) for v in value) else [_plain(v) for v in value]
-    return value
-
-
 def _read(answer: Answer) -> Service:
     return Service(
         arn=answer["serviceArn"],
@@ -271,17 +217,6 @@ def _unexplained(have: Service, previous: InferenceDeploymentStatus) -> bool:
     if have.primary["taskDefinition"] == sent.revision:
         return False
     return told is None or told.revision != sent.revision
-
-
-def _stopped_tasks(scene: Scene, cluster: str, name: str) -> list[Answer]:
-    """ECS forgets stopped tasks after about an hour, so they are read while they are there."""
-    listed = scene.aws.ecs.list_tasks(
-        cluster=cluster, serviceName=name, desiredStatus="STOPPED", maxResults=STOPPED_TASKS_READ
-    )["taskArns"]
-    if not listed:
-        return []
-    tasks = scene.aws.ecs.describe_tasks(cluster=cluster, tasks=listed)["tasks"]
-    return sorted((t for t in tasks if t.get("stoppedAt")), key=lambda t: (t["stoppedAt"], t["taskArn"]), reverse=True)
 
 
 def failure_of(ctx: Context, have: Service, seen: Rollout) -> Failure | None:

@@ -7,19 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from inference_operator.api.v1alpha1 import Health
 from inference_operator.aws.errors import NotFound
 from inference_operator.domain import tags
+from inference_operator.domain.tags import Retag
 from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, differing
 
-# Two good answers ten seconds
-# apart put a task to work, three bad ones take it out; AWS's own five of 30 s make a rollout
-# slow.
-HEALTH_CHECK: Mapping[str, int] = {
-    "HealthCheckIntervalSeconds": 10,
-    "HealthCheckTimeoutSeconds": 5,
-    "HealthyThresholdCount": 2,
-    "UnhealthyThresholdCount": 3,
-}
 ATTRIBUTES: Mapping[str, str] = {
     # AWS's 300 s keep each old task for five minutes of a rollout; an inference request takes seconds.
     "deregistration_delay.timeout_seconds": "30",
@@ -32,11 +25,9 @@ ATTRIBUTES: Mapping[str, str] = {
 class Want:
     name: str
     listener: str
-    health_path: str
+    health_check: Mapping[str, Any]
+    """The members that CreateTargetGroup and ModifyTargetGroup share."""
     tags: Mapping[str, str]
-
-    def health_check(self) -> dict[str, Any]:
-        return {"HealthCheckPath": self.health_path, "Matcher": {"HttpCode": "200"}, **HEALTH_CHECK}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +50,17 @@ class TargetGroups:
         return Want(
             name=ctx.identity.target_group,
             listener=ctx.environment.load_balancer.listener_arn,
-            health_path=ctx.spec.health.path,
-            tags=tags.ownership(ctx.identity),
+            health_check=_health_check(ctx.spec.health),
+            tags=ctx.tags,
         )
 
     def diff(self, want: Want, have: TargetGroup) -> Change:
-        health = {path: (value, have.health_check.get(path)) for path, value in want.health_check().items()}
+        health = {path: (value, have.health_check.get(path)) for path, value in want.health_check.items()}
         attributes = {path: (value, have.attributes.get(path)) for path, value in ATTRIBUTES.items()}
         return Change(differing({**health, **attributes}))
 
     def settled(self, ctx: Context, want: Want, have: TargetGroup) -> Settled:
-        return Settled(f"{want.name}, health checked at {want.health_path}")
+        return Settled(f"{want.name}, health checked at {want.health_check['HealthCheckPath']}")
 
     def facts(self, have: TargetGroup) -> Mapping[Fact, str]:
         return {Fact.TARGET_GROUP: have.arn}
@@ -84,7 +75,7 @@ class TargetGroups:
         attributes = elb.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
         return TargetGroup(
             arn=arn,
-            health_check={path: answer.get(path) for path in ("HealthCheckPath", "Matcher", *HEALTH_CHECK)},
+            health_check=answer,
             attributes={a["Key"]: a["Value"] for a in attributes},
             tags=tags.parse(elb.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"]),
         )
@@ -100,21 +91,26 @@ class TargetGroups:
             TargetType="ip",
             HealthCheckProtocol="HTTP",
             HealthCheckEnabled=True,
-            **want.health_check(),
+            **want.health_check,
             Tags=tags.list_of(want.tags),
         )["TargetGroups"][0]
-        have = TargetGroup(
-            arn=created["TargetGroupArn"], health_check=want.health_check(), attributes={}, tags=want.tags
-        )
+        have = TargetGroup(arn=created["TargetGroupArn"], health_check=want.health_check, attributes={}, tags=want.tags)
         return self._set_attributes(ctx, have)
 
     def update(self, ctx: Context, want: Want, have: TargetGroup, change: Change) -> TargetGroup:
         if not set(change.paths) <= set(ATTRIBUTES):
-            ctx.aws.elb.modify_target_group(TargetGroupArn=have.arn, **want.health_check())
-            have = replace(have, health_check=want.health_check())
+            ctx.aws.elb.modify_target_group(TargetGroupArn=have.arn, **want.health_check)
+            have = replace(have, health_check=want.health_check)
         if set(change.paths) & set(ATTRIBUTES):
             have = self._set_attributes(ctx, have)
         return have
+
+    def retag(self, scene: Scene, have: TargetGroup, retag: Retag) -> TargetGroup:
+        if retag.put:
+            scene.aws.elb.add_tags(ResourceArns=[have.arn], Tags=tags.list_of(retag.put))
+        if retag.remove:
+            scene.aws.elb.remove_tags(ResourceArns=[have.arn], TagKeys=list(retag.remove))
+        return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: TargetGroup) -> None:
         with suppress(NotFound):
@@ -128,3 +124,14 @@ class TargetGroups:
             TargetGroupArn=have.arn, Attributes=[{"Key": k, "Value": v} for k, v in ATTRIBUTES.items()]
         )
         return replace(have, attributes={**have.attributes, **ATTRIBUTES})
+
+
+def _health_check(health: Health) -> dict[str, Any]:
+    return {
+        "HealthCheckPath": health.path,
+        "Matcher": {"HttpCode": "200"},
+        "HealthCheckIntervalSeconds": int(health.interval.total_seconds()),
+        "HealthCheckTimeoutSeconds": int(health.timeout.total_seconds()),
+        "HealthyThresholdCount": health.healthy_threshold,
+        "UnhealthyThresholdCount": health.unhealthy_threshold,
+    }

@@ -8,19 +8,17 @@ RegisterTaskDefinition knows no idempotency token: before registering, the newes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from inference_operator.aws.errors import AwsError
 from inference_operator.domain import tags
 from inference_operator.domain.names import digest
 from inference_operator.domain.reasons import Reason
+from inference_operator.domain.tags import Retag
 from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait
+from inference_operator.resources.containers import MODELS, SCRATCH, containers
 
-CONTAINER = "app"
-MODELS = "models"
-SCRATCH = "scratch"
-SCRATCH_PATH = "/tmp"  # noqa: S108 where a container with a read-only root may write
 NO_SUCH_FAMILY = "ClientException"  # "Unable to describe task definition."
 
 
@@ -51,7 +49,7 @@ class TaskDefinitions:
             return Wait(f"not there yet: {', '.join(missing)}", Reason.DEPENDENCY_NOT_READY)
         rendered = render(ctx)
         spec_hash = digest(rendered)
-        return Want(input=rendered, hash=spec_hash, tags={**tags.ownership(ctx.identity), tags.SPEC_HASH: spec_hash})
+        return Want(input=rendered, hash=spec_hash, tags={**ctx.tags, tags.SPEC_HASH: spec_hash})
 
     def diff(self, want: Want, have: TaskDefinition) -> Change:
         return Change(() if want.hash == have.hash else ("revision",), replace=True)
@@ -79,6 +77,13 @@ class TaskDefinitions:
     def update(self, ctx: Context, want: Want, have: TaskDefinition, change: Change) -> TaskDefinition:
         return self.create(ctx, want)
 
+    def retag(self, scene: Scene, have: TaskDefinition, retag: Retag) -> TaskDefinition:
+        if retag.put:
+            scene.aws.ecs.tag_resource(resourceArn=have.arn, tags=tags.list_of(retag.put, key="key", value="value"))
+        if retag.remove:
+            scene.aws.ecs.untag_resource(resourceArn=have.arn, tagKeys=list(retag.remove))
+        return replace(have, tags=retag.applied(have.tags))
+
     def delete(self, scene: Scene, have: TaskDefinition) -> None:
         """Deregisters the family's active revisions, if the newest is ours. AWS keeps inactive ones as a record."""
         members: dict[str, str] = {"familyPrefix": scene.identity.service, "status": "ACTIVE"}
@@ -98,43 +103,19 @@ class TaskDefinitions:
 def render(ctx: Context) -> dict[str, Any]:
     """RegisterTaskDefinition for a spec. Pure, and free of everything that differs from pass to pass."""
     spec, environment = ctx.spec, ctx.environment
+    storage = spec.ephemeral_storage
     return {
         "family": ctx.identity.service,
         "requiresCompatibilities": ["FARGATE"],
         "networkMode": "awsvpc",
         "cpu": str(spec.cpu.units),
         "memory": str(spec.memory.mib),
-        "runtimePlatform": {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"},
+        "runtimePlatform": {"cpuArchitecture": spec.architecture, "operatingSystemFamily": "LINUX"},
         "executionRoleArn": environment.execution_role_arn,
         "taskRoleArn": environment.task_role_arn,
-        "containerDefinitions": [_container(ctx)],
+        "containerDefinitions": containers(ctx),
         "volumes": [_models_volume(ctx), {"name": SCRATCH}],
-    }
-
-
-def _container(ctx: Context) -> dict[str, Any]:
-    spec = ctx.spec
-    ours = {"INFERENCE_MODELS_DIR": spec.models.mount_path, "INFERENCE_PORT": str(spec.port)}
-    variables = {**{variable.name: variable.value for variable in spec.env}, **ours}
-    return {
-        "name": CONTAINER,
-        "image": spec.image,
-        "essential": True,
-        "readonlyRootFilesystem": True,
-        "portMappings": [{"containerPort": spec.port, "protocol": "tcp"}],
-        "environment": [{"name": name, "value": value} for name, value in sorted(variables.items())],
-        "mountPoints": [
-            {"sourceVolume": MODELS, "containerPath": spec.models.mount_path, "readOnly": True},
-            {"sourceVolume": SCRATCH, "containerPath": SCRATCH_PATH, "readOnly": False},
-        ],
-        "logConfiguration": {
-            "logDriver": "awslogs",
-            "options": {
-                "awslogs-group": ctx.facts[Fact.LOG_GROUP],
-                "awslogs-region": ctx.environment.region,
-                "awslogs-stream-prefix": CONTAINER,
-            },
-        },
+        **({"ephemeralStorage": {"sizeInGiB": int(storage.removesuffix("Gi"))}} if storage else {}),
     }
 
 

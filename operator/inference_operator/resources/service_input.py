@@ -1,0 +1,103 @@
+"""What CreateService and UpdateService are given for a spec, and how what is differs from it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from inference_operator.api.meta import CONTAINER
+from inference_operator.api.v1alpha1 import Capacity, Rollout
+from inference_operator.aws.ports import Answer
+from inference_operator.resources.base import Context, Fact
+
+
+def settings(ctx: Context) -> dict[str, Any]:
+    """The members that the two calls share."""
+    spec, network = ctx.spec, ctx.environment.network
+    found: dict[str, Any] = {
+        "taskDefinition": ctx.facts[Fact.TASK_DEFINITION],
+        "desiredCount": spec.replicas,
+        "deploymentConfiguration": _deployment_configuration(spec.rollout),
+        "networkConfiguration": {
+            "awsvpcConfiguration": {
+                "subnets": list(network.subnets),
+                "securityGroups": list(network.security_groups),
+                "assignPublicIp": "ENABLED" if network.assign_public_ip else "DISABLED",
+            }
+        },
+        "availabilityZoneRebalancing": "ENABLED" if spec.rebalances else "DISABLED",
+        "capacityProviderStrategy": _strategy(spec.capacity),
+        "platformVersion": spec.platform_version,
+        "enableExecuteCommand": spec.exec.enabled,
+        "enableECSManagedTags": True,
+        "propagateTags": "SERVICE",
+        "loadBalancers": [],
+    }
+    if ctx.environment.load_balancer is not None:
+        found["loadBalancers"] = [
+            {"targetGroupArn": ctx.facts[Fact.TARGET_GROUP], "containerName": CONTAINER, "containerPort": spec.port}
+        ]
+    if ctx.environment.load_balancer is not None or spec.health.command:
+        found["healthCheckGracePeriodSeconds"] = int(spec.health.startup.total_seconds())
+    return found
+
+
+def create_input(want: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the lists that mean "none", which are UpdateService's way to take something away."""
+    launch = {} if want["capacityProviderStrategy"] else {"launchType": "FARGATE"}
+    return {"schedulingStrategy": "REPLICA", **launch, **{k: v for k, v in want.items() if v != []}}
+
+
+def update_input(want: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """Only what differs: to name the network or the load balancers starts a deployment."""
+    paths = set(paths)
+    members: dict[str, Any] = {path: want[path] for path in paths if path in want}
+    if "capacityProviderStrategy" in paths or FORCE in paths:
+        members[FORCE] = True
+    return members
+
+
+FORCE = "forceNewDeployment"
+
+
+def _deployment_configuration(asked: Rollout) -> dict[str, Any]:
+    breaker = asked.circuit_breaker
+    return {
+        "minimumHealthyPercent": asked.minimum_healthy_percent,
+        "maximumPercent": asked.maximum_percent,
+        "deploymentCircuitBreaker": {"enable": breaker.enabled, "rollback": breaker.enabled and breaker.rollback},
+    }
+
+
+def _strategy(capacity: Iterable[Capacity]) -> list[dict[str, Any]]:
+    """Empty: the launch type FARGATE."""
+    return [
+        {"capacityProvider": asked.provider, "base": asked.base or 0, "weight": asked.weight or 0} for asked in capacity
+    ]
+
+
+def compared(want: Mapping[str, Any], have: Answer) -> dict[str, tuple[Any, Any]]:
+    """`{member of UpdateService: (want, have)}`, both sides in one shape; what we do not set is not compared."""
+    pairs: dict[str, tuple[Any, Any]] = {}
+    for member, wanted in want.items():
+        there = have.get(member, [] if wanted == [] else None)
+        pairs[member] = (_plain(wanted), _plain(_like(wanted, there)))
+    return pairs
+
+
+def _like(wanted: Any, have: Any) -> Any:
+    """`have` with the members alone that `wanted` has."""
+    if isinstance(wanted, Mapping) and isinstance(have, Mapping):
+        return {k: _like(v, have.get(k)) for k, v in wanted.items()}
+    if isinstance(wanted, list) and isinstance(have, list) and len(wanted) == len(have):
+        return [_like(w, h) for w, h in zip(wanted, have, strict=True)]
+    return have
+
+
+def _plain(value: Any) -> Any:
+    """Lists in one order: AWS answers subnets, security groups and capacity providers in any."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return sorted((_plain(v) for v in value), key=str)
+    return value

@@ -1,0 +1,27 @@
+"""A service's tasks, read where DescribeServices does not tell enough."""
+
+from __future__ import annotations
+
+from inference_operator.aws.ports import Answer, Ecs
+
+STOPPED_TASKS_READ = 20
+BATCH = 100  # ListTasks: maxResults; DescribeTasks: tasks
+
+
+def stopped(ecs: Ecs, cluster: str, service: str) -> list[Answer]:
+    """Newest first. ECS forgets stopped tasks after about an hour, so they are read while they are there."""
+    listed = ecs.list_tasks(
+        cluster=cluster, serviceName=service, desiredStatus="STOPPED", maxResults=STOPPED_TASKS_READ
+    )["taskArns"]
+    if not listed:
+        return []
+    tasks = ecs.describe_tasks(cluster=cluster, tasks=listed)["tasks"]
+    return sorted((t for t in tasks if t.get("stoppedAt")), key=lambda t: (t["stoppedAt"], t["taskArn"]), reverse=True)
+
+
+def running(ecs: Ecs, cluster: str, service: str) -> list[Answer]:
+    """Those that are RUNNING; of more than a hundred, a hundred."""
+    listed = ecs.list_tasks(cluster=cluster, serviceName=service, desiredStatus="RUNNING", maxResults=BATCH)["taskArns"]
+    if not listed:
+        return []
+    return [t for t in ecs.describe_tasks(cluster=cluster, tasks=listed)["tasks"] if t["lastStatus"] == "RUNNING"]

@@ -1,0 +1,210 @@
+"""Every field of the spec, from the object to AWS and back: what it changes, how, and that it goes again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from inference_operator.api.schema import structural_schema
+from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceDeploymentStatus, Resources
+from inference_operator.engine.plan import Absent, Create, Keep, Replace, StepResult, Trouble, Update
+from inference_operator.engine.reconcile import Memory, reconcile
+from inference_operator.resources import KINDS
+from inference_operator.resources.base import Fact
+from tests.api.samples import changed
+from tests.operator.builders import deployment_document
+from tests.operator.world import World
+
+Paths = tuple[str, ...]
+Steps = Mapping[str, Paths]
+"""By kind, the members of its update's input that change."""
+
+REPLACED = ("AccessPoint", "TaskDefinition")
+"""AWS can't change these in place."""
+
+NEW_REVISION: Steps = {"TaskDefinition": ("revision",), "Service": ("taskDefinition",)}
+EVERYWHERE: Steps = {kind.name: ("tags",) for kind in KINDS}
+MINIMAL: Mapping[str, Any] = deployment_document()["spec"]
+SIDECAR = {"name": "proxy", "image": "registry.example.com/proxy:1"}
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-Ab12Cd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One field alone is given a value. `base` is what else is set, before and after."""
+
+    path: str
+    value: Any
+    steps: Steps
+    base: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.path
+
+    def before(self) -> dict[str, Any]:
+        return changed(dict(MINIMAL), dict(self.base))
+
+    def after(self) -> dict[str, Any]:
+        return changed(self.before(), {self.path: self.value})
+
+
+def row(path: str, value: Any, steps: Steps = NEW_REVISION, **base: Any) -> Row:
+    return Row(path=path, value=value, steps=steps, base={key.replace("__", "."): v for key, v in base.items()})
+
+
+def sidecar(**members: Any) -> list[dict[str, Any]]:
+    return [{**SIDECAR, **members}]
+
+
+ROWS = [
+    row("image", "registry.example.com/inference-server:1.4.1"),
+    row("replicas", 3, {"Service": ("desiredCount",)}),
+    row("cpu", "2", memory="4Gi"),
+    row("memory", "4Gi"),
+    row("architecture", "ARM64"),
+    row("ephemeralStorage", "40Gi"),
+    row("capacity", [{"provider": "FARGATE_SPOT", "weight": 1}], {"Service": ("capacityProviderStrategy",)}),
+    row(
+        "capacity",
+        [{"provider": "FARGATE", "base": 1}, {"provider": "FARGATE_SPOT", "weight": 1}],
+        {"Service": ("capacityProviderStrategy",)},
+        capacity=[{"provider": "FARGATE", "weight": 1}],
+    ),
+    row("platformVersion", "1.4.0", {"Service": ("platformVersion",)}),
+    row("models.path", "/recommender/2", {"AccessPoint": ("rootDirectory.path",), **NEW_REVISION}),
+    row("models.mountPath", "/elsewhere"),
+    row("port", 9000, {"TaskDefinition": ("revision",), "Service": ("taskDefinition", "loadBalancers")}),
+    row("command", ["serve", "--verbose"]),
+    row("user", "10001:10001"),
+    row("env", [{"name": "LOG_LEVEL", "value": "DEBUG"}]),
+    row("secrets", [{"name": "TOKEN", "valueFrom": SECRET}]),
+    row("secrets", [{"name": "TOKEN", "valueFrom": f"{SECRET}:token:AWSPREVIOUS:"}]),
+    row("secrets", [{"name": "TOKEN", "valueFrom": "/shop/token"}]),
+    row("stopTimeout", "2m"),
+    row("readOnlyRootFilesystem", False),
+    row("sidecars", sidecar()),
+    *(
+        row("sidecars", sidecar(**{member: value}), sidecars=sidecar())
+        for member, value in {
+            "image": "registry.example.com/proxy:2",
+            "essential": True,
+            "command": ["--port", "9901"],
+            "user": "nobody",
+            "env": [{"name": "LEVEL", "value": "info"}],
+            "secrets": [{"name": "TOKEN", "valueFrom": SECRET}],
+            "cpu": "0.25",
+            "memory": "256Mi",
+            "readOnlyRootFilesystem": False,
+        }.items()
+    ),
+    row("health.path", "/v2/health/ready", {"TargetGroup": ("HealthCheckPath",)}),
+    row("health.startup", "10m", {"Service": ("healthCheckGracePeriodSeconds",)}),
+    row("health.command", ["python", "-m", "check"]),
+    row("health.interval", "20s", {"TargetGroup": ("HealthCheckIntervalSeconds",)}),
+    row("health.timeout", "8s", {"TargetGroup": ("HealthCheckTimeoutSeconds",)}),
+    row("health.healthyThreshold", 4, {"TargetGroup": ("HealthyThresholdCount",)}),
+    row("health.unhealthyThreshold", 5, {"TargetGroup": ("UnhealthyThresholdCount",)}),
+    row(
+        "health.interval",
+        "20s",
+        {"TargetGroup": ("HealthCheckIntervalSeconds",), **NEW_REVISION},
+        health__command=["true"],
+    ),
+    row("ingress.paths", ["/films/*"], {"ListenerRule": ("Conditions", "Transforms")}),
+    row("ingress.hosts", ["films.example.com"], {"ListenerRule": ("Conditions",)}),
+    row("rollout.minimumHealthyPercent", 50, {"Service": ("deploymentConfiguration",)}),
+    row("rollout.maximumPercent", 150, {"Service": ("deploymentConfiguration",)}, replicas=2),
+    row("rollout.circuitBreaker.enabled", False, {"Service": ("deploymentConfiguration",)}),
+    row("rollout.circuitBreaker.rollback", False, {"Service": ("deploymentConfiguration",)}),
+    row("rollout.progressDeadline", "1h", {}),
+    row("availabilityZoneRebalancing", False, {"Service": ("availabilityZoneRebalancing",)}),
+    row(
+        "exec.enabled",
+        True,
+        {"TaskDefinition": ("revision",), "Service": ("taskDefinition", "enableExecuteCommand")},
+    ),
+    row("tags", [{"key": "team", "value": "search"}], EVERYWHERE),
+]
+
+NEVER_CHANGED = {"environment", "sidecars[].name"}
+"""The first is immutable; the second is a sidecar's identity."""
+
+
+def leaves(path: str, node: Mapping[str, Any]) -> Iterator[str]:
+    children = node.get("properties") or node.get("items", {}).get("properties")
+    if not children:
+        yield path
+        return
+    prefix = f"{path}[]." if "items" in node else f"{path}." if path else ""
+    for name, child in children.items():
+        yield from leaves(f"{prefix}{name}", child)
+
+
+def given(path: str, value: Any) -> Iterator[str]:
+    """The leaves that a value sets, named as `leaves` names them."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from given(f"{path}.{name}".removeprefix("."), part)
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        for part in value:
+            yield from given(f"{path}[]", part)
+    else:
+        yield path
+
+
+def test_every_field_of_the_spec_has_its_row() -> None:
+    tried = {path for each in ROWS for path in given(each.path, each.value)}
+    assert set(leaves("", structural_schema(InferenceDeploymentSpec))) - tried <= NEVER_CHANGED
+
+
+class Keeper:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.status = InferenceDeploymentStatus()
+
+    def brought_to(self, spec: Mapping[str, Any]) -> list[StepResult]:
+        """A pass of a process that has just started."""
+        self.world.restart()
+        ctx = replace(self.world.context(**spec), previous=self.status)
+        results = list(reconcile(KINDS, ctx, Memory()).results)
+        for result in results:
+            assert not isinstance(result.outcome, Trouble), result
+        self.status = InferenceDeploymentStatus(resources=Resources(access_point=ctx.facts[Fact.ACCESS_POINT]))
+        return results
+
+
+def done(results: list[StepResult]) -> dict[str, Paths]:
+    """What was changed, by kind; anything else than a change must be a `Keep`."""
+    found = {}
+    for result in results:
+        match result.step:
+            case Update(change):
+                assert result.kind not in REPLACED or change.paths == ("tags",), "it can't be changed in place"
+                found[result.kind] = tuple(sorted(change.paths))
+            case Replace(change):
+                assert result.kind in REPLACED, "it could be changed in place"
+                found[result.kind] = tuple(sorted(change.paths))
+            case step:
+                assert isinstance(step, Keep | Absent), result
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_field_reaches_aws_alone_and_goes_again(row: Row, world: World) -> None:
+    keeper = Keeper(world)
+    expected = {kind: tuple(sorted(paths)) for kind, paths in row.steps.items()}
+    keeper.brought_to(row.before())
+    for spec in (row.after(), row.before()):
+        assert done(keeper.brought_to(spec)) == expected
+        assert done(keeper.brought_to(spec)) == {}, "what AWS answers reads as a difference"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_what_is_created_with_a_field_is_as_asked_at_once(row: Row, world: World) -> None:
+    keeper = Keeper(world)
+    created = keeper.brought_to(row.after())
+    assert {type(result.step) for result in created} <= {Create, Absent}
+    assert done(keeper.brought_to(row.after())) == {}
