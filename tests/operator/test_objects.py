@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -420,9 +420,12 @@ class Occasion:
     kind: str
     change: Mapping[str, Any] | None = None
     """None: when the object is made."""
+    first: Mapping[str, Any] = field(default_factory=dict)
+    """What the object has been before the change."""
     when_deleted: bool = False
 
 
+TAGGED = {"tags": [{"key": "team", "value": "search"}]}
 OCCASIONS: Mapping[str, Occasion] = {
     "logs:CreateLogGroup": Occasion(kind="LogGroup"),
     "logs:PutRetentionPolicy": Occasion(kind="LogGroup"),
@@ -435,6 +438,14 @@ OCCASIONS: Mapping[str, Occasion] = {
     "ecs:RegisterTaskDefinition": Occasion(kind="TaskDefinition"),
     "ecs:CreateService": Occasion(kind="Service"),
     "ecs:UpdateService": Occasion(kind="Service", change={"replicas": 2}),
+    "logs:TagResource": Occasion(kind="LogGroup", change=TAGGED),
+    "elasticfilesystem:TagResource": Occasion(kind="AccessPoint", change=TAGGED),
+    "elasticloadbalancing:AddTags": Occasion(kind="TargetGroup", change=TAGGED),
+    "ecs:TagResource": Occasion(kind="TaskDefinition", change=TAGGED),
+    "logs:UntagResource": Occasion(kind="LogGroup", first=TAGGED, change={"tags": []}),
+    "elasticfilesystem:UntagResource": Occasion(kind="AccessPoint", first=TAGGED, change={"tags": []}),
+    "elasticloadbalancing:RemoveTags": Occasion(kind="TargetGroup", first=TAGGED, change={"tags": []}),
+    "ecs:UntagResource": Occasion(kind="TaskDefinition", first=TAGGED, change={"tags": []}),
     "ecs:DeleteService": Occasion(kind="Service", when_deleted=True),
     "ecs:DeregisterTaskDefinition": Occasion(kind="TaskDefinition", when_deleted=True),
     "elasticloadbalancing:DeleteRule": Occasion(kind="ListenerRule", when_deleted=True),
@@ -480,6 +491,7 @@ def test_an_operation_that_aws_refuses_is_told_the_other_kinds_go_on_and_it_ends
     operation: str, fault: Kind, reason: str, words: list[str], it: Object
 ) -> None:
     occasion = OCCASIONS[operation]
+    it.change(**occasion.first)
     if occasion.change is not None or occasion.when_deleted:
         it.live(lambda: it.ready)
         it.change(**(occasion.change or {}))
