@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 
 import httpx
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from inference_sandbox.load_balancer.balancer import HttpLoadBalancer
 from inference_sandbox.ports import ListenerRoutes
 from tests.sandbox.load_balancer.conftest import (
+    DEADLINE,
     LISTENER,
     Backend,
     Balanced,
@@ -108,15 +109,16 @@ def test_a_target_that_does_not_answer_its_check_in_time_is_unhealthy_for_timeou
     assert (told.reason, told.description) == ("Target.Timeout", "Request timed out")
 
 
-def test_a_target_that_refuses_connections_is_unhealthy_for_failed_checks(balanced: Balanced) -> None:
+def test_a_target_that_refuses_connections_is_unhealthy_for_failed_checks(
+    balanced: Balanced, closed_port: int
+) -> None:
     one = group()
     balanced.configure(one)
-    port = _closed_port()
-    balanced.balancer.register(one.arn, "127.0.0.1", port)
+    balanced.balancer.register(one.arn, "127.0.0.1", closed_port)
 
-    balanced.wait(one, port, "unhealthy")
+    balanced.wait(one, closed_port, "unhealthy")
 
-    assert balanced.state(one, port).reason == "Target.FailedHealthChecks"
+    assert balanced.state(one, closed_port).reason == "Target.FailedHealthChecks"
 
 
 def test_without_a_healthy_target_requests_go_to_all_that_are_registered(
@@ -149,10 +151,10 @@ def test_a_group_without_targets_is_a_503_in_the_words_of_an_alb(balanced: Balan
     ]
 
 
-def test_a_target_that_refuses_a_connection_is_a_502(balanced: Balanced) -> None:
+def test_a_target_that_refuses_a_connection_is_a_502(balanced: Balanced, closed_port: int) -> None:
     one = group()
     balanced.configure(one)
-    balanced.balancer.register(one.arn, "127.0.0.1", _closed_port())
+    balanced.balancer.register(one.arn, "127.0.0.1", closed_port)
 
     answer = balanced.client.get("/")
 
@@ -463,14 +465,17 @@ def test_a_new_configuration_does_not_disturb_connections_and_requests_under_way
 def test_a_listener_and_a_group_that_are_no_longer_configured_are_gone(
     balanced: Balanced, backends: list[Backend]
 ) -> None:
-    one = group()
-    balanced.configure(one)
+    one, mark = group(), uuid.uuid4().hex
+    balanced.configure(one, rules=[rule(text(mark), path_is("/mark"), priority=1), rule(forward(one))])
     balanced.register(one, backends[0])
+    assert _answer_at(balanced.client.base_url) == mark
 
     balanced.balancer.configure([], [])
 
     assert list(balanced.balancer.targets(one.arn)) == []
-    poll(partial(_refuses, balanced))
+    with pytest.raises(KeyError):
+        balanced.balancer.port(LISTENER)
+    poll(lambda: _answer_at(balanced.client.base_url) != mark)
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_listener_and_port(balanced: Balanced) -> None:
@@ -555,16 +560,17 @@ def test_closing_twice_is_well() -> None:
     balancer.close()
 
 
-def _closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections and that nobody else can get: bound, and not listened on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
-def _refuses(balanced: Balanced) -> bool:
+def _answer_at(url: httpx.URL) -> str | None:
+    """What a new connection gets for /mark; None where it is refused, or answered with something that is no HTTP."""
     try:
-        balanced.client.get("/")
-    except httpx.ConnectError:
-        return True
+        return httpx.get(url.join("/mark"), timeout=DEADLINE).text
     except httpx.TransportError:
-        return False
-    return False
+        return None
