@@ -109,9 +109,7 @@ def test_a_target_that_does_not_answer_its_check_in_time_is_unhealthy_for_timeou
     assert (told.reason, told.description) == ("Target.Timeout", "Request timed out")
 
 
-def test_a_target_that_refuses_connections_is_unhealthy_for_failed_checks(
-    balanced: Balanced, closed_port: int
-) -> None:
+def test_a_target_that_refuses_connections_is_unhealthy_for_failed_checks(balanced: Balanced, closed_port: int) -> None:
     one = group()
     balanced.configure(one)
     balanced.balancer.register(one.arn, "127.0.0.1", closed_port)
