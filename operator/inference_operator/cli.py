@@ -26,10 +26,9 @@ def run() -> None:
 
     Configured by INFERENCE_OPERATOR_*, AWS_* and KUBECONFIG (or the pod's service account).
     """
-    import kopf  # noqa: PLC0415 half a second that the other commands need not pay
     from pydantic import ValidationError  # noqa: PLC0415
 
-    from inference_operator.runtime import handlers, logs  # noqa: PLC0415
+    from inference_operator.runtime import logs, process  # noqa: PLC0415 half a second that the other commands need not pay
     from inference_operator.runtime.settings import Settings  # noqa: PLC0415
 
     try:
@@ -37,9 +36,7 @@ def run() -> None:
     except ValidationError as error:
         raise click.ClickException(str(error)) from error
     logs.configure(settings.log_level)
-    registry = kopf.OperatorRegistry()
-    handlers.register(registry, settings)
-    kopf.run(registry=registry, clusterwide=True, standalone=True)
+    process.run(settings)
 
 
 @main.command()

@@ -16,13 +16,13 @@ from typing import Any
 
 import kopf
 import structlog
-from prometheus_client import start_http_server
 
 from inference_operator.api.meta import FINALIZER, GROUP, VERSION
 from inference_operator.aws.clients import connect
 from inference_operator.aws.ports import Aws
 from inference_operator.engine.environments import judge
 from inference_operator.runtime import metrics
+from inference_operator.runtime.health import Health
 from inference_operator.runtime.kube import COMPONENT, DEPLOYMENTS, ENVIRONMENTS, GoneError, Kube
 from inference_operator.runtime.loop import Keeper, Slot
 from inference_operator.runtime.settings import Settings
@@ -32,8 +32,8 @@ log = structlog.get_logger(__name__)
 OBJECTS = (GROUP, VERSION, DEPLOYMENTS)
 
 
-def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
-    """Adds the operator's handlers to a registry of kopf's."""
+def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health) -> None:
+    """Adds the operator's handlers to a registry of kopf's. `health` is told of what they keep."""
     keeper = _LateKeeper()
 
     @kopf.on.login(registry=registry)
@@ -43,7 +43,7 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
-        await keeper.start(own)
+        await keeper.start(own, health)
 
     own = settings
 
@@ -119,18 +119,19 @@ class _LateKeeper:
     """The keeper, which can only be made once kopf's event loop runs."""
 
     it: _Watching
+    comparing: asyncio.Task[None]
 
-    async def start(self, settings: Settings) -> None:
+    async def start(self, settings: Settings, health: Health) -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(settings.concurrency + 4, thread_name_prefix="pass"))
-        if settings.metrics_port is not None:
-            start_http_server(settings.metrics_port)
-        kube = await asyncio.to_thread(Kube)
+        kube = Kube(settings.namespaces)
 
         def changed(_cluster: str, service: str) -> None:
             loop.call_soon_threadsafe(self.it.service_changed, service)
 
         self.it = _Watching(kube=kube, connect=_Connections(changed), gate=asyncio.Semaphore(settings.concurrency))
+        health.slots = lambda: list(self.it.slots.values())
+        self.comparing = asyncio.create_task(health.keep_comparing(kube))
         # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
         self.it.environments.update(await asyncio.to_thread(kube.environments))
         log.info("started", component=COMPONENT, environments=sorted(self.it.environments))

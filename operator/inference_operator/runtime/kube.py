@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config.config_exception import ConfigException
 
 from inference_operator.api.meta import API_VERSION, GROUP, VERSION
 from inference_operator.engine.events import Event
@@ -26,12 +25,14 @@ class GoneError(Exception):
     """The object is no longer there."""
 
 
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+
+
 class Kube:
-    def __init__(self) -> None:
-        try:
-            config.load_incluster_config()  # type: ignore[no-untyped-call]  # typed in part
-        except ConfigException:
-            config.load_kube_config()  # type: ignore[no-untyped-call]  # typed in part
+    """By the package `kubernetes`, whose configuration has been loaded."""
+
+    def __init__(self, namespaces: Sequence[str] = ()) -> None:
+        self._namespaces = namespaces
         self._objects = client.CustomObjectsApi()
         self._events = client.EventsV1Api()
         self._instance = socket.gethostname()
@@ -39,6 +40,17 @@ class Kube:
     def environments(self) -> dict[str, Mapping[str, Any]]:
         listed: Any = self._objects.list_cluster_custom_object(GROUP, VERSION, ENVIRONMENTS, _request_timeout=TIMEOUT)
         return {item["metadata"]["name"]: item for item in listed["items"]}
+
+    def metadata(self) -> list[Mapping[str, Any]]:
+        """Of every InferenceDeployment that is looked after."""
+        options: dict[str, Any] = {"_headers": {"Accept": METADATA_ONLY}, "_request_timeout": TIMEOUT}
+        what = (GROUP, VERSION)
+        if self._namespaces:
+            each = self._namespaces
+            lists: Any = [self._objects.list_namespaced_custom_object(*what, n, DEPLOYMENTS, **options) for n in each]
+        else:
+            lists = [self._objects.list_cluster_custom_object(*what, DEPLOYMENTS, **options)]
+        return [item["metadata"] for listed in lists for item in listed["items"]]
 
     def write_status(
         self, document: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
@@ -72,7 +84,7 @@ class Kube:
         metadata = document["metadata"]
         body = client.EventsV1Event(
             metadata=client.V1ObjectMeta(generate_name=f"{metadata['name']}-", namespace=metadata["namespace"]),
-            event_time=datetime.now(UTC),
+            event_time=micro_time(datetime.now(UTC)),
             type=event.type,
             reason=event.reason,
             action="Reconcile",
@@ -88,6 +100,11 @@ class Kube:
             ),
         )
         self._events.create_namespaced_event(metadata["namespace"], body, _request_timeout=TIMEOUT)
+
+
+def micro_time(at: datetime) -> datetime:
+    """As the API server reads a MicroTime: with a fraction, which the client leaves out at a full second."""
+    return at.replace(microsecond=max(1, at.microsecond))
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,22 @@ class Slot:
     """The status last written, which the watch may not have brought back yet."""
     failures: int = 0
     """Writes to the Kubernetes API that failed in a row."""
+    due: float | None = None
+    """When its next pass should begin (monotonic); None while one is under way."""
+
+    def wait(self, seconds: float) -> None:
+        self.due = time.monotonic() + seconds
+
+    def begin(self) -> None:
+        now = time.monotonic()
+        metrics.QUEUE_SECONDS.observe(max(0.0, now - (self.due if self.due is not None else now)))
+        self.due = None
+
+    def call(self) -> None:
+        """Its turn is now."""
+        now = time.monotonic()
+        self.due = min(self.due, now) if self.due is not None else self.due
+        self.wake.set()
 
 
 def fingerprint(metadata: Mapping[str, Any]) -> object:
@@ -78,7 +94,7 @@ class Keeper:
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
             slot.seen = seen
-            slot.wake.set()
+            slot.call()
 
     def forget(self, document: Document) -> None:
         self.slots.pop(service_of(document), None)
@@ -92,34 +108,45 @@ class Keeper:
         for slot, used_by in list(self.slots.values()):
             if (used_by.get("spec") or {}).get("environment", "default") == name:
                 slot.memory.forget()
-                slot.wake.set()
+                slot.call()
 
     def service_changed(self, service: str) -> None:
         """Another object's look at AWS showed that this service is not what it was."""
         kept = self.slots.get(service)
         if kept is not None:
-            kept[0].wake.set()
+            kept[0].call()
 
     async def keep(self, body: Document, slot: Slot, stopped: Stopped) -> None:
         """Until the object goes or the operator stops. Never raises: kopf does not start a daemon twice."""
+        slot.wait(0)
         while not stopped:
             slot.wake.clear()  # before reading: what happens from here on is the next pass's
             async with self.gate, slot.lock:
                 if stopped:
                     return
+                slot.begin()
                 outcome = await self._pass(look_after, dict(body), slot)
-            await first_of(slot.wake, stopped, jittered(outcome.requeue_after))
+            await self._rest(slot, stopped, outcome)
 
     async def finish(self, body: Document, slot: Slot) -> None:
         """Until nothing of a deleted object is left."""
+        slot.wait(0)
         while True:
             slot.wake.clear()
             async with self.gate, slot.lock:
+                slot.begin()
                 outcome = await self._pass(take_away, dict(body), slot)
             if outcome.done:
                 self.forget(body)
                 return
-            await first_of(slot.wake, None, jittered(outcome.requeue_after))
+            await self._rest(slot, None, outcome)
+
+    async def _rest(self, slot: Slot, stopped: Stopped | None, outcome: Outcome) -> None:
+        seconds = jittered(outcome.requeue_after)
+        slot.wait(seconds)
+        if slot.wake.is_set():  # it was called during the pass
+            slot.wait(0)
+        await first_of(slot.wake, stopped, seconds)
 
     async def _pass(self, work: Work, document: Document, slot: Slot) -> Outcome:
         metadata = document["metadata"]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 RECONCILES = Counter("inference_operator_reconciles_total", "Passes over an object, by how they ended.", ["result"])
 RECONCILE_SECONDS = Histogram("inference_operator_reconcile_seconds", "Duration of a pass over an object.")
+QUEUE_SECONDS = Histogram(
+    "inference_operator_queue_seconds",
+    "From the moment that an object should be looked at to the start of the pass.",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900),
+)
+LEADER = Gauge("inference_operator_leader", "1 in the replica that works, 0 in those that stand by.")
 AWS_CALLS = Counter(
     "inference_operator_aws_calls_total", "Calls to AWS, by operation and answer.", ["operation", "code"]
 )

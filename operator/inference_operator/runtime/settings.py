@@ -3,10 +3,10 @@ on top: `AWS_*`, and `KUBECONFIG` or the service account of the pod."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
@@ -21,4 +21,15 @@ class Settings(BaseSettings):
     """How many objects are reconciled at once."""
 
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
-    """Where Prometheus metrics are served; absent: nowhere."""
+    """Where /metrics, /healthz and /readyz are served; absent: nowhere."""
+
+    namespaces: Annotated[tuple[str, ...], NoDecode] = ()
+    """The namespaces, separated by commas, whose InferenceDeployments are looked after; none: all of the cluster."""
+
+    lease: str | None = Field(default=None, pattern=r"^[a-z0-9-]+/[a-z0-9.-]+$")
+    """NAMESPACE/NAME of the Lease that one of several replicas works under; absent: this is the only one."""
+
+    @field_validator("namespaces", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        return tuple(n.strip() for n in value.split(",") if n.strip()) if isinstance(value, str) else value

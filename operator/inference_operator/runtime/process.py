@@ -1,0 +1,104 @@
+"""The process, from its start to its end: health first, then the lease where there are several replicas, then kopf.
+
+SIGTERM ends what is under way and gives the lease back; a lost lease ends the process at once, whatever is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from contextlib import suppress
+from typing import Any
+
+import kopf
+import structlog
+from kubernetes.config import load_incluster_config, load_kube_config
+from kubernetes.config.config_exception import ConfigException
+
+from inference_operator.runtime import handlers, health, metrics
+from inference_operator.runtime.election import Election, KubeLease, LostError
+from inference_operator.runtime.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+LOST_LEASE = 3
+"""Exit code of a replica that lost its lease."""
+
+
+def run(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT."""
+    try:
+        load_incluster_config()  # type: ignore[no-untyped-call]  # typed in part
+    except ConfigException:
+        load_kube_config()  # type: ignore[no-untyped-call]  # typed in part
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    state = health.Health()
+    server = await health.serve(state, settings.metrics_port) if settings.metrics_port is not None else None
+    try:
+        if settings.lease is None:
+            metrics.LEADER.set(1)
+            await _work(settings, state)
+        else:
+            await _lead(settings, state, Election(_lease(settings.lease), _identity()))
+    finally:
+        if server is not None:
+            await server.cleanup()
+
+
+async def _lead(settings: Settings, state: health.Health, election: Election) -> None:
+    if not await _before_sigterm(election.acquire()):
+        return
+    metrics.LEADER.set(1)
+    holding = asyncio.create_task(_hold(election))
+    try:
+        await _work(settings, state)
+    finally:
+        holding.cancel()
+        with suppress(asyncio.CancelledError):
+            await holding
+        await election.release()
+
+
+async def _hold(election: Election) -> None:
+    try:
+        await election.hold()
+    except LostError as error:
+        log.critical("the lease is lost: ending at once, for another may be leading", reason=str(error))
+        os._exit(LOST_LEASE)  # nothing is tidied up: threads may be about to write
+
+
+async def _work(settings: Settings, state: health.Health) -> None:
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, settings, state)
+    where: dict[str, Any] = {"namespaces": settings.namespaces} if settings.namespaces else {"clusterwide": True}
+    await kopf.operator(registry=registry, standalone=True, **where)
+
+
+async def _before_sigterm(work: Any) -> bool:
+    """Whether it ended by itself. kopf sets handlers of its own once it runs."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, told.set)
+    waits = [asyncio.ensure_future(work), asyncio.ensure_future(told.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(name)
+    return not told.is_set()
+
+
+def _lease(name: str) -> KubeLease:
+    namespace, _, lease = name.partition("/")
+    return KubeLease(namespace, lease)
+
+
+def _identity() -> str:
+    """Of this process alone: a container that is started again in the same pod is somebody else."""
+    return f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
