@@ -19,8 +19,8 @@ from inference_sandbox.details import Cloud
 from inference_sandbox.ecs.clock import WallClock
 from inference_sandbox.live import REGION, LiveAws
 from inference_sandbox.load_balancer.balancer import HttpLoadBalancer
-from inference_sandbox.tasks.images import ProcessImage
-from inference_sandbox.tasks.process import ProcessRunner
+from inference_sandbox.tasks.choice import LocalRunner, Means
+from inference_sandbox.tasks.images import Choice, ProcessImage
 
 _TICK_SECONDS = 0.1
 _logger = logging.getLogger(__name__)
@@ -41,11 +41,19 @@ class LiveCloud:
 
 
 @contextmanager
-def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage]) -> Iterator[LiveCloud]:
-    """Up within the `with` block, in this process. `images` come before `SERVER_IMAGES`. One at a time in a process."""
-    clock, logs = WallClock(), ContainerLogs()
-    runner = ProcessRunner(
-        images={**images, **SERVER_IMAGES}, workdir=workdir / "tasks", clock=clock, log_sink=logs.sink
+def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage], tasks: Choice = "process") -> Iterator[LiveCloud]:
+    """Up within the `with` block, in this process. `images` come before `SERVER_IMAGES`. One at a time in a process.
+
+    Raises EngineUnavailableError where `tasks` must be containers and can't.
+    """
+    clock, logs, means = WallClock(), ContainerLogs(), Means.find(tasks)
+    runner = LocalRunner(
+        means=means,
+        images=images,
+        spare=SERVER_IMAGES,
+        workdir=workdir / "tasks",
+        clock=clock,
+        log_sink=logs.sink,
     )
     with closing(runner), closing(HttpLoadBalancer()) as load_balancer:
         aws = LiveAws(
@@ -54,12 +62,13 @@ def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage]) -> Iterator[
             load_balancer=load_balancer,
             efs_root=workdir / "efs",
             container_logs=logs,
+            runs_as=runner.runs_as,
         )
         with _serving(aws) as url:
-            yield LiveCloud(aws=aws, details=_details(aws, url))
+            yield LiveCloud(aws=aws, details=_details(aws, url, tasks=str(means)))
 
 
-def _details(aws: LiveAws, url: str) -> Cloud:
+def _details(aws: LiveAws, url: str, *, tasks: str) -> Cloud:
     models = aws.efs_root / aws.account.file_system_id
     models.mkdir(parents=True, exist_ok=True)
     return Cloud(
@@ -70,6 +79,7 @@ def _details(aws: LiveAws, url: str) -> Cloud:
         aws_secret_access_key=CREDENTIALS["aws_secret_access_key"],
         models_dir=str(models),
         load_balancer_url=f"http://127.0.0.1:{aws.listener_port}",
+        tasks=tasks,
     )
 
 

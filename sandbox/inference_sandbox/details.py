@@ -39,6 +39,8 @@ class Cloud(Account):
     models_dir: str
     """The folder that stands in for the root of the file system."""
     load_balancer_url: str
+    tasks: str
+    """What tasks run as, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,10 @@ _WAKE_SECONDS = 0.002
 
 
 class LiveAws(Aws):
-    """`account` is what was prepared in it; the same ids again after each `reset`."""
+    """`account` is what was prepared in it; the same ids again after each `reset`.
+
+    `runs_as`: what a task's containers are, in a word, by the task's ARN; None if that is not known.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class LiveAws(Aws):
         load_balancer: LoadBalancer,
         efs_root: Path,
         container_logs: ContainerLogs,
+        runs_as: Callable[[str], str | None] = lambda _arn: None,
     ) -> None:
         super().__init__(
             clock=clock,
@@ -62,6 +66,7 @@ class LiveAws(Aws):
             seed=time.time_ns(),  # task ids name folders, which an earlier sandbox may have left in the same place
         )
         self._container_logs = container_logs
+        self._runs_as = runs_as
         self.listener_port = _free_port()
         self.account = self._prepare()
 
@@ -132,6 +137,7 @@ class LiveAws(Aws):
                 now=now,
                 ahead=now - datetime.now(UTC),
                 dropped_log_lines=self._container_logs.dropped,
+                runs_as=self._runs_as,
             )
 
     def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

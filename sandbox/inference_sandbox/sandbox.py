@@ -12,7 +12,7 @@ from pathlib import Path
 
 from inference_sandbox.control_plane import Cluster, ControlPlane, ControlPlaneError
 from inference_sandbox.details import Details
-from inference_sandbox.tasks.images import ProcessImage
+from inference_sandbox.tasks.images import Choice, ProcessImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ def run(
     workdir: Path,
     *,
     images: Mapping[str, ProcessImage],
+    tasks: Choice = "auto",
     kubeconfig: Path | None = None,
     crds: Path | None = None,
 ) -> Iterator[Sandbox]:
@@ -44,7 +45,7 @@ def run(
         # the control plane starts.
         from inference_sandbox.cloud import run_cloud  # noqa: PLC0415 - as said above
 
-        cloud = parts.enter_context(run_cloud(workdir, images=images))
+        cloud = parts.enter_context(run_cloud(workdir, images=images, tasks=tasks))
         cluster = find_cluster()
         if crds is not None:
             cluster.apply_crds(crds)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,9 +21,20 @@ MAXIMUM_STOPPED = 5
 """Of each service: the latest tasks that have stopped, for their reasons."""
 
 
-def snapshot(clusters: Iterable[Cluster], *, now: datetime, ahead: timedelta, dropped_log_lines: int) -> dict[str, Any]:
+def snapshot(
+    clusters: Iterable[Cluster],
+    *,
+    now: datetime,
+    ahead: timedelta,
+    dropped_log_lines: int,
+    runs_as: Callable[[str], str | None],
+) -> dict[str, Any]:
     """`services`, each with its `tasks` and its latest events; `tasks` that belong to no service; the sandbox's time,
-    and by how many seconds it is ahead of the machine's."""
+    and by how many seconds it is ahead of the machine's. Each task has `runsAs`, see `LiveAws`."""
+
+    def shown_tasks(tasks: Iterable[Task]) -> list[dict[str, Any]]:
+        return [views.task(task) | {"runsAs": runs_as(task.arn)} for task in _latest(tasks)]
+
     known = list(clusters)
     services = [each for cluster in known for each in cluster.services.values() if each.status != "INACTIVE"]
     shown = sorted(services, key=lambda each: (each.steady, each.name))[:MAXIMUM_SERVICES]
@@ -33,18 +44,21 @@ def snapshot(clusters: Iterable[Cluster], *, now: datetime, ahead: timedelta, dr
     answer = {
         "at": now,
         "secondsAhead": round(ahead.total_seconds()),
-        "services": [_service(each, tasks[each.arn]) for each in sorted(shown, key=lambda each: each.name)],
+        "services": [
+            _service(each) | {"tasks": shown_tasks(tasks[each.arn])}
+            for each in sorted(shown, key=lambda each: each.name)
+        ],
         "moreServices": len(services) - len(shown),
-        "tasks": [views.task(task) for task in _latest(tasks[None])],
+        "tasks": shown_tasks(tasks[None]),
         "droppedLogLines": dropped_log_lines,
     }
     plain: dict[str, Any] = json.loads(json.dumps(answer, default=_plain))
     return plain
 
 
-def _service(record: Service, tasks: Iterable[Task]) -> dict[str, Any]:
+def _service(record: Service) -> dict[str, Any]:
     shown = views.service(record)
-    return shown | {"events": shown["events"][:MAXIMUM_EVENTS], "tasks": [views.task(task) for task in _latest(tasks)]}
+    return shown | {"events": shown["events"][:MAXIMUM_EVENTS]}
 
 
 def _latest(tasks: Iterable[Task]) -> list[Task]:

@@ -41,7 +41,7 @@ def tables(status: Status, *, lines: int | None = None) -> RenderableType:
     for header, rows, share in (
         (("SERVICE", "STATUS", "DESIRED", "RUNNING", "PENDING", "TASK DEFINITION"), services, 0.2),
         (("SERVICE", "DEPLOYMENT", "STATUS", "TASK DEFINITION", "TASKS", "FAILED", "ROLLOUT"), deployments, 0.2),
-        (("SERVICE", "TASK", "STATUS", "WANTED", "HEALTH", "TASK DEFINITION", "AGE", "WHY"), tasks, 0.4),
+        (("SERVICE", "TASK", "STATUS", "WANTED", "HEALTH", "RUNS AS", "TASK DEFINITION", "AGE", "WHY"), tasks, 0.4),
     ):
         shown = rows if left is None else _fitting(rows, int(left * share))
         used += len(shown)
@@ -112,6 +112,7 @@ def _tasks(status: Status) -> Iterator[Row]:
                 each["lastStatus"],
                 each["desiredStatus"],
                 each["healthStatus"],
+                each["runsAs"] or "-",
                 _short(each["taskDefinitionArn"]),
                 durations.written(now - datetime.fromisoformat(each["createdAt"])),
                 _why(each),

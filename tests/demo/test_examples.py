@@ -39,6 +39,7 @@ SANDBOX = Details(
     aws_secret_access_key="sandbox",
     models_dir="/nowhere",
     load_balancer_url="http://127.0.0.1:2",
+    tasks="processes",
     pid=1,
     workdir="/nowhere",
     kubeconfig="/nowhere/kubeconfig",

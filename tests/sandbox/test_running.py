@@ -39,6 +39,7 @@ DETAILS = Details(
     load_balancer_arn="arn:aws:elasticloadbalancing:…:loadbalancer/app/inference/1",
     listener_arn="arn:aws:elasticloadbalancing:…:listener/app/inference/1/1",
     load_balancer_url="http://127.0.0.1:2",
+    tasks="processes",
 )
 
 HOLDER = """

@@ -25,6 +25,7 @@ def task(number: int, **members: Any) -> dict[str, Any]:
         "lastStatus": "RUNNING",
         "desiredStatus": "RUNNING",
         "healthStatus": "HEALTHY",
+        "runsAs": "process",
         "createdAt": "2026-11-24T09:58:30+00:00",
         "containers": [{"name": "app"}],
     } | members

@@ -25,7 +25,7 @@ from inference_sandbox.control_plane import find_binaries
 from inference_sandbox.details import Details
 from inference_sandbox.door import Door, DoorError
 from inference_sandbox.sandbox import Sandbox, run
-from inference_sandbox.tasks.images import ProcessImage
+from inference_sandbox.tasks.images import Choice, ProcessImage
 from inference_sandbox.workdirs import temporary_folder
 
 _DOWN_SECONDS = 60
@@ -61,6 +61,14 @@ def _images(_context: click.Context, _parameter: click.Parameter, values: Sequen
     "own address. Images named */inference-server are known already.",
 )
 @click.option(
+    "--tasks",
+    type=click.Choice(["auto", "container", "process"]),
+    default="auto",
+    show_default=True,
+    help="What tasks run as. auto: containers if a Docker-compatible engine answers at DOCKER_HOST (or at Docker's "
+    "usual socket) and has all images of the task in its local store, else processes.",
+)
+@click.option(
     "--kubeconfig",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Use this cluster, and kubectl on PATH, instead of a control plane of its own.",
@@ -76,6 +84,7 @@ def up(
     as_json: bool,
     workdir: Path | None,
     images: Mapping[str, ProcessImage],
+    tasks: Choice,
     kubeconfig: Path | None,
     crds: Path | None,
 ) -> None:
@@ -83,13 +92,15 @@ def up(
 
     On a terminal a table shows its services, deployments, tasks and events; elsewhere each event is a line.
     """
+    if images and tasks == "container":
+        raise click.UsageError("--image says what process runs for an image, and --tasks container that none may")
     started = time.monotonic()
     with (
         expected_errors(),
         _until_told_to_stop(),
         running.claim(name) as announce,
         _folder(workdir) as folder,
-        run(folder, images=images, kubeconfig=kubeconfig, crds=crds) as sandbox,
+        run(folder, images=images, tasks=tasks, kubeconfig=kubeconfig, crds=crds) as sandbox,
     ):
         details = sandbox.details
         announce(details)
@@ -140,6 +151,7 @@ The sandbox is up ({seconds:.1f} s). Ctrl-C ends it.
   Kubernetes   KUBECONFIG={details.kubeconfig}
   AWS          AWS_ENDPOINT_URL={details.aws_endpoint_url}, region {details.region}, ECS cluster {details.cluster}
   Services     {details.load_balancer_url}
+  Tasks        {details.tasks}
   Models       {details.models_dir} is the root of {details.file_system_id}
 
 In another terminal:

@@ -11,11 +11,13 @@ import click
 from inference_sandbox import running
 from inference_sandbox.control_plane import BinariesUnavailableError, ControlPlaneError, KubectlError
 from inference_sandbox.door import DoorError
+from inference_sandbox.tasks.images import EngineUnavailableError
 
 _EXPECTED = (
     BinariesUnavailableError,
     ControlPlaneError,
     DoorError,
+    EngineUnavailableError,
     KubectlError,
     running.AlreadyUpError,
     running.NotUpError,

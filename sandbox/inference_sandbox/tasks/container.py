@@ -4,7 +4,8 @@ Nearer to Fargate than processes: the image itself, its user, a read-only root, 
 a mount namespace. A task has the address of its container on the engine's bridge network; the containers of a task
 share one network namespace, as in `awsvpc`. What still differs:
 
-- an EFS volume is a folder of this machine: a container reads as its own user, not as an access point's POSIX user;
+- an EFS volume is a folder of this machine: a container reads as its own user, which an access point's POSIX group is
+  added to, and not as the access point's POSIX user;
 - containers that share a task need an image that has `sleep`, which holds the network for them;
 - each container may take the whole task's CPU and memory: their sum is not limited;
 - a health check that outlasts its timeout has failed, but is not killed: the API has no way to;
@@ -62,10 +63,12 @@ class ContainerRunner(TaskRunner):
         images: Mapping[str, str] | None = None,
         log_sink: LogSink | None = None,
     ) -> None:
-        super().__init__(_ContainerEngine(engine, images or {}, workdir, clock, log_sink), clock)
+        super().__init__(ContainerEngine(engine, images or {}, workdir, clock, log_sink), clock)
 
 
-class _ContainerEngine:
+class ContainerEngine:
+    """A `lifecycle.Engine`: its parameters are those of `ContainerRunner`."""
+
     def __init__(
         self, host: str, images: Mapping[str, str], workdir: Path, clock: Clock, log_sink: LogSink | None
     ) -> None:
@@ -90,6 +93,14 @@ class _ContainerEngine:
 
     def local_name(self, reference: str) -> str:
         return next((local for pattern, local in self._images.items() if fnmatchcase(reference, pattern)), reference)
+
+    async def has(self, reference: str) -> bool:
+        """Whether the local store has the image. An engine that no longer answers has none."""
+        try:
+            await self.api.call("GET", f"/images/{self.local_name(reference)}/json")
+        except (EngineRefused, aiohttp.ClientError):
+            return False
+        return True
 
     async def prepare(self, task: TaskLaunch) -> _ContainerPlace:
         images = {}
@@ -132,7 +143,9 @@ class _ContainerEngine:
 class _ContainerPlace:
     """A task's network, volumes and log folder."""
 
-    def __init__(self, engine: _ContainerEngine, task: TaskLaunch, images: Mapping[str, Document]) -> None:
+    kind = "container"
+
+    def __init__(self, engine: ContainerEngine, task: TaskLaunch, images: Mapping[str, Document]) -> None:
         self._engine = engine
         self._task = task
         self._images = images
@@ -321,6 +334,7 @@ def _container_config(
             "CpuShares": int(definition.get("cpu") or 0),
             "ReadonlyRootfs": bool(definition.get("readonlyRootFilesystem")),
             "Init": bool(linux.get("initProcessEnabled")),
+            "GroupAdd": [str(mount.gid) for mount in container.mounts if mount.gid is not None],
             "CapAdd": capabilities.get("add") or [],
             "CapDrop": capabilities.get("drop") or [],
             "Ulimits": [

@@ -47,6 +47,14 @@ def find_engine(environment: Mapping[str, str] = os.environ) -> str | None:
     return host if status == http.client.OK else None
 
 
+def why_unreachable(host: str) -> str | None:
+    """Why the sandbox could not reach what listens in an engine's containers; None if it can."""
+    _, described = _ask(host, "GET", "/info")
+    if any("rootless" in option for option in (described or {}).get("SecurityOptions") or ()):
+        return "it is rootless, and so its containers have no address that this machine could reach"
+    return None
+
+
 def remove_all(host: str, label: str) -> None:
     """Remove every container and volume that has the label."""
     chosen = quote(json.dumps({"label": [label]}))

@@ -8,6 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Literal
+
+Choice = Literal["auto", "container", "process"]
+"""What tasks run as. auto: containers where an engine has their images, else processes."""
+
+
+class EngineUnavailableError(Exception):
+    """Containers were asked for, and there is no engine that could run them; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,7 @@ START_TIMEOUT = 180.0
 """Seconds to wait for a container that others depend on, where its definition has no `startTimeout`."""
 
 _CLOSE_DEADLINE = 10.0
+_KINDS_KEPT = 10_000
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,10 @@ class Place(Protocol):
     def address(self) -> str:
         """The task's, known once a container has been started."""
 
+    @property
+    def kind(self) -> str:
+        """What its containers are, in a word for people: `container` or `process`."""
+
     async def start(self, container: ContainerLaunch) -> RunningContainer:
         """Raises StartError."""
 
@@ -122,6 +127,7 @@ class TaskRunner:
         self._reports: deque[Report] = deque()
         self._lives: dict[str, _TaskLife] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._kinds: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="task-runner", daemon=True)
         self._thread.start()
@@ -130,7 +136,7 @@ class TaskRunner:
         """Raises ValueError for a task that is already there, or that has a health check ECS would not accept."""
         if task.arn in self._lives:
             raise ValueError(f"task {task.arn} is already started: start each task once")
-        life = _TaskLife(task, self._engine, self._reports.append, self._clock)
+        life = _TaskLife(task, self._engine, self._reports.append, self._clock, partial(self._placed, task.arn))
         self._lives[task.arn] = life
         self._loop.call_soon_threadsafe(self._begin, life)
 
@@ -141,6 +147,10 @@ class TaskRunner:
 
     def poll(self) -> Sequence[Report]:
         return [self._reports.popleft() for _ in range(len(self._reports))]
+
+    def runs_as(self, arn: str) -> str | None:
+        """What the task's containers are or were, in a word: `container` or `process`. None: it never got a place."""
+        return self._kinds.get(arn)
 
     def close(self) -> None:
         if not self._thread.is_alive():
@@ -158,6 +168,11 @@ class TaskRunner:
     def _ended(self, life: _TaskLife, running: asyncio.Task[None]) -> None:
         self._running.discard(running)
         self._lives.pop(life.launch.arn, None)
+
+    def _placed(self, arn: str, kind: str) -> None:
+        self._kinds[arn] = kind
+        if len(self._kinds) > _KINDS_KEPT:
+            del self._kinds[next(iter(self._kinds))]
 
     async def _end_all(self) -> None:
         for life in list(self._lives.values()):
@@ -206,8 +221,16 @@ class _Container:
 class _TaskLife:
     """One task from its start to the exit of its last container."""
 
-    def __init__(self, launch: TaskLaunch, engine: Engine, report: Callable[[Report], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        launch: TaskLaunch,
+        engine: Engine,
+        report: Callable[[Report], None],
+        clock: Clock,
+        placed: Callable[[str], None],
+    ) -> None:
         self.launch = launch
+        self._placed = placed
         self._engine = engine
         self._report = report
         self._clock = clock
@@ -230,6 +253,7 @@ class _TaskLife:
     async def run(self) -> None:
         try:
             place = await self._engine.prepare(self.launch)
+            self._placed(place.kind)
             try:
                 async with asyncio.TaskGroup() as group:
                     for container in self._containers.values():

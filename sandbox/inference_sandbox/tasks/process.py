@@ -61,10 +61,12 @@ class ProcessRunner(TaskRunner):
         clock: Clock,
         log_sink: LogSink | None = None,
     ) -> None:
-        super().__init__(_ProcessEngine(images, workdir, clock, log_sink), clock)
+        super().__init__(ProcessEngine(images, workdir, clock, log_sink), clock)
 
 
-class _ProcessEngine:
+class ProcessEngine:
+    """A `lifecycle.Engine`: its parameters are those of `ProcessRunner`."""
+
     def __init__(
         self, images: Mapping[str, ProcessImage], workdir: Path, clock: Clock, log_sink: LogSink | None
     ) -> None:
@@ -111,7 +113,9 @@ class _ProcessEngine:
 class _ProcessPlace:
     """A task's address and folder."""
 
-    def __init__(self, engine: _ProcessEngine, task: TaskLaunch, images: Mapping[str, ProcessImage]) -> None:
+    kind = "process"
+
+    def __init__(self, engine: ProcessEngine, task: TaskLaunch, images: Mapping[str, ProcessImage]) -> None:
         self._engine = engine
         self._task = task
         self._images = images
@@ -185,7 +189,7 @@ class _Start:
 class _ProcessContainer:
     """A container's process group, its log and its probes."""
 
-    def __init__(self, engine: _ProcessEngine, arn: str, start: _Start, view: HostView, *, log_file: Path) -> None:
+    def __init__(self, engine: ProcessEngine, arn: str, start: _Start, view: HostView, *, log_file: Path) -> None:
         self._engine = engine
         self._start = start
         self._view = view
