@@ -110,7 +110,7 @@ def test_status_shows_services_deployments_tasks_and_events(up: LiveCloud) -> No
     (deployment,) = described(up)["deployments"]
     assert ["web", deployment["id"], "PRIMARY", "web:1", "2/2", "0", "IN_PROGRESS"] in lines
     tasks = ecs(up).list_tasks(cluster=up.details.cluster, serviceName="web")["taskArns"]
-    shown = {line[1] for line in lines if line[2:6] == ["RUNNING", "RUNNING", "UNKNOWN", "web:1"]}
+    shown = {line[1] for line in lines if line[2:7] == ["RUNNING", "RUNNING", "UNKNOWN", "process", "web:1"]}
     assert shown == {arn.rsplit("/", 1)[-1][:8] for arn in tasks}
     assert any("has started 2 tasks" in " ".join(line) for line in lines)
 
