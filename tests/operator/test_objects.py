@@ -435,6 +435,9 @@ OCCASIONS: Mapping[str, Occasion] = {
     "elasticloadbalancing:ModifyTargetGroup": Occasion(kind="TargetGroup", change={"health": {"path": "/other"}}),
     "elasticloadbalancing:CreateRule": Occasion(kind="ListenerRule"),
     "elasticloadbalancing:ModifyRule": Occasion(kind="ListenerRule", change={"ingress": {"paths": ["/films/*"]}}),
+    "elasticloadbalancing:SetRulePriorities": Occasion(
+        kind="ListenerRule", change={"ingress": {"paths": ["/films/*"]}}
+    ),
     "ecs:RegisterTaskDefinition": Occasion(kind="TaskDefinition"),
     "ecs:CreateService": Occasion(kind="Service"),
     "ecs:UpdateService": Occasion(kind="Service", change={"replicas": 2}),

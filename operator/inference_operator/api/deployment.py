@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -20,13 +21,21 @@ from inference_operator.api.containers import (
     refuse_twice,
 )
 from inference_operator.api.environment import EFS_FOLDER, FOLDER_DEPTH, FOLDER_LENGTH, MAXIMUM_REPLICAS
+from inference_operator.api.ingress import Ingress
 from inference_operator.api.meta import TAG_PREFIX
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, SpecModel
 from inference_operator.api.quantities import Cpu, DurationRange, Memory
 
+SUCCESS_CODES = "[0-9]{1,3}(-[0-9]{1,3})?(,[0-9]{1,3}(-[0-9]{1,3})?)*"
+SUCCESS_CODES_ARE = "codes and ranges of codes with commas between them, such as 200 or 200-299,404"
+_HTTP_CODES = "[2-4][0-9]{2}(-[2-4][0-9]{2})?(,[2-4][0-9]{2}(-[2-4][0-9]{2})?)*"
+_GRPC_CODES = "[0-9]{1,2}(-[0-9]{1,2})?(,[0-9]{1,2}(-[0-9]{1,2})?)*"
+_WRONG_CODES = (
+    "health.successCodes must be HTTP codes from 200 to 499, "
+    "or with ingress.protocolVersion GRPC gRPC codes from 0 to 99; name such codes"
+)
 _CHECKS_OVERLAP = "timeout must be shorter than interval; lower timeout or raise interval"
 _KEY_TAKEN = f"key must not begin with aws: or {TAG_PREFIX}, which AWS and the operator keep for themselves"
-_SEGMENT = "[A-Za-z0-9_.~-]+"
 
 
 class Models(SpecModel):
@@ -52,7 +61,12 @@ class Health(SpecModel):
     """How it is known that a task can serve."""
 
     path: Annotated[str, *text(255, r"/[A-Za-z0-9_.~/%?=&+-]*", "an absolute URL path, such as /readyz")] = "/readyz"
-    """URL path that answers 200 when the task can serve."""
+    """URL path that answers with one of `successCodes` when the task can serve. With `ingress.protocolVersion` GRPC the
+    method that is called, such as /grpc.health.v1.Health/Check."""
+
+    success_codes: Annotated[str, *text(64, SUCCESS_CODES, SUCCESS_CODES_ARE)] | None = None
+    """Codes that a passing check may answer: HTTP's from 200 to 499, or gRPC's from 0 to 99 with
+    `ingress.protocolVersion` GRPC. 200 if absent, with GRPC 0."""
 
     startup: Annotated[timedelta, DurationRange(timedelta(0), timedelta(hours=6))] = timedelta(minutes=5)
     """How long a new task may take to load its models before a failing check counts."""
@@ -83,52 +97,6 @@ class Health(SpecModel):
         {  # the server tries it on the default, {}, before the members have theirs
             "rule": "!has(self.timeout) || !has(self.interval) || duration(self.timeout) < duration(self.interval)",
             "message": _CHECKS_OVERLAP,
-        },
-    )
-
-
-class Ingress(SpecModel):
-    """How the shared load balancer finds this service."""
-
-    paths: Annotated[
-        tuple[
-            Annotated[
-                str, *text(128, rf"(/{_SEGMENT})*/\*", "an absolute URL path that ends in /*, such as /recommender/*")
-            ],
-            ...,
-        ],
-        Field(max_length=1),
-        Unique(),
-    ] = ()
-    """URL paths that are sent to this service. `/<namespace>/<name>/*` if absent. `/*`, every path, needs a host."""
-
-    hosts: Annotated[
-        tuple[
-            Annotated[
-                str,
-                *text(
-                    128,
-                    r"([a-z0-9*]([a-z0-9*-]*[a-z0-9*])?\.)+[a-z]{2,}",
-                    "a host name in lower case, in which * stands for any text, such as api.example.com",
-                ),
-            ],
-            ...,
-        ],
-        Field(max_length=4),
-        Unique(),
-    ] = ()
-    """Host names under which requests are sent to this service. Every host if absent."""
-
-    @model_validator(mode="after")
-    def _all_paths_need_a_host(self) -> Self:
-        if "/*" in self.paths and not self.hosts:
-            raise refuse("the path /* takes every request of the shared load balancer; add hosts or a path of its own")
-        return self
-
-    rules = (
-        {
-            "rule": "!has(self.paths) || !('/*' in self.paths) || (has(self.hosts) && self.hosts.size() > 0)",
-            "message": "the path /* takes every request of the shared load balancer; add hosts or a path of its own",
         },
     )
 
@@ -382,6 +350,9 @@ class InferenceDeploymentSpec(SpecModel):
             raise refuse(_NO_ROOM_TO_REBALANCE)
         if self.exec.enabled and self.root_is_read_only:
             raise refuse(_EXEC_WRITES)
+        codes = _GRPC_CODES if self.ingress.protocol_version == "GRPC" else _HTTP_CODES
+        if self.health.success_codes is not None and not re.fullmatch(codes, self.health.success_codes, re.ASCII):
+            raise refuse(_WRONG_CODES)
         return self
 
     rules = (
@@ -403,6 +374,12 @@ class InferenceDeploymentSpec(SpecModel):
         {
             "rule": "!self.exec.enabled || !has(self.readOnlyRootFilesystem) || !self.readOnlyRootFilesystem",
             "message": _EXEC_WRITES,
+        },
+        {
+            "rule": "!has(self.health.successCodes) || (self.ingress.protocolVersion == 'GRPC'"
+            f" ? self.health.successCodes.matches(r'^(?:{_GRPC_CODES})$')"
+            f" : self.health.successCodes.matches(r'^(?:{_HTTP_CODES})$'))",
+            "message": _WRONG_CODES,
         },
         fargate.rule("self.cpu", "self.memory"),
         _room_rule(),

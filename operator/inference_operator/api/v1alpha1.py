@@ -20,7 +20,6 @@ from inference_operator.api.deployment import (
     Exec,
     Health,
     InferenceDeploymentSpec,
-    Ingress,
     Models,
     Rollout,
     Tag,
@@ -36,6 +35,7 @@ from inference_operator.api.environment import (
     Policy,
     PosixUser,
 )
+from inference_operator.api.ingress import Ingress, Stickiness
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, Condition, ObjectMeta
 from inference_operator.api.quantities import Cpu, Memory
 from inference_operator.api.status import (
@@ -87,6 +87,7 @@ __all__ = [
     "Secret",
     "ServiceEvent",
     "Sidecar",
+    "Stickiness",
     "StoppedTask",
     "Tag",
 ]

@@ -92,7 +92,7 @@ class _Client:
 
     def _create_rule(self, members: Mapping[str, Any]) -> Answer:
         arn = members["ListenerArn"].replace(":listener/", ":listener-rule/") + "/made-by-this-plan"
-        return {"Rules": [{**members, "RuleArn": arn}]}
+        return {"Rules": [{**members, "RuleArn": arn, "Priority": str(members["Priority"])}]}
 
     def _register_task_definition(self, members: Mapping[str, Any]) -> Answer:
         arn = self._world.arn("ecs", f"task-definition/{members['family']}:1")

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     WAITING = "Waiting"
     DEPENDENCY_NOT_READY = "DependencyNotReady"
     NOT_OWNED = "NotOwned"
+    PATH_TAKEN = "PathTaken"
     ACCESS_DENIED = "AccessDenied"
     THROTTLED = "Throttled"
     LIMIT_EXCEEDED = "LimitExceeded"
@@ -65,6 +66,10 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     Reason.NOT_OWNED: (
         "Something with the name that this object would use exists and does not carry its tags. It is left alone.",
         "Delete it if nobody needs it, or give this object another name.",
+    ),
+    Reason.PATH_TAKEN: (
+        "Another rule of the shared listener comes first and gets requests that are meant for this service.",
+        "Choose other `ingress.paths` or `ingress.hosts`, or have that rule removed (the message names it).",
     ),
     Reason.ACCESS_DENIED: (
         "AWS denied a call to the operator's role, or to a role that it passes on.",

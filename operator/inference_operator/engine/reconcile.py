@@ -30,7 +30,7 @@ from inference_operator.engine.plan import (
     Update,
     describe,
 )
-from inference_operator.resources.base import AnyKind, Blocked, Change, Context, Scene, Settled, Wait
+from inference_operator.resources.base import AnyKind, Blocked, Change, Context, Failed, Scene, Settled, Wait
 
 log = structlog.get_logger(__name__)
 
@@ -110,8 +110,8 @@ class _Run:
         self._export(kind, have)
         self.want[kind.name] = want
         outcome = kind.settled(self.ctx, want, have) if want is not None and have is not None else None
-        if isinstance(outcome, Wait):
-            self.memory.seen.pop(kind.name, None)  # what is waited for is looked at
+        if isinstance(outcome, Wait | Failed):
+            self.memory.seen.pop(kind.name, None)  # what is not as it should be is looked at
         return StepResult(kind=kind.name, step=step, outcome=outcome, subject=_subject(kind, have))
 
     def _do(self, kind: AnyKind, step: Step, want: Any, have: Any) -> Any:

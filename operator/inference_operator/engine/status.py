@@ -216,7 +216,7 @@ def _url(ctx: Context) -> str | None:
     if ctx.environment.load_balancer is None:
         return None
     host = ctx.environment.load_balancer.url.rstrip("/")
-    return host + listener_rule.path_of(ctx.spec, ctx.identity)
+    return host + listener_rule.paths_of(ctx.spec.ingress, ctx.identity)[0]
 
 
 def _desired(ctx: Context, have: Mapping[str, Any]) -> DesiredRevision:

@@ -7,24 +7,26 @@ The path that callers use is not the path that the server knows: the load balanc
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
-from inference_operator.api.v1alpha1 import InferenceDeploymentSpec
+from inference_operator.api.ingress import EVERYTHING, Ingress
 from inference_operator.aws.errors import Busy, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
 from inference_operator.domain.names import Identity, short_hash
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, differing
+from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, differing
 
+HOST, PATH = "host-header", "path-pattern"
+ANY_HOST = "*"
 LAST_PRIORITY = 50_000  # CreateRule: Priority, 1 to 50,000
 BAND = 1_000
 BANDS = 49
-EVERYTHING_BELOW = "/*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +52,13 @@ class Want:
 @dataclass(frozen=True, kw_only=True)
 class ListenerRule:
     arn: str
+    priority: int
     conditions: Mapping[str, frozenset[str]]
     target_groups: Sequence[str]
     rewrites: Sequence[Mapping[str, str]]
     tags: Mapping[str, str]
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Which of its paths another rule gets, being before it: whose that is, for people."""
 
 
 class ListenerRules:
@@ -68,13 +73,13 @@ class ListenerRules:
         target_group = ctx.facts.get(Fact.TARGET_GROUP)
         if target_group is None:
             return Wait("the target group is not there yet", Reason.DEPENDENCY_NOT_READY)
-        path = path_of(ctx.spec, ctx.identity)
+        paths = paths_of(ctx.spec.ingress, ctx.identity)
         return Want(
             listener=ctx.environment.load_balancer.listener_arn,
-            conditions=_conditions(path, ctx.spec.ingress.hosts),
+            conditions=_conditions(paths, ctx.spec.ingress.hosts),
             target_group=target_group,
-            rewrites=_rewrites(path),
-            priority=priority_of(path, ctx.identity),
+            rewrites=_rewrites(paths) if ctx.spec.ingress.protocol_version != "GRPC" else (),
+            priority=priority_of(paths, ctx.identity),
             tags=ctx.tags,
         )
 
@@ -89,7 +94,14 @@ class ListenerRules:
             )
         )
 
-    def settled(self, ctx: Context, want: Want, have: ListenerRule) -> Settled:
+    def settled(self, ctx: Context, want: Want, have: ListenerRule) -> Settled | Failed:
+        if have.taken:
+            taken = "; ".join(f"{place} goes to {whose}" for place, whose in sorted(have.taken.items()))
+            return Failed(
+                Reason.PATH_TAKEN,
+                f"another rule of the listener comes first: {taken}. "
+                f"Next: choose other paths or hosts in spec.ingress, or have that rule removed",
+            )
         return Settled(f"{', '.join(sorted(v for values in have.conditions.values() for v in values))}")
 
     def facts(self, have: ListenerRule) -> Mapping[Fact, str]:
@@ -98,12 +110,14 @@ class ListenerRules:
     def observe(self, scene: Scene) -> ListenerRule | None:
         if scene.environment.load_balancer is None:
             return None
-        rules = map(_read, scene.aws.listings.rules(scene.environment.load_balancer.listener_arn))
-        return next((rule for rule in rules if tags.owned(rule.tags, scene.identity)), None)
+        rules = [
+            _read(r) for r in scene.aws.listings.rules(scene.environment.load_balancer.listener_arn) if _numbered(r)
+        ]
+        ours = next((rule for rule in rules if tags.owned(rule.tags, scene.identity)), None)
+        return replace(ours, taken=_taken(ours, rules)) if ours is not None else None
 
     def create(self, ctx: Context, want: Want) -> ListenerRule:
-        taken = {rule["Priority"] for rule in ctx.aws.listings.rules(want.listener)}
-        priority = next((p for p in _places(want.priority) if str(p) not in taken), want.priority)
+        priority = self._free_place(ctx, want)
         try:
             answer = ctx.aws.elb.create_rule(
                 ListenerArn=want.listener, Priority=priority, Tags=tags.list_of(want.tags), **want.update_input()
@@ -112,14 +126,19 @@ class ListenerRules:
             ctx.aws.listings.forget()
             raise
         ctx.aws.listings.forget()  # so that nobody who has forgotten this one looks into a list without it
-        return replace(_read(answer["Rules"][0]), tags=want.tags)
+        return self._judged(ctx, want, replace(_read(answer["Rules"][0]), tags=want.tags))
 
     def update(self, ctx: Context, want: Want, have: ListenerRule, change: Change) -> ListenerRule:
+        if "Conditions" in change.paths and _band_of(have.priority) != _band_of(want.priority):
+            # First: another try after a failure of what follows still knows that the conditions differ.
+            place = {"RuleArn": have.arn, "Priority": self._free_place(ctx, want)}
+            ctx.aws.elb.set_rule_priorities(RulePriorities=[place])
         members = want.update_input()
         if "Transforms" in change.paths and not want.rewrites:
             members["ResetTransforms"] = True
         answer = ctx.aws.elb.modify_rule(RuleArn=have.arn, **members)
-        return replace(_read(answer["Rules"][0]), tags=have.tags)
+        ctx.aws.listings.forget()
+        return self._judged(ctx, want, replace(_read(answer["Rules"][0]), tags=have.tags))
 
     def retag(self, scene: Scene, have: ListenerRule, retag: Retag) -> ListenerRule:
         if retag.put:
@@ -136,37 +155,59 @@ class ListenerRules:
     def tidy(self, ctx: Context, want: Want, have: ListenerRule) -> ListenerRule:
         return have
 
+    def _free_place(self, ctx: Context, want: Want) -> int:
+        """The first place from the wanted one on that nobody has: no rule is ever moved for another."""
+        used = {rule["Priority"] for rule in ctx.aws.listings.rules(want.listener)}
+        return next((p for p in _places(want.priority) if str(p) not in used), want.priority)
 
-def path_of(spec: InferenceDeploymentSpec, identity: Identity) -> str:
-    """The path that callers use, without a slash at its end: "" is everything."""
-    pattern = spec.ingress.paths[0] if spec.ingress.paths else f"/{identity.namespace}/{identity.name}/*"
-    return pattern.removesuffix(EVERYTHING_BELOW)
+    def _judged(self, ctx: Context, want: Want, rule: ListenerRule) -> ListenerRule:
+        others = [_read(r) for r in ctx.aws.listings.rules(want.listener) if _numbered(r)]
+        return replace(rule, taken=_taken(rule, others))
 
 
-def priority_of(path: str, identity: Identity) -> int:
+def paths_of(ingress: Ingress, identity: Identity) -> tuple[str, ...]:
+    """The paths that callers use, without a slash at their ends: "" is everything. The first is the service's URL."""
+    patterns = ingress.paths or (f"/{identity.namespace}/{identity.name}/*",)
+    return tuple(pattern.removesuffix(EVERYTHING) for pattern in patterns)
+
+
+def priority_of(paths: Sequence[str], identity: Identity) -> int:
     """A place in the listener's order: longer paths are tried first, equal ones are spread by name.
 
     The order is what makes `/a/b/*` win over `/a/*`; the spreading leaves room, so that two objects seldom want one
-    place.
+    place. Of several paths the shortest counts: a rule must not come before that of somebody whose path is longer.
     """
-    band = max(0, BANDS - len(path))
-    return band * BAND + int(short_hash(identity.key), 16) % BAND + 1
+    return _band(paths) * BAND + int(short_hash(identity.key), 16) % BAND + 1
+
+
+def _band(paths: Sequence[str]) -> int:
+    return max(0, BANDS - min(map(len, paths)))
+
+
+def _band_of(priority: int) -> int:
+    return (priority - 1) // BAND
 
 
 def _places(first: int) -> Sequence[int]:
     return [*range(first, LAST_PRIORITY + 1), *range(first - 1, 0, -1)]
 
 
-def _conditions(path: str, hosts: Sequence[str]) -> list[dict[str, Any]]:
-    paths = [path, path + EVERYTHING_BELOW] if path else [EVERYTHING_BELOW]
-    conditions: list[dict[str, Any]] = [{"Field": "path-pattern", "PathPatternConfig": {"Values": paths}}]
+def _conditions(paths: Sequence[str], hosts: Sequence[str]) -> list[dict[str, Any]]:
+    values = [value for path in paths for value in ([path, path + EVERYTHING] if path else [EVERYTHING])]
+    conditions: list[dict[str, Any]] = [{"Field": PATH, "PathPatternConfig": {"Values": values}}]
     if hosts:
-        conditions.append({"Field": "host-header", "HostHeaderConfig": {"Values": list(hosts)}})
+        conditions.append({"Field": HOST, "HostHeaderConfig": {"Values": list(hosts)}})
     return conditions
 
 
-def _rewrites(path: str) -> list[dict[str, str]]:
-    return [{"Regex": f"^{re.escape(path)}/?(.*)$", "Replace": "/$1"}] if path else []
+def _rewrites(paths: Sequence[str]) -> list[dict[str, str]]:
+    """A transform has one rewrite, whose expression sees path and query and knows no look-ahead ("Transforms for
+    listener rules"). Of `/film` and `/films` the latter has to be tried first; none lies below another."""
+    prefixes = [re.escape(path) for path in sorted(paths, key=len, reverse=True)]
+    if prefixes == [""]:
+        return []
+    prefix = prefixes[0] if len(prefixes) == 1 else f"(?:{'|'.join(prefixes)})"
+    return [{"Regex": f"^{prefix}/?(.*)$", "Replace": "/$1"}]
 
 
 def _condition_sets(conditions: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
@@ -178,9 +219,41 @@ def _condition_sets(conditions: Sequence[Mapping[str, Any]]) -> dict[str, frozen
     return found
 
 
+def _taken(rule: ListenerRule, others: Iterable[ListenerRule]) -> dict[str, str]:
+    """Which hosts and paths of a rule never reach it, since a rule before it gets them all: whose that one is."""
+    before = [other for other in others if other.priority < rule.priority and other.arn != rule.arn]
+    paths = sorted(rule.conditions.get(PATH, frozenset()))
+    found = {}
+    for host in sorted(rule.conditions.get(HOST, frozenset({ANY_HOST}))):
+        for path in paths:
+            taker = next((other for other in before if _gets(other, host, path)), None)
+            if taker is not None:
+                found[path if host == ANY_HOST else host + path] = _whose(taker)
+    return found
+
+
+def _gets(other: ListenerRule, host: str, path: str) -> bool:
+    """Whether all requests for a host and path, both of which may be patterns, meet the conditions of a rule."""
+    asked = {HOST: host, PATH: path}
+    return all(
+        name in asked and any(fnmatchcase(asked[name], pattern) for pattern in patterns)
+        for name, patterns in other.conditions.items()
+    )
+
+
+def _whose(rule: ListenerRule) -> str:
+    owner = rule.tags.get(tags.OWNER)
+    return f"{owner} (priority {rule.priority})" if owner else f"the rule {rule.arn} (priority {rule.priority})"
+
+
+def _numbered(rule: Answer) -> bool:
+    return not rule.get("IsDefault", False)
+
+
 def _read(rule: Answer) -> ListenerRule:
     return ListenerRule(
         arn=rule["RuleArn"],
+        priority=int(rule["Priority"]),
         conditions=_condition_sets(rule["Conditions"]),
         target_groups=[group for action in rule["Actions"] for group in _forwards(action)],
         rewrites=[r for t in rule.get("Transforms") or () for r in t.get("UrlRewriteConfig", {}).get("Rewrites", ())],

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, ClassVar
 
-from inference_operator.api.v1alpha1 import Health
+from inference_operator.api.v1alpha1 import Health, InferenceDeploymentSpec, Stickiness
 from inference_operator.aws.errors import NotFound
 from inference_operator.domain import tags
 from inference_operator.domain.tags import Retag
 from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, differing
-
-ATTRIBUTES: Mapping[str, str] = {
-    # AWS's 300 s keep each old task for five minutes of a rollout; an inference request takes seconds.
-    "deregistration_delay.timeout_seconds": "30",
-    # An inference takes as long as it takes: the least busy task is the better choice.
-    "load_balancing.algorithm.type": "least_outstanding_requests",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
     name: str
     listener: str
+    protocol_version: str
+    """Can't be changed, and neither can the spec's."""
     health_check: Mapping[str, Any]
     """The members that CreateTargetGroup and ModifyTargetGroup share."""
+    attributes: Mapping[str, str]
     tags: Mapping[str, str]
 
 
@@ -50,13 +47,15 @@ class TargetGroups:
         return Want(
             name=ctx.identity.target_group,
             listener=ctx.environment.load_balancer.listener_arn,
-            health_check=_health_check(ctx.spec.health),
+            protocol_version=ctx.spec.ingress.protocol_version,
+            health_check=_health_check(ctx.spec.health, ctx.spec.ingress.protocol_version),
+            attributes=_attributes(ctx.spec),
             tags=ctx.tags,
         )
 
     def diff(self, want: Want, have: TargetGroup) -> Change:
         health = {path: (value, have.health_check.get(path)) for path, value in want.health_check.items()}
-        attributes = {path: (value, have.attributes.get(path)) for path, value in ATTRIBUTES.items()}
+        attributes = {path: (value, have.attributes.get(path)) for path, value in want.attributes.items()}
         return Change(differing({**health, **attributes}))
 
     def settled(self, ctx: Context, want: Want, have: TargetGroup) -> Settled:
@@ -85,7 +84,7 @@ class TargetGroups:
         created = ctx.aws.elb.create_target_group(
             Name=want.name,
             Protocol="HTTP",
-            ProtocolVersion="HTTP1",
+            ProtocolVersion=want.protocol_version,
             Port=80,  # never used: ECS registers each task with its container's port
             VpcId=ctx.aws.listings.vpc_of(want.listener),
             TargetType="ip",
@@ -95,14 +94,14 @@ class TargetGroups:
             Tags=tags.list_of(want.tags),
         )["TargetGroups"][0]
         have = TargetGroup(arn=created["TargetGroupArn"], health_check=want.health_check, attributes={}, tags=want.tags)
-        return self._set_attributes(ctx, have)
+        return self._set_attributes(ctx, want, have)
 
     def update(self, ctx: Context, want: Want, have: TargetGroup, change: Change) -> TargetGroup:
-        if not set(change.paths) <= set(ATTRIBUTES):
+        if not set(change.paths) <= set(want.attributes):
             ctx.aws.elb.modify_target_group(TargetGroupArn=have.arn, **want.health_check)
             have = replace(have, health_check=want.health_check)
-        if set(change.paths) & set(ATTRIBUTES):
-            have = self._set_attributes(ctx, have)
+        if set(change.paths) & set(want.attributes):
+            have = self._set_attributes(ctx, want, have)
         return have
 
     def retag(self, scene: Scene, have: TargetGroup, retag: Retag) -> TargetGroup:
@@ -119,19 +118,54 @@ class TargetGroups:
     def tidy(self, ctx: Context, want: Want, have: TargetGroup) -> TargetGroup:
         return have
 
-    def _set_attributes(self, ctx: Context, have: TargetGroup) -> TargetGroup:
+    def _set_attributes(self, ctx: Context, want: Want, have: TargetGroup) -> TargetGroup:
+        """All of them in one call: some are valid with one another only."""
         ctx.aws.elb.modify_target_group_attributes(
-            TargetGroupArn=have.arn, Attributes=[{"Key": k, "Value": v} for k, v in ATTRIBUTES.items()]
+            TargetGroupArn=have.arn, Attributes=[{"Key": k, "Value": v} for k, v in want.attributes.items()]
         )
-        return replace(have, attributes={**have.attributes, **ATTRIBUTES})
+        return replace(have, attributes={**have.attributes, **want.attributes})
 
 
-def _health_check(health: Health) -> dict[str, Any]:
+def _health_check(health: Health, protocol_version: str) -> dict[str, Any]:
+    grpc = protocol_version == "GRPC"
+    codes = health.success_codes or ("0" if grpc else "200")
     return {
         "HealthCheckPath": health.path,
-        "Matcher": {"HttpCode": "200"},
+        "Matcher": {"GrpcCode" if grpc else "HttpCode": codes},
         "HealthCheckIntervalSeconds": int(health.interval.total_seconds()),
         "HealthCheckTimeoutSeconds": int(health.timeout.total_seconds()),
         "HealthyThresholdCount": health.healthy_threshold,
         "UnhealthyThresholdCount": health.unhealthy_threshold,
     }
+
+
+def _attributes(spec: InferenceDeploymentSpec) -> dict[str, str]:
+    """ModifyTargetGroupAttributes (API_TargetGroupAttribute); what is not asked for is said too, so that it goes."""
+    ingress = spec.ingress
+    # AWS's 300 s keep each old task for five minutes of a rollout; what suffices for the server to end suffices here.
+    delay = ingress.deregistration_delay if ingress.deregistration_delay is not None else spec.stop_timeout
+    return {
+        "deregistration_delay.timeout_seconds": _seconds(delay),
+        # An inference takes as long as it takes: the least busy task is the better choice. A slow start can't be had
+        # with it ("Edit target group attributes", routing algorithm).
+        "load_balancing.algorithm.type": "round_robin" if ingress.slow_start else "least_outstanding_requests",
+        "slow_start.duration_seconds": _seconds(ingress.slow_start) if ingress.slow_start else "0",
+        **_stickiness(ingress.stickiness),
+    }
+
+
+def _stickiness(asked: Stickiness | None) -> dict[str, str]:
+    enabled = {"stickiness.enabled": "false" if asked is None else "true"}
+    if asked is None or asked.cookie_name is None:
+        duration = _seconds(asked.duration if asked is not None else timedelta(days=1))  # AWS's default
+        return {**enabled, "stickiness.type": "lb_cookie", "stickiness.lb_cookie.duration_seconds": duration}
+    return {
+        **enabled,
+        "stickiness.type": "app_cookie",
+        "stickiness.app_cookie.cookie_name": asked.cookie_name,
+        "stickiness.app_cookie.duration_seconds": _seconds(asked.duration),
+    }
+
+
+def _seconds(duration: timedelta) -> str:
+    return str(int(duration.total_seconds()))

@@ -4,6 +4,9 @@
 - `Transforms` of rules are kept and answered; conditions and forward actions are shown in both forms, as by AWS.
 - Targets live in the load balancer, which decides their health.
 - Deleting a rule that does not exist is RuleNotFound.
+- A rule has at most 5 condition values and 5 wildcards, a load balancer 100 rules ("Quotas for your Application Load
+  Balancers").
+- A slow start and the algorithm of the least outstanding requests exclude one another; gRPC codes can be changed.
 
 This module must not know ECS.
 """
@@ -15,7 +18,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
-from moto.elbv2.exceptions import DuplicateTargetGroupName, RuleNotFoundError, TargetGroupNotFoundError, ValidationError
+from moto.elbv2.exceptions import (
+    DuplicateTargetGroupName,
+    ELBClientError,
+    InvalidConfigurationRequest,
+    RuleNotFoundError,
+    TargetGroupNotFoundError,
+    ValidationError,
+)
 from moto.elbv2.models import ELBv2Backend, FakeTargetGroup, elbv2_backends
 from moto.elbv2.responses import ELBV2Response
 
@@ -33,6 +43,8 @@ OWN_TO_EACH = (
     "attributes",
 )
 PRIORITIES = range(1, 50_001)
+MOST_VALUES = MOST_WILDCARDS = 5
+MOST_RULES = 100
 
 
 def responses(load_balancer: LoadBalancer) -> type[ELBV2Response]:
@@ -42,6 +54,11 @@ def responses(load_balancer: LoadBalancer) -> type[ELBV2Response]:
         balancer = load_balancer
 
     return Response
+
+
+class TooManyRules(ELBClientError):
+    def __init__(self) -> None:
+        super().__init__("TooManyRules", "The maximum number of rules has been reached")
 
 
 class Elbv2(ELBV2Response):
@@ -62,7 +79,25 @@ class Elbv2(ELBV2Response):
             raise DuplicateTargetGroupName
         return ActionResult({"TargetGroups": [existing]})
 
+    def modify_target_group(self) -> ActionResult:
+        grpc = (self._get_param("Matcher") or {}).get("GrpcCode")
+        result = super().modify_target_group()
+        if grpc is not None:
+            self._group().matcher = {"GrpcCode": grpc}
+        return result
+
+    def modify_target_group_attributes(self) -> ActionResult:
+        given = {each["Key"]: each["Value"] for each in self._get_param("Attributes", [])}
+        after = {**self._group().attributes, **given}
+        if int(after["slow_start.duration_seconds"]) and after["load_balancing.algorithm.type"] != "round_robin":
+            raise InvalidConfigurationRequest(
+                "Slow start can be enabled only with the load balancing algorithm 'round_robin'"
+            )
+        return super().modify_target_group_attributes()
+
     def create_rule(self) -> ActionResult:
+        self._check_condition_quotas()
+        self._check_rule_quota()
         if int(self._get_param("Priority")) not in PRIORITIES:
             raise ValidationError(f"Priority '{self._get_param('Priority')}' must be between 1 and 50000")
         transforms = self._transforms()
@@ -70,6 +105,7 @@ class Elbv2(ELBV2Response):
         return self._with_transforms(result, transforms)
 
     def modify_rule(self) -> ActionResult:
+        self._check_condition_quotas()
         transforms = self._transforms()
         if self._get_param("ResetTransforms"):
             transforms = []
@@ -122,6 +158,21 @@ class Elbv2(ELBV2Response):
         if group is None:
             raise TargetGroupNotFoundError
         return group
+
+    def _check_condition_quotas(self) -> None:
+        conditions = map(_both_forms, self._get_param("Conditions") or [])
+        values = [value for condition in conditions for value in condition.get("Values") or []]
+        if len(values) > MOST_VALUES:
+            raise ValidationError(f"A rule can only have '{MOST_VALUES}' condition values")
+        if sum(value.count("*") + value.count("?") for value in values) > MOST_WILDCARDS:
+            raise ValidationError(f"A rule can only have '{MOST_WILDCARDS}' condition wildcards")
+
+    def _check_rule_quota(self) -> None:
+        listener = self.elbv2_backend.describe_listeners(None, [self._get_param("ListenerArn")])[0]
+        balancer = self.elbv2_backend.load_balancers[listener.load_balancer_arn]
+        rules = sum(not rule.is_default for each in balancer.listeners.values() for rule in each.rules.values())
+        if rules >= MOST_RULES:
+            raise TooManyRules
 
     def _transforms(self) -> list[dict[str, Any]] | None:
         given = self._get_param("Transforms")

@@ -67,6 +67,65 @@ def test_a_priority_is_used_once_and_lies_within_its_range(world: World) -> None
     assert refusal(world.rule, listener=listener, group=group, priority=50_001)[0] == "ValidationError"
 
 
+@follows("Elastic Load Balancing API reference, SetRulePriorities")
+def test_a_rule_moves_to_a_free_place_only(world: World) -> None:
+    listener, group = world.listener(), world.target_group()
+    first, second = world.rule(listener, group, 7), world.rule(listener, group, 8)
+    taken = [{"RuleArn": second, "Priority": 7}]
+    assert refusal(world.elb.set_rule_priorities, RulePriorities=taken)[0] == "PriorityInUse"
+    world.elb.set_rule_priorities(RulePriorities=[{"RuleArn": first, "Priority": 9}])
+    rules = world.elb.describe_rules(ListenerArn=listener)["Rules"]
+    assert {rule["RuleArn"]: rule["Priority"] for rule in rules if not rule["IsDefault"]} == {first: "9", second: "8"}
+
+
+@follows('Application Load Balancers, "Quotas for your Application Load Balancers": 5 condition values per rule')
+def test_a_rule_has_at_most_five_condition_values(world: World) -> None:
+    def conditions(paths: int) -> list[dict[str, Any]]:
+        values = [f"/{number}" for number in range(paths)]
+        return [
+            {"Field": "path-pattern", "PathPatternConfig": {"Values": values}},
+            {"Field": "host-header", "HostHeaderConfig": {"Values": ["a.example.com", "b.example.com"]}},
+        ]
+
+    listener, group = world.listener(), world.target_group()
+    refused = refusal(world.rule, listener=listener, group=group, Conditions=conditions(4))
+    assert refused[0] == "ValidationError"
+    rule = world.rule(listener, group, Conditions=conditions(3))
+    assert refusal(world.elb.modify_rule, RuleArn=rule, Conditions=conditions(4))[0] == "ValidationError"
+
+
+@follows('Application Load Balancers, "Quotas for your Application Load Balancers": 100 rules')
+def test_a_load_balancer_has_at_most_a_hundred_rules(world: World) -> None:
+    listener, group = world.listener(), world.target_group()
+    rules = [world.rule(listener, group, priority) for priority in range(1, 101)]
+    assert refusal(world.rule, listener=listener, group=group, priority=101)[::2] == ("TooManyRules", 400)
+    world.elb.delete_rule(RuleArn=rules[0])
+    world.rule(listener, group, 101)
+
+
+@follows('Application Load Balancers, "Edit target group attributes": routing algorithm, slow start')
+def test_a_slow_start_needs_the_round_robin_algorithm(world: World) -> None:
+    group = world.target_group()
+
+    def attributes(**values: str) -> list[dict[str, str]]:
+        keys = {"slow": "slow_start.duration_seconds", "algorithm": "load_balancing.algorithm.type"}
+        return [{"Key": keys[name], "Value": value} for name, value in values.items()]
+
+    change = world.elb.modify_target_group_attributes
+    change(TargetGroupArn=group, Attributes=attributes(algorithm="least_outstanding_requests"))
+    refused = refusal(change, TargetGroupArn=group, Attributes=attributes(slow="60"))
+    assert refused[0] == "InvalidConfigurationRequest"
+    change(TargetGroupArn=group, Attributes=attributes(slow="60", algorithm="round_robin"))
+
+
+@follows("Elastic Load Balancing API reference, Matcher")
+def test_the_codes_of_a_grpc_target_group_can_be_changed(world: World) -> None:
+    group = world.target_group(ProtocolVersion="GRPC", Matcher={"GrpcCode": "0"})
+    world.elb.modify_target_group(TargetGroupArn=group, Matcher={"GrpcCode": "0-5"})
+    [shown] = world.elb.describe_target_groups(TargetGroupArns=[group])["TargetGroups"]
+    assert (shown["ProtocolVersion"], shown["Matcher"]) == ("GRPC", {"GrpcCode": "0-5"})
+
+
 @follows("Elastic Load Balancing API reference, ModifyRule, RuleTransform")
 def test_transforms_are_kept_changed_and_reset(world: World) -> None:
     listener = world.listener()

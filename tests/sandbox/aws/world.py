@@ -85,13 +85,11 @@ class World:
         return str(made["Listeners"][0]["ListenerArn"])
 
     def rule(self, listener: str, group: str, priority: int = 1, **members: Any) -> str:
-        made = self.elb.create_rule(
-            ListenerArn=listener,
-            Priority=priority,
-            Conditions=[{"Field": "path-pattern", "Values": ["/app/*"]}],
-            Actions=[{"Type": "forward", "TargetGroupArn": group}],
-            **members,
-        )
+        given = {
+            "Conditions": [{"Field": "path-pattern", "Values": ["/app/*"]}],
+            "Actions": [{"Type": "forward", "TargetGroupArn": group}],
+        } | members
+        made = self.elb.create_rule(ListenerArn=listener, Priority=priority, **given)
         return str(made["Rules"][0]["RuleArn"])
 
     def file_system(self) -> str:

@@ -1,0 +1,205 @@
+"""The listener rule: where it stands among others, what it takes away from the path, and who gets what."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+
+from inference_operator.api.ingress import Ingress
+from inference_operator.domain.names import Identity
+from inference_operator.engine.plan import Create, Keep, Update
+from inference_operator.engine.reconcile import Memory, reconcile
+from inference_operator.resources import KINDS
+from inference_operator.resources.listener_rule import BAND, ListenerRules, paths_of, priority_of
+from tests.operator.builders import deployment_document
+from tests.operator.world import Object, World
+
+IDENTITY = Identity(namespace="shop", name="recommender", uid="u-1")
+
+
+def priority(path: str, name: str = "recommender") -> int:
+    return priority_of([path], Identity(namespace="shop", name=name, uid="u"))
+
+
+def rules(world: World) -> dict[int, list[str]]:
+    """By priority, the paths."""
+    found = {}
+    for rule, _tags in world.holdings()["ListenerRule"].values():
+        condition = next(c for c in rule["Conditions"] if c["Field"] == "path-pattern")
+        found[int(rule["Priority"])] = condition["PathPatternConfig"]["Values"]
+    return found
+
+
+def rewritten(world: World, path: str) -> str:
+    [(rule, _tags)] = world.holdings()["ListenerRule"].values()
+    [transform] = rule["Transforms"]
+    [rewrite] = transform["UrlRewriteConfig"]["Rewrites"]
+    return re.sub(rewrite["Regex"], rewrite["Replace"].replace("$", "\\"), path)
+
+
+def theirs(world: World, priority: int, **values: list[str]) -> None:
+    """A rule that somebody made by hand."""
+    fields = {"paths": ("path-pattern", "PathPatternConfig"), "hosts": ("host-header", "HostHeaderConfig")}
+    conditions: list[Any] = [
+        {"Field": fields[name][0], fields[name][1]: {"Values": patterns}} for name, patterns in values.items()
+    ]
+    world.client("elbv2").create_rule(
+        ListenerArn=world.account.listener,
+        Priority=priority,
+        Conditions=conditions,
+        Actions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}],
+    )
+
+
+def test_a_longer_path_comes_first_whatever_the_names_are() -> None:
+    for short, long in itertools.pairwise(["/a", "/a/b", "/a/b/c"]):
+        for one, other in itertools.permutations(["x", "y", "recommender"], 2):
+            assert priority(long, one) < priority(short, other)
+
+
+def test_of_several_paths_the_shortest_decides_the_place() -> None:
+    assert priority_of(["/a/b/c", "/a"], IDENTITY) == priority_of(["/a"], IDENTITY)
+
+
+def test_the_first_path_is_the_url_and_the_default_has_the_objects_name() -> None:
+    assert paths_of(Ingress(paths=("/b/*", "/a/*")), IDENTITY) == ("/b", "/a")
+    assert paths_of(Ingress(), IDENTITY) == ("/shop/recommender",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen"),
+    [
+        ("/films", "/"),
+        ("/films?all=1", "/?all=1"),
+        ("/films/", "/"),
+        ("/films/v2/models", "/v2/models"),
+        ("/film/v2/films/x", "/v2/films/x"),
+        ("/film", "/"),
+    ],
+)
+def test_of_several_paths_the_one_asked_for_is_taken_away(world: World, asked: str, seen: str) -> None:
+    it = Object(world, deployment_document(ingress={"paths": ["/film/*", "/films/*"]}))
+    it.live(lambda: it.ready)
+    assert rewritten(world, asked) == seen
+
+
+def test_methods_of_grpc_are_sent_on_as_they_are(world: World) -> None:
+    paths = ["/inference.GRPCInferenceService/*"]
+    it = Object(world, deployment_document(ingress={"protocolVersion": "GRPC", "paths": paths}))
+    it.live(lambda: it.ready)
+    [(rule, _tags)] = world.holdings()["ListenerRule"].values()
+    assert not rule.get("Transforms")
+    [(group, _attributes, _tags)] = world.holdings()["TargetGroup"].values()
+    assert (group["ProtocolVersion"], group["Matcher"]) == ("GRPC", {"GrpcCode": "0"})
+
+
+def test_a_taken_place_is_left_to_its_owner_and_the_next_one_used(world: World) -> None:
+    wanted = priority("/shop/recommender")
+    theirs(world, wanted, paths=["/theirs/*"])
+    theirs(world, wanted + 1, paths=["/theirs/too/*"])
+    it = Object(world)
+    it.live(lambda: it.ready)
+    assert sorted(rules(world)) == [wanted, wanted + 1, wanted + 2]
+
+
+def test_a_rule_keeps_its_place_while_its_paths_are_as_long_and_moves_to_a_free_one_when_they_are_not(
+    world: World,
+) -> None:
+    it = Object(world, deployment_document(ingress={"paths": ["/a/b/*"]}))
+    it.live(lambda: it.ready)
+    theirs(world, priority("/a/b") - 1, paths=["/theirs/*"])
+    it.change(ingress={"paths": ["/c/d/*"]})
+    it.live(lambda: it.ready)
+    assert priority("/a/b") in rules(world)
+    it.change(ingress={"paths": ["/c/d/e/*"]})
+    it.live(lambda: it.ready)
+    assert sorted(rules(world)) == sorted([priority("/c/d/e"), priority("/a/b") - 1])
+    assert priority("/c/d/e") // BAND < priority("/a/b") // BAND
+
+
+@pytest.mark.parametrize(
+    ("other", "ours", "goes"),
+    [
+        ({"paths": ["/films/*", "/films"]}, {"paths": ["/films/*"]}, "/films/* goes to"),
+        ({"paths": ["/*"]}, {"paths": ["/films/*"]}, "/films goes to"),
+        (
+            {"hosts": ["*.example.com"]},
+            {"hosts": ["films.example.com"], "paths": ["/*"]},
+            "films.example.com/* goes to",
+        ),
+    ],
+)
+def test_a_path_that_another_rule_gets_first_is_told_with_its_owner_and_the_next_step(
+    other: dict[str, Any], ours: dict[str, Any], goes: str, world: World
+) -> None:
+    theirs(world, 1, **other)
+    it = Object(world, deployment_document(ingress=ours))
+    it.live(lambda: it.status.get("readyReplicas") == 1)
+    assert it.stands("ListenerRuleReady") == ("False", "PathTaken")
+    assert it.stands("Ready") == ("False", "PathTaken")
+    message = it.condition("ListenerRuleReady")["message"]
+    assert goes in message
+    assert "priority 1)" in message
+    assert "Next: " in message
+    arn = next(arn for arn, (rule, _) in world.holdings()["ListenerRule"].items() if rule["Priority"] == "1")
+    world.client("elbv2").delete_rule(RuleArn=arn)
+    it.live(lambda: it.ready)
+
+
+def test_of_two_objects_that_ask_for_one_path_the_later_one_says_whose_it_is(world: World) -> None:
+    first, second = (
+        Object(world, deployment_document(name=name, ingress={"paths": ["/films/*"]})) for name in ("b", "a")
+    )
+    first.live(lambda: first.ready)
+    second.live(lambda: second.status.get("readyReplicas") == 1)
+    loser = second if priority("/films", "a") > priority("/films", "b") else first
+    loser.restart()
+    loser.look()
+    assert loser.stands("ListenerRuleReady") == ("False", "PathTaken")
+    assert "shop/" in loser.condition("ListenerRuleReady")["message"]
+
+
+@pytest.mark.parametrize(
+    ("other", "ours"),
+    [
+        ({"paths": ["/films/old/*"]}, {"paths": ["/films/*"]}),
+        ({"paths": ["/*"], "hosts": ["elsewhere.example.com"]}, {"paths": ["/films/*"]}),
+        ({"paths": ["/film?"]}, {"paths": ["/film/*"]}),
+    ],
+)
+def test_a_rule_that_gets_a_part_of_the_requests_is_no_trouble(
+    other: dict[str, Any], ours: dict[str, Any], world: World
+) -> None:
+    theirs(world, 1, **other)
+    it = Object(world, deployment_document(ingress=ours))
+    it.live(lambda: it.ready)
+
+
+def test_when_the_listener_is_full_that_is_told_with_the_next_step(world: World) -> None:
+    for number in range(1, 101):
+        theirs(world, number, paths=[f"/theirs/{number}"])
+    it = Object(world)
+    it.look()
+    assert it.stands("ListenerRuleReady") == ("False", "LimitExceeded")
+    assert "Service Quotas" in it.condition("ListenerRuleReady")["message"]
+
+
+def test_another_process_knows_the_moved_rule_for_what_is_wanted(world: World) -> None:
+    kind = next(kind for kind in KINDS if kind.name == ListenerRules.name)
+    before = KINDS[: KINDS.index(kind)]
+
+    def brought_to(path: str) -> Any:
+        world.restart()
+        ctx = world.context(ingress={"paths": [path]})
+        reconcile(before, ctx, Memory())
+        return reconcile([kind], ctx, Memory()).results[0].step
+
+    assert brought_to("/a/*") == Create()
+    world.fault("error", "elasticloadbalancing:ModifyRule", times=1)
+    brought_to("/a/b/*")
+    assert isinstance(brought_to("/a/b/*"), Update)
+    assert brought_to("/a/b/*") == Keep()
+    assert list(rules(world)) == [priority("/a/b")]
