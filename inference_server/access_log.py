@@ -5,6 +5,7 @@ No payloads, no header but the ids that trace a request.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -23,9 +24,10 @@ class AccessLog:
     def __init__(self, successes_per_second: float) -> None:
         """A rate of 0 logs no success."""
         self._log = structlog.get_logger("inference_server.access")
-        self._rate = successes_per_second
-        self._allowance = successes_per_second
-        self._at = 0.0
+        self._pause = 1 / successes_per_second if successes_per_second else math.inf
+        self._burst = max(0.0, 1 - self._pause)
+        self._next = -math.inf if successes_per_second else math.inf
+        """When the next success may be logged. It lags behind by up to a second, whose lines may then come at once."""
         self._skipped = 0
 
     def write(self, environ: Mapping[str, Any], exchange: Exchange, status: int, size: int, now: float) -> None:
@@ -33,11 +35,12 @@ class AccessLog:
         if status < _FIRST_ERROR:
             if path in HEALTH_PATHS:
                 write = self._log.debug
-            elif self._admits(now):
-                write = self._log.info
-            else:
+            elif now < self._next:
                 self._skipped += 1
                 return
+            else:
+                self._next = max(self._next, now - self._burst) + self._pause
+                write = self._log.info
         else:
             # A readiness of 503 is an answer, not a failure.
             write = self._log.error if status >= _FIRST_FAILURE and path not in HEALTH_PATHS else self._log.info
@@ -62,16 +65,6 @@ class AccessLog:
         if self._skipped:
             record["skipped"], self._skipped = self._skipped, 0
         return record
-
-    def _admits(self, now: float) -> bool:
-        """A bucket that fills at the rate and holds one second's worth, at least one line."""
-        size = max(self._rate, 1.0 if self._rate else 0.0)
-        self._allowance = min(size, self._allowance + (now - self._at) * self._rate)
-        self._at = now
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
 
 
 def _milliseconds(seconds: float) -> float:

@@ -19,7 +19,7 @@ from inference_server.catalog import Catalog, LoadedModel
 from inference_server.exchange import ENVIRON_KEY, Clock, Exchange
 from inference_server.http import STATUS_LINES, Answer, answer_for, error_answer
 from inference_server.inference import Inference
-from inference_server.metrics.store import Store
+from inference_server.metrics.store import UNKNOWN, Store
 from inference_server.protocol.errors import RequestError, TooLargeError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Application:
         size = len(answer.body)
         if exchange.inference:
             self._store.observe(
-                exchange.row,
+                UNKNOWN if exchange.model is None else exchange.model.key,
                 answer.status,
                 now - exchange.began + exchange.stages[0],
                 exchange.stages,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from inference_server.protocol.errors import UnavailableError, UnknownNameError
 from inference_server.protocol.request import Limits
+from inference_server.protocol.signature import Signature
 from inference_server.repository.model_config import ModelConfig
 from inference_server.repository.scan import Problem
 from inference_server.runtimes.base import Runtime
@@ -32,11 +33,13 @@ class LoadedModel:
     runtime: Runtime
     limits: ModelLimits = field(default_factory=ModelLimits)
     load_seconds: float = 0.0
+    signature: Signature = field(init=False)
     version_text: str = field(init=False)
     key: tuple[str, str] = field(init=False)
     """Name and version, as labels and counters call the model."""
 
     def __post_init__(self) -> None:
+        self.signature = self.runtime.signature
         self.version_text = str(self.version)
         self.key = (self.name, self.version_text)
 

@@ -26,42 +26,51 @@ PATIENCE = 0.05
 LATE = "the model did not answer in time"
 
 
-class Watch:
-    """The request that one thread is answering. Whoever is first, this watch or the model, answers it."""
+Asked = tuple[float, int, str]
+"""Deadline, connection and model of a request."""
 
-    __slots__ = ("_answered", "_connection", "_deadline", "_lock", "_model")
+
+class Watch:
+    """The request that one thread is answering. Whoever takes it off the list, this watch or that thread, answers it.
+
+    To append to a list and to take from it is atomic, and cheaper than a lock. The lock is for the thread that comes
+    too late: it must not close the connection while the watch is writing to it.
+    """
+
+    __slots__ = ("_asked", "_writing")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._deadline: float | None = None
-        self._answered = False
-        self._connection = -1
-        self._model = ""
+        self._asked: list[Asked] = []
+        self._writing = threading.Lock()
 
     def begin(self, connection: int, deadline: float, model: str) -> None:
-        with self._lock:
-            self._deadline = deadline
-            self._answered = False
-            self._connection = connection
-            self._model = model
+        self._asked.append((deadline, connection, model))
 
     def finish(self) -> bool:
         """The model is back. False if the request has been answered already."""
-        with self._lock:
-            self._deadline = None
-            return not self._answered
+        try:
+            self._asked.pop()
+        except IndexError:
+            with self._writing:
+                return False
+        return True
 
     def look(self, now: float) -> None:
         """Send the 504 if it is time. The connection stays the worker's to close."""
-        with self._lock:
-            if self._deadline is None or self._answered or now < self._deadline:
+        late = next((asked for asked in self._asked if now >= asked[0]), None)
+        if late is None:
+            return
+        with self._writing:
+            try:
+                self._asked.remove(late)
+            except ValueError:  # the model has come back in this moment
                 return
-            self._answered = True
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection)) as connection:
+            _, descriptor, model = late
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
                 connection.settimeout(1)
                 connection.sendall(raw_answer(504, LATE))
                 connection.shutdown(socket.SHUT_RDWR)
-        log.error("a request passed its deadline", model=self._model)
+        log.error("a request passed its deadline", model=model)
 
 
 class Watchdog:

@@ -27,8 +27,6 @@ class Exchange:
     rows: int = 0
     stages: Sequence[float] = (0.0, 0.0, 0.0, 0.0)
     """Seconds by stage, in the order of metrics.store.STAGES."""
-    row: int = 0
-    """The model's row among the counters."""
 
 
 clock: Clock = time.perf_counter

@@ -13,7 +13,6 @@ from inference_server.compression import choose_encoding, compress, inflate
 from inference_server.deadline import LATE, Watchdog
 from inference_server.exchange import Clock, Exchange
 from inference_server.http import BINARY, HEADER_LENGTH, JSON, Answer
-from inference_server.metrics.store import Store
 from inference_server.overload import Overload
 from inference_server.protocol.errors import DeadlineError, PredictionError, RequestError
 from inference_server.protocol.request import InferRequest, read_request
@@ -43,30 +42,30 @@ class Inference:
         limits: InferenceLimits,
         overload: Overload,
         watchdog: Watchdog,
-        store: Store,
         connection: Connection,
         clock: Clock,
     ) -> None:
         self._limits = limits
         self._overload = overload
         self._watchdog = watchdog
-        self._store = store
         self._connection = connection
         self._clock = clock
 
     def answer(self, model: LoadedModel, body: bytes, headers: Mapping[str, Any], exchange: Exchange) -> Answer:
         """Answer one request. `headers` are in a WSGI environment's notation. Raises RequestError."""
-        exchange.model, exchange.inference, exchange.row = model, True, self._store.row(model.key)
+        exchange.model, exchange.inference = model, True
         connection = self._connection()
         timeout = self._limits.timeout_seconds
         if model.limits.timeout_seconds is not None:
             timeout = min(timeout, model.limits.timeout_seconds)
         began = self._clock()
-        waited = self._overload.check(began, connection, timeout)
+        waited = 0.0
+        if began >= self._overload.next_check:
+            waited = self._overload.check(began, connection, timeout)
         encoding = headers.get("HTTP_CONTENT_ENCODING")
         if encoding:
             body = inflate(body, encoding, self._limits.max_body_bytes)
-        signature = model.runtime.signature
+        signature = model.signature
         request = read_request(
             body, headers.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), signature, model.limits.request
         )
@@ -74,7 +73,10 @@ class Inference:
         if request.parameters:
             timeout = min(timeout, request.timeout_seconds or timeout)
         read = self._clock()
-        prediction = self._predict(model, request, connection, exchange.began - waited + timeout)
+        deadline = exchange.began - waited + timeout
+        if read >= deadline:
+            raise DeadlineError("the deadline passed before the model was asked")
+        prediction = self._predict(model, request, connection, deadline)
         predicted = self._clock()
         head: dict[str, Any] = {"model_name": model.name, "model_version": model.version_text}
         if request.id is not None:
@@ -96,8 +98,6 @@ class Inference:
         self, model: LoadedModel, request: InferRequest, connection: int | None, deadline: float
     ) -> Prediction:
         """Ask the model. Raises DeadlineError if the answer is too late, whoever notices first."""
-        if self._clock() >= deadline:
-            raise DeadlineError("the deadline passed before the model was asked")
         if connection is None:
             return _ask(model, request)
         watch = self._watchdog.mine()

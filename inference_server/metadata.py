@@ -16,7 +16,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 def model_metadata(model: LoadedModel, versions: list[int]) -> dict[str, Any]:
-    signature = model.runtime.signature
+    signature = model.signature
     document: dict[str, Any] = {
         "name": model.name,
         "versions": [str(version) for version in versions],
@@ -31,7 +31,7 @@ def model_metadata(model: LoadedModel, versions: list[int]) -> dict[str, Any]:
 
 def model_config(model: LoadedModel) -> dict[str, Any]:
     """Triton's ModelConfig as JSON. Source: Triton, "Model Configuration Extension"; model_config.proto."""
-    signature = model.runtime.signature
+    signature = model.signature
     return {
         "name": model.name,
         "platform": model.runtime.platform,

@@ -39,7 +39,7 @@ def openapi_document(version: str, models: Iterable[LoadedModel]) -> Document:
 
 def example_request(model: LoadedModel) -> Document:
     """A request of the right form: one row, zeros or empty strings."""
-    inputs = [_example_tensor(spec) for spec in model.runtime.signature.inputs.values() if not spec.optional]
+    inputs = [_example_tensor(spec) for spec in model.signature.inputs.values() if not spec.optional]
     return {"inputs": inputs}
 
 
@@ -144,7 +144,7 @@ def _is_small(model: LoadedModel) -> bool:
     """Whether a request for the model can be shown on a page."""
     return all(
         spec.type.json_types and math.prod(max(size, 1) for size in spec.shape) <= _EXAMPLE_SIZE
-        for spec in model.runtime.signature.inputs.values()
+        for spec in model.signature.inputs.values()
     )
 
 

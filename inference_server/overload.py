@@ -12,7 +12,7 @@ import struct
 
 from inference_server.protocol.errors import UnavailableError
 
-_EVERY_SECONDS = 0.005
+_EVERY_SECONDS = 0.01
 _UNACKED = 24
 _LAST_DATA_RECEIVED = 52
 """Offsets in struct tcp_info of linux/tcp.h; the latter counts milliseconds."""
@@ -23,21 +23,22 @@ class Overload:
         """`listening` is None where there is no socket to ask, as in tests without a server."""
         self._listening = listening
         self._max_waiting = max_waiting
-        self._asked = float("-inf")
+        self.next_check = float("-inf") if listening is not None else float("inf")
+        """When `check` has something to do again."""
 
     def waiting(self) -> int:
         """Connections that are established and that no worker has taken yet."""
         return 0 if self._listening is None else _tcp_info(self._listening, _UNACKED)
 
     def check(self, now: float, connection: int | None, patience: float) -> float:
-        """Seconds that this request has waited; 0 if it was not looked up.
+        """Seconds that this request has waited; 0 if nobody waits, or there is no connection.
 
         Raises UnavailableError if too many wait, or if this one has waited longer than `patience` already: its caller
         is gone, or will be before an answer comes.
         """
-        if self._listening is None or connection is None or now - self._asked < _EVERY_SECONDS:
+        self.next_check = now + _EVERY_SECONDS
+        if connection is None:
             return 0.0
-        self._asked = now
         waiting = self.waiting()
         if waiting > self._max_waiting:
             raise UnavailableError(f"{waiting} requests wait for a worker; the limit is {self._max_waiting}")

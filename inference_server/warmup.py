@@ -13,7 +13,7 @@ from inference_server.repository.model_config import ModelError
 
 def warm_up(model: LoadedModel, folder: Path) -> None:
     """Make the requests that model.json lists. Raises ModelError that names the file and what went wrong."""
-    signature = model.runtime.signature
+    signature = model.signature
     for name in model.config.warmup:
         try:
             request = read_request((folder / name).read_bytes(), None, signature, model.limits.request)

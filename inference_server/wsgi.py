@@ -120,7 +120,6 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         limits=InferenceLimits(settings.max_body_bytes, settings.request_timeout_seconds, settings.compress_from_bytes),
         overload=overload,
         watchdog=watchdog,
-        store=store,
         connection=uwsgi.connection_fd,
         clock=clock,
     )

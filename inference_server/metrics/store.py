@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ DURATION = OTHER_CODE + 1
 DURATION_SUM = DURATION + len(BUCKETS) + 1
 STAGE = DURATION_SUM + 1
 """Seconds by stage, of successful requests."""
+_QUEUE, _DECODE, _PREDICT, _ENCODE = range(STAGE, STAGE + len(STAGES))
 ROWS = STAGE + len(STAGES)
 REQUEST_BYTES = ROWS + 1
 RESPONSE_BYTES = REQUEST_BYTES + 1
@@ -47,46 +47,39 @@ class Store:
     def __init__(self, path: Path, keys: Iterable[Key], slots: int) -> None:
         """Make the file. Slots are numbered from 0; the keys come after UNKNOWN."""
         self._keys = [UNKNOWN, *keys]
-        self._rows = {key: number for number, key in enumerate(self._keys)}
         size = slots * len(self._keys) * COLUMNS * 8
         path.with_suffix(".json").write_text(json.dumps(self._keys))
         with path.open("w+b") as file:
             file.truncate(size)
-            self._memory = mmap.mmap(file.fileno(), size)
-        self._cells = memoryview(self._memory).cast("d")
-        self._lock = threading.Lock()
-        self._slot = 0
+            self._memory = memoryview(mmap.mmap(file.fileno(), size)).cast("d")
+        self.use_slot(0)
 
     def use_slot(self, slot: int) -> None:
         """Called in a worker, after the fork."""
-        self._slot = slot
-
-    def row(self, key: Key) -> int:
-        return self._rows.get(key, 0)
+        starts = range(slot * len(self._keys) * COLUMNS, (slot + 1) * len(self._keys) * COLUMNS, COLUMNS)
+        self._rows = {key: self._memory[start : start + COLUMNS] for key, start in zip(self._keys, starts, strict=True)}
 
     def observe(
-        self, row: int, code: int, seconds: float, stages: Sequence[float], amounts: tuple[int, int, int]
+        self, key: Key, code: int, seconds: float, stages: Sequence[float], amounts: tuple[int, int, int]
     ) -> None:
-        """Count one request.
+        """Count one request. Only the thread that answers a worker's requests may.
 
         `stages` are the seconds by stage, in the order of STAGES; `amounts` its rows, and the bytes of its body and of
         its answer's.
         """
-        cells = self._cells
-        base = (self._slot * len(self._keys) + row) * COLUMNS
-        with self._lock:
-            cells[base + _CODE_COLUMN.get(code, OTHER_CODE)] += 1.0
-            cells[base + DURATION + bisect_left(BUCKETS, seconds)] += 1.0
-            cells[base + DURATION_SUM] += seconds
-            cells[base + REQUEST_BYTES] += amounts[1]
-            cells[base + RESPONSE_BYTES] += amounts[2]
-            cells[base + LAST] = time.time()
-            if code == 200:  # noqa: PLR2004  (success is what the stages are told of)
-                cells[base + ROWS] += amounts[0]
-                cells[base + STAGE] += stages[0]
-                cells[base + STAGE + 1] += stages[1]
-                cells[base + STAGE + 2] += stages[2]
-                cells[base + STAGE + 3] += stages[3]
+        cells = self._rows.get(key) or self._rows[UNKNOWN]
+        cells[_CODE_COLUMN.get(code, OTHER_CODE)] += 1.0
+        cells[DURATION + bisect_left(BUCKETS, seconds)] += 1.0
+        cells[DURATION_SUM] += seconds
+        cells[REQUEST_BYTES] += amounts[1]
+        cells[RESPONSE_BYTES] += amounts[2]
+        cells[LAST] = time.time()
+        if code == 200:  # noqa: PLR2004  (success is what the stages are told of)
+            cells[ROWS] += amounts[0]
+            cells[_QUEUE] += stages[0]
+            cells[_DECODE] += stages[1]
+            cells[_PREDICT] += stages[2]
+            cells[_ENCODE] += stages[3]
 
 
 def read_stores(folder: Path) -> dict[Key, list[float]]:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from inference_server.protocol.datatypes import DATATYPES, Datatype
 
+MAX_DIMENSION = 2**63
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -22,18 +24,23 @@ class TensorSpec:
     optional: bool = False
     """An input that a request may leave out, or an output that is given only when it is asked for."""
 
-    @property
-    def type(self) -> Datatype:
-        return DATATYPES[self.datatype]
+    type: Datatype = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type", DATATYPES[self.datatype])
 
     def describe(self) -> dict[str, Any]:
         """The tensor's entry in model metadata."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
-    def admits(self, shape: Sequence[int]) -> bool:
-        """Whether a tensor of this shape fits: as many dimensions, and each fixed one equal."""
-        wanted = self.shape
-        return len(shape) == len(wanted) and all(want in (-1, have) for want, have in zip(wanted, shape, strict=True))
+    def admits(self, shape: Sequence[Any]) -> bool:
+        """Whether a tensor of this shape fits: as many dimensions, all whole numbers, and each fixed one equal."""
+        if len(shape) != len(self.shape):
+            return False
+        for want, have in zip(self.shape, shape, strict=True):
+            if type(have) is not int or not 0 <= have < MAX_DIMENSION or want not in (have, -1):
+                return False
+        return True
 
 
 class RequestedOutput(NamedTuple):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,12 +20,13 @@ from inference_server.repository.model_config import ModelConfig, ModelError, de
 P = TypeVar("P", bound=BaseModel)
 
 
-class Prediction(NamedTuple):
+@dataclass(slots=True)
+class Prediction:
     """What a model answers."""
 
     outputs: Mapping[str, np.ndarray]
     """By output name; BYTES as object arrays of `bytes` or `str`."""
-    parameters: Mapping[str, str | int | float | bool] = {}
+    parameters: Mapping[str, str | int | float | bool] | None = None
     """For `parameters` of the response."""
 
 

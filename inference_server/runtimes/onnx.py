@@ -48,6 +48,7 @@ class Onnx(Runtime):
         # The method of the same name checks the names of the inputs once more, and offers other devices; a third of the
         # time of a small model. onnxruntime is pinned below 1.29.
         self._run = session._sess.run  # noqa: SLF001
+        self._run_options = onnxruntime.RunOptions()  # it would make one for each request
         self._strings = [spec.name for spec in self._signature.inputs.values() if spec.datatype == "BYTES"]
 
     @classmethod
@@ -74,7 +75,7 @@ class Onnx(Runtime):
     ) -> Prediction:
         del parameters
         feeds = inputs if not self._strings else self._with_text(inputs)
-        return Prediction(dict(zip(wanted, self._run(wanted, feeds, None), strict=True)))
+        return Prediction(dict(zip(wanted, self._run(wanted, feeds, self._run_options), strict=True)))
 
     def _with_text(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**inputs, **{name: _as_text(inputs[name], name) for name in self._strings}}

@@ -166,6 +166,14 @@ def test_the_shape_of_a_huge_tensor_costs_nothing() -> None:
         read(one([], [2**62, 2]))
 
 
+@pytest.mark.parametrize("shape", [[2**62, 0], [0, 2**63 - 1], [2**20, 2**20, 0, 2**20]])
+def test_an_empty_tensor_may_not_claim_to_be_huge_in_its_other_dimensions(shape: list[int]) -> None:
+    signature = Signature.of([TensorSpec("x", "FP32", (-1,) * len(shape))], [])
+    with pytest.raises(InvalidRequestError, match="too large"):
+        read(one([], shape), signature)
+    assert read(one([], [0, 3]), Signature.of([TensorSpec("x", "FP32", (-1, -1))], [])).inputs["x"].shape == (0, 3)
+
+
 def test_an_optional_input_may_be_left_out() -> None:
     signature = Signature.of([TensorSpec("x", "FP32", (-1, 2)), TensorSpec("k", "INT64", (1,), optional=True)], [])
     assert read(one([1, 2], [1, 2]), signature).inputs.keys() == {"x"}

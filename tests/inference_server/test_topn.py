@@ -36,7 +36,7 @@ def ask(
         inputs["exclude_seen"] = np.array([exclude_seen])
     prediction = model.predict(inputs, list(model.signature.outputs), {})
     answer: dict[str, Any] = {name: array.tolist() for name, array in prediction.outputs.items()}
-    return answer | {"parameters": dict(prediction.parameters)}
+    return answer | {"parameters": dict(prediction.parameters or {})}
 
 
 def test_each_user_gets_the_best_items_first(model: NumpyTopN) -> None:

@@ -1,0 +1,77 @@
+"""Who answers a request whose model is late, on a clock of the test's own and a pair of sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from inference_server.deadline import Watch, Watchdog
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The worker's end of a connection, and the caller's."""
+    worker, caller = socket.socketpair()
+    with worker, caller:
+        caller.settimeout(5)
+        yield worker, caller
+
+
+def received(caller: socket.socket) -> bytes:
+    return b"".join(iter(lambda: caller.recv(4096), b""))
+
+
+def test_a_model_in_time_is_answered_by_its_worker(ends: tuple[socket.socket, socket.socket]) -> None:
+    worker, caller = ends
+    watch = Watch()
+    watch.begin(worker.fileno(), 10.0, "m")
+    watch.look(9.9)
+    assert watch.finish()
+    watch.look(20.0)
+    worker.shutdown(socket.SHUT_WR)
+    assert received(caller) == b""
+
+
+def test_a_late_model_is_answered_by_the_watch_and_once(ends: tuple[socket.socket, socket.socket]) -> None:
+    worker, caller = ends
+    watch = Watch()
+    watch.begin(worker.fileno(), 10.0, "m")
+    watch.look(10.0)
+    watch.look(11.0)
+    assert not watch.finish()
+    answer = received(caller)
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_a_late_request_leaves_the_next_one_alone(ends: tuple[socket.socket, socket.socket]) -> None:
+    worker, _ = ends
+    watch = Watch()
+    watch.begin(worker.fileno(), 10.0, "m")
+    watch.look(10.0)
+    watch.finish()
+    watch.begin(worker.fileno(), 20.0, "m")
+    watch.look(19.0)
+    assert watch.finish()
+
+
+def test_each_thread_has_a_watch_of_its_own_and_the_watchdog_looks_at_all() -> None:
+    now = 0.0
+    watchdog = Watchdog(lambda: now)
+    mine = watchdog.mine()
+    others: list[Watch] = []
+    thread = threading.Thread(target=lambda: others.append(watchdog.mine()))
+    thread.start()
+    thread.join()
+    assert watchdog.mine() is mine is not others[0]
+    worker, caller = socket.socketpair()
+    with worker, caller:
+        others[0].begin(worker.fileno(), 5.0, "m")
+        watchdog.start()
+        now = 6.0
+        caller.settimeout(5)
+        assert received(caller).startswith(b"HTTP/1.1 504 ")
+        assert not others[0].finish()
