@@ -16,10 +16,11 @@ _CHOSEN = (
     ("load-balancer-part", r"\b[0-9a-f]{16}\b"),
     ("access-point", r"\bfsap-[0-9a-f]+\b"),
     ("deployment", r"\becs-svc/[0-9]+\b"),
+    ("service-deployment", r"(?<=/)[\w-]{21}$"),
     ("hash", r"\b[0-9a-f]{64}\b"),
     ("hash-beginning", r"(?<=hash )[0-9a-f]{12}\b"),
 )
-_PATTERN = re.compile("|".join(f"(?P<{name.replace('-', '_')}>{pattern})" for name, pattern in _CHOSEN))
+_PATTERN = re.compile("|".join(f"(?P<{name.replace('-', '_')}>{pattern})" for name, pattern in _CHOSEN), re.MULTILINE)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 

@@ -234,7 +234,7 @@ def test_a_restart_during_the_rollback_changes_nothing(up: Object) -> None:
 
 @pytest.mark.parametrize(
     ("down_for", "cause"),
-    [(timedelta(minutes=20), "CannotPullContainerError"), (timedelta(hours=3), "ECS gave no cause")],
+    [(timedelta(minutes=20), "CannotPullContainerError"), (timedelta(hours=3), "circuit breaker: tasks failed")],
     ids=["tasks still known", "tasks forgotten"],
 )
 def test_a_rollback_that_came_and_went_while_the_operator_was_down_is_seen(

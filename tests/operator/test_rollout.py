@@ -1,81 +1,157 @@
-"""What became of a revision: the cases that ECS's own tools get wrong."""
+"""What became of a deployment: the cases that ECS's own tools get wrong."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from inference_operator.domain.rollout import Known, Rollout, State, follow
+from inference_operator.domain.rollout import Asked, Known, Rollout, Stand, State, follow
+from inference_operator.domain.service_deployment import Record, read
 from tests.operator.builders import NOW, ecs_deployment
 
 OLD, NEW = "arn:…:task-definition/f:1", "arn:…:task-definition/f:2"
+ASKED = Asked(revision=NEW, hash="new", deadline=timedelta(minutes=30))
+BEFORE = Known(id="ecs-svc/1", record="arn:…/1", asked="old", state="Completed", started_at=NOW - timedelta(hours=1))
+SENT = Known(id="ecs-svc/2", record="arn:…/2", asked="new", state="InProgress", started_at=NOW - timedelta(minutes=5))
+HELD = replace(SENT, state="RolledBack")
+RELEASED = replace(HELD, asked="what was asked for before")
+WENT_DOWN = Record(arn="arn:…/2", status="ROLLBACK_SUCCESSFUL", target="r", created_at=NOW - timedelta(minutes=5))
 
 
-def followed(deployments: list[dict[str, Any]], known: Known | None = None, minutes: int = 30) -> Rollout:
-    return follow(deployments, wanted=NEW, known=known or Known(), deadline=timedelta(minutes=minutes), now=NOW)
+def old(**members: Any) -> dict[str, Any]:
+    return ecs_deployment(OLD, name="ecs-svc/1", createdAt=NOW - timedelta(hours=1), **members)
+
+
+def new(**members: Any) -> dict[str, Any]:
+    return ecs_deployment(NEW, name="ecs-svc/2", **members)
+
+
+def of_somebody_else() -> dict[str, Any]:
+    return ecs_deployment("arn:…:task-definition/f:9", name="ecs-svc/9", createdAt=NOW)
+
+
+def followed(
+    *deployments: dict[str, Any],
+    known: Known = BEFORE,
+    current: bool | None = None,
+    record: Record | None = None,
+    minutes: int = 30,
+) -> Rollout:
+    stand = Stand(
+        deployments=deployments,
+        current=any(d["taskDefinition"] == NEW for d in deployments[:1]) if current is None else current,
+        left=next((d for d in deployments[1:] if d["taskDefinition"] == NEW), None),
+        record=record,
+    )
+    return follow(replace(ASKED, deadline=timedelta(minutes=minutes)), stand, known, now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("case", "deployments", "known", "state"),
+    ("case", "rollout", "state"),
     [
-        ("never sent", [ecs_deployment(OLD, state="COMPLETED")], Known(), State.NOT_SENT),
-        ("sent", [ecs_deployment(NEW), ecs_deployment(OLD, status="ACTIVE")], Known(), State.IN_PROGRESS),
-        ("completed", [ecs_deployment(NEW, state="COMPLETED")], Known(), State.COMPLETED),
-        ("failed, nothing to go back to", [ecs_deployment(NEW, state="FAILED")], Known(), State.FAILED),
+        ("never sent", followed(old(state="COMPLETED")), State.NOT_SENT),
+        ("sent", followed(new(), old(status="ACTIVE"), known=SENT), State.IN_PROGRESS),
+        ("sent, and the operator died before it told", followed(new(), old(status="ACTIVE")), State.IN_PROGRESS),
+        ("completed", followed(new(state="COMPLETED"), known=SENT), State.COMPLETED),
+        ("failed, nothing to go back to", followed(new(state="FAILED"), known=SENT), State.FAILED),
+        (
+            "failed before the operator told that it was sent",
+            followed(new(state="FAILED"), known=Known()),
+            State.FAILED,
+        ),
         (
             "rolled back, the failed deployment is still draining",
-            [ecs_deployment(OLD), ecs_deployment(NEW, status="ACTIVE", state="FAILED")],
-            Known(),
+            followed(old(), new(status="ACTIVE", state="FAILED"), known=SENT),
+            State.ROLLED_BACK,
+        ),
+        (
+            "so, and the operator died before it told that it was sent",
+            followed(old(), new(status="ACTIVE", state="FAILED")),
             State.ROLLED_BACK,
         ),
         (
             "rolled back and forgotten by ECS while nobody looked",
-            [ecs_deployment(OLD, state="COMPLETED")],
-            Known(sent=NEW, sent_state="InProgress"),
+            followed(old(state="COMPLETED"), known=SENT),
             State.ROLLED_BACK,
         ),
         (
-            "rolled back long ago",
-            [ecs_deployment(OLD, state="COMPLETED")],
-            Known(sent=NEW, sent_state="RolledBack", failed=NEW),
+            "so, and the operator died before it told that it was sent",
+            followed(old(state="COMPLETED"), record=WENT_DOWN),
             State.ROLLED_BACK,
+        ),
+        ("rolled back long ago", followed(old(state="COMPLETED"), known=HELD), State.ROLLED_BACK),
+        (
+            "a deployment of the same revision, to other subnets, was rolled back",
+            followed(ecs_deployment(NEW, name="ecs-svc/1", state="COMPLETED"), known=HELD, current=False),
+            State.ROLLED_BACK,
+        ),
+        (
+            "what is asked for has changed since, in a way that shows in the service",
+            followed(old(state="COMPLETED"), known=RELEASED),
+            State.NOT_SENT,
+        ),
+        (
+            "so, while the failed deployment is still draining",
+            followed(old(), new(status="ACTIVE", state="FAILED"), known=RELEASED, record=WENT_DOWN),
+            State.NOT_SENT,
+        ),
+        (
+            "it failed and stands, and what is asked for has changed elsewhere",
+            followed(new(state="FAILED"), known=RELEASED),
+            State.NOT_SENT,
         ),
         (
             "completed, then set back by hand: that is drift",
-            [ecs_deployment(OLD, state="COMPLETED")],
-            Known(sent=NEW, sent_state="Completed"),
+            followed(old(state="COMPLETED"), known=replace(SENT, state="Completed")),
             State.NOT_SENT,
         ),
         (
-            "an older revision failed: says nothing about this one",
-            [ecs_deployment(OLD, state="COMPLETED")],
-            Known(sent="other", sent_state="RolledBack", failed="other"),
+            "replaced half-way by somebody else's: that is drift too",
+            followed(of_somebody_else(), new(status="ACTIVE"), known=SENT),
             State.NOT_SENT,
         ),
         (
-            "failed before, tried again, and up",
-            [ecs_deployment(NEW, state="COMPLETED")],
-            Known(sent=NEW, sent_state="InProgress", failed=NEW),
-            State.COMPLETED,
+            "the latest that ECS knows of is the one before",
+            followed(
+                old(state="COMPLETED"), record=replace(WENT_DOWN, arn="arn:…/1", created_at=NOW - timedelta(hours=1))
+            ),
+            State.NOT_SENT,
         ),
-        ("a service without deployments", [], Known(), State.NOT_SENT),
+        ("failed before, tried again, and up", followed(new(state="COMPLETED"), known=HELD), State.COMPLETED),
+        ("a service without deployments", followed(), State.NOT_SENT),
     ],
 )
-def test_the_state_of_a_rollout_is_that_of_the_revision_asked_for(
-    case: str, deployments: list[dict[str, Any]], known: Known, state: State
-) -> None:
-    assert followed(deployments, known).state is state, case
+def test_the_state_of_a_rollout_is_that_of_the_deployment_asked_for(case: str, rollout: Rollout, state: State) -> None:
+    assert rollout.state is state, case
 
 
 def test_a_rollout_that_takes_longer_than_its_deadline_is_overdue_and_one_that_completed_is_not() -> None:
-    assert followed([ecs_deployment(NEW)], minutes=4).overdue
-    assert not followed([ecs_deployment(NEW)], minutes=6).overdue
-    assert not followed([ecs_deployment(NEW, state="COMPLETED")], minutes=4).overdue
+    assert followed(new(), minutes=4).overdue
+    assert not followed(new(), minutes=6).overdue
+    assert not followed(new(state="COMPLETED"), minutes=4).overdue
 
 
-def test_only_a_revision_that_failed_is_held() -> None:
-    assert followed([ecs_deployment(NEW, state="FAILED")]).held
-    assert not followed([ecs_deployment(NEW)]).held
-    assert not followed([ecs_deployment(OLD, state="COMPLETED")]).held
+def test_only_a_deployment_that_failed_is_held() -> None:
+    assert followed(new(state="FAILED")).held
+    assert not followed(new()).held
+    assert not followed(old(state="COMPLETED")).held
+
+
+def test_a_deployment_rolled_back_is_told_with_what_ecs_has_on_record_of_it() -> None:
+    answer = {
+        "serviceDeploymentArn": "arn:…/2",
+        "status": "ROLLBACK_IN_PROGRESS",
+        "createdAt": NOW - timedelta(minutes=5),
+        "targetServiceRevision": {"arn": "arn:…/revision/2"},
+        "rollback": {"reason": "alarm detected.", "startedAt": NOW - timedelta(minutes=2)},
+        "deploymentCircuitBreaker": {"status": "MONITORING", "failureCount": 2, "threshold": 7},
+        "alarms": {"status": "TRIGGERED", "alarmNames": ["a", "b"], "triggeredAlarmNames": ["b"]},
+    }
+    told = followed(old(), record=read(answer))
+    assert (told.state, told.reason, told.failed_tasks) == (State.ROLLED_BACK, "alarm detected.", 2)
+    assert told.updated_at == NOW - timedelta(minutes=2)
+    assert told.record is not None
+    assert (told.record.threshold, told.record.alarms) == (7, ("b",))

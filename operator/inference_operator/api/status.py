@@ -48,10 +48,14 @@ class RunningRevision(StatusModel):
 
 
 class DeploymentState(StatusModel):
-    """The latest ECS deployment of the service."""
+    """The latest ECS deployment that the object asked for."""
 
     id: _Word | None = None
     """Id that ECS gave it, e.g. ecs-svc/1234567890123456789."""
+    service_deployment: _Name | None = None
+    """ARN of ECS's record of it, for `aws ecs describe-service-deployments`."""
+    asked_hash: _Word | None = None
+    """Hash of what was asked for. A deployment that failed is not sent again while it is the same."""
     revision: _Name | None = None
     """ARN of the task-definition revision that it brings."""
     generation: Annotated[int | None, Field(ge=0)] = None
@@ -68,6 +72,8 @@ class DeploymentState(StatusModel):
     """Number of failed tasks at which the circuit breaker gives up."""
     strategy: _Word | None = None
     """How tasks are replaced, e.g. ROLLING."""
+    stage: _Word | None = None
+    """How far it is, where traffic is shifted, e.g. BAKE_TIME."""
 
 
 class Failure(StatusModel):
@@ -75,8 +81,10 @@ class Failure(StatusModel):
 
     generation: Annotated[int, Field(ge=0)] | None = None
     """Generation of the spec that failed."""
+    deployment: _Word | None = None
+    """Id of the ECS deployment that failed."""
     revision: _Name | None = None
-    """ARN of the task-definition revision that failed. It is held until the spec or `reconcile-at` changes."""
+    """ARN of the task-definition revision that it was to bring."""
     cause: _Word | None = None
     """One word for the cause, e.g. EfsAccessDenied."""
     message: Message | None = None
@@ -96,12 +104,20 @@ class Failure(StatusModel):
 class HistoryEntry(StatusModel):
     """One rollout."""
 
+    deployment: _Word | None = None
+    """Id of the ECS deployment."""
     revision: _Name | None = None
     """ARN of the task-definition revision rolled out."""
     generation: Annotated[int, Field(ge=0)] | None = None
     """Generation of the spec rolled out."""
+    image: _Name | None = None
+    """Container image rolled out."""
+    model: _Name | None = None
+    """Folder of the models rolled out."""
     outcome: _Word | None = None
-    """How it ended, e.g. Completed, Failed, RolledBack or Superseded."""
+    """How it ended: Completed, Failed, RolledBack or Superseded."""
+    cause: _Word | None = None
+    """One word for the cause, if it failed, e.g. EfsAccessDenied."""
     started_at: Time | None = None
     """When it began."""
     finished_at: Time | None = None
@@ -188,7 +204,7 @@ class InferenceDeploymentStatus(StatusModel):
     running: RunningRevision | None = None
     """What answers requests now."""
     deployment: DeploymentState | None = None
-    """The latest ECS deployment of the service."""
+    """The latest ECS deployment that the object asked for."""
     last_failure: Failure | None = None
     """Why the latest failed rollout failed, and what to do."""
     history: Annotated[tuple[HistoryEntry, ...], *newest(HISTORY_LIMIT)] = ()

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
+from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.api.v1alpha1 import Failure, ServiceEvent, StoppedTask
 from inference_operator.domain import causes
-from inference_operator.domain.causes import Cause, Fact
+from inference_operator.domain.causes import Cause, Fact, Severity
 
 ROUTINE = "Scaling activity initiated by"
 """Begins `stoppedReason` when the scheduler stops a task that it no longer needs."""
 
 ROUTER = "log_router"
 """Name of the container that routes logs."""
+
+NO_MORE_THAN_THAT = (causes.BREAKER, causes.ROLLBACK, causes.UNKNOWN, causes.PROGRESS, causes.STEADY)
+"""Causes of a verdict that say no more than that tasks failed."""
+
+NOTHING_KNOWN = "Look at status.events and status.stoppedTasks, and at the containers' log."
 
 
 def stopped_task(task: Mapping[str, Any]) -> StoppedTask:
@@ -54,34 +62,91 @@ def service_event(event: Mapping[str, Any]) -> ServiceEvent:
     return ServiceEvent(id=event["id"], at=event["createdAt"], message=message, severity=severity.value)
 
 
-def failure(
-    tasks: Iterable[Mapping[str, Any]], *, revision: str, generation: int, reason: str | None, at: datetime
-) -> Failure:
-    """Why a revision failed: what its newest task that did not stop as a matter of routine says; else ECS's reason."""
-    told = [
-        stopped_task(task)
-        for task in tasks
-        if task.get("taskDefinitionArn") == revision and not task.get("stoppedReason", "").startswith(ROUTINE)
-    ]
-    if not told:
-        return Failure(
-            generation=generation,
-            revision=revision,
-            cause=causes.UNKNOWN.name,
-            message=reason,
-            next_step="Look at status.events, then change the spec.",
-            at=at,
-        )
-    newest = told[0]
-    cause = cause_of(newest)
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What there is to go by, of one deployment."""
+
+    tasks: Sequence[Mapping[str, Any]]
+    """The service's stopped tasks as DescribeTasks shows them, newest first."""
+    events: Sequence[ServiceEvent]
+    """The service's events, newest first."""
+    revision: str
+    deployment: str | None
+    """Its id; None if it is not known any more."""
+    since: datetime | None
+    """When it began."""
+
+    def stopped(self) -> list[StoppedTask]:
+        """Its tasks that did not stop as a matter of routine, newest first."""
+        return [
+            stopped_task(task)
+            for task in self.tasks
+            if task.get("taskDefinitionArn") == self.revision
+            and self.deployment in (None, task.get("startedBy"))
+            and not task.get("stoppedReason", "").startswith(ROUTINE)
+        ]
+
+    def complaints(self) -> list[tuple[Cause, str]]:
+        """Events since it began that tell of trouble, newest first, with their causes."""
+        recent = [e for e in self.events if self.since is None or e.at >= self.since.replace(microsecond=0)]
+        told = [(causes.classify(Fact(text=event.message)), event.message) for event in recent]
+        return [(cause, text) for cause, text in told if cause.severity is not Severity.INFO]
+
+    def verdict(self) -> str | None:
+        """What the events say of its end."""
+        mine = f"(deployment {self.deployment}) deployment failed: "
+        return next((e.message for e in self.events if self.deployment and mine in e.message), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Why tasks of a deployment do not come up."""
+
+    cause: Cause
+    text: str | None
+    tasks: Sequence[StoppedTask] = ()
+
+
+def trouble(evidence: Evidence) -> Trouble | None:
+    """What its newest stopped task says; else what the newest event says that names a cause; None if nothing does."""
+    told = evidence.stopped()
+    if told:
+        return Trouble(cause=cause_of(told[0]), text=told[0].reason, tasks=told)
+    named = (each for each in evidence.complaints() if each[0] not in (*NO_MORE_THAN_THAT, causes.BACKOFF))
+    cause, text = next(named, (None, None))
+    return Trouble(cause=cause, text=text) if cause is not None else None
+
+
+def waits_longer(evidence: Evidence) -> bool:
+    """Whether ECS has begun to wait between tries."""
+    return any(cause is causes.BACKOFF for cause, _ in evidence.complaints())
+
+
+def failure(evidence: Evidence, *, generation: int, verdict: str | None, at: datetime) -> Failure:
+    """Why a deployment failed. `verdict` is ECS's reason for its end: if that says no more than that tasks failed, what
+    they say counts.
+    """
+    verdict = verdict or evidence.verdict()
+    judged = Trouble(cause=causes.classify(Fact(text=verdict or "")), text=verdict)
+    found = trouble(evidence) if judged.cause in NO_MORE_THAN_THAT else None
+    told = found or judged
+    newest = told.tasks[0] if told.tasks else None
     return Failure(
+        deployment=evidence.deployment,
         generation=generation,
-        revision=revision,
-        cause=cause.name,
-        message=newest.reason or reason,
-        next_step=cause.next_step,
-        exit_code=newest.exit_code,
-        container=newest.container,
-        tasks=tuple(t.task for t in told),
+        revision=evidence.revision,
+        cause=told.cause.name,
+        message=told.text,
+        next_step=told.cause.next_step if told.text else NOTHING_KNOWN,
+        exit_code=newest.exit_code if newest is not None else None,
+        container=newest.container if newest is not None else None,
+        tasks=tuple(task.task for task in told.tasks),
         at=at,
     )
+
+
+def merged(known: Iterable[ServiceEvent], shown: Iterable[Mapping[str, Any]]) -> tuple[ServiceEvent, ...]:
+    """Each event once, newest first."""
+    by_id = {event.id: event for event in known}
+    by_id |= {event["id"]: service_event(event) for event in islice(shown, EVENTS_LIMIT) if event["id"] not in by_id}
+    return tuple(sorted(by_id.values(), key=lambda event: event.at, reverse=True))

@@ -1,8 +1,12 @@
-"""What became of the revision asked for: read from a service's deployments and from what was known before. Pure.
+"""What became of the deployment asked for: read from a service's deployments, from ECS's record of the latest one, and
+from what was known before. Pure.
 
 ECS calls a service stable after a rollback too, and forgets the failed deployment once its tasks are gone. So the
-question is never "is it stable?" but "is the deployment that brings *this* revision the primary one, and has it
+question is never "is it stable?" but "is the deployment that brings *what is asked for* the primary one, and has it
 completed?".
+
+A deployment is known by its id. What was asked for when it was sent is kept beside it as a hash: what failed is held,
+that is not sent again, while that hash is the same.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+from inference_operator.domain.service_deployment import Record
 
 Deployment = Mapping[str, Any]
 """One of DescribeServices' `services[].deployments[]`."""
@@ -31,24 +37,56 @@ HELD = (State.FAILED, State.ROLLED_BACK)
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What earlier passes knew, from the object's status."""
+    """What earlier passes knew, from the object's status: the deployment that they followed."""
 
-    sent: str | None = None
-    """The revision last sent."""
-    sent_state: str | None = None
-    failed: str | None = None
-    """The revision that failed last, and has not completed since."""
+    id: str | None = None
+    record: str | None = None
+    """ARN of ECS's record of it."""
+    asked: str | None = None
+    """Hash of what was asked for."""
+    state: str | None = None
+    started_at: datetime | None = None
+    """In whole seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    revision: str
+    """ARN of the task-definition revision."""
+    hash: str
+    """Of all that, when it changes, makes another try worth while."""
+    deadline: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stand:
+    """How the service stands."""
+
+    deployments: Sequence[Deployment]
+    current: bool
+    """The primary deployment brings what is asked for."""
+    left: Deployment | None = None
+    """A deployment that brings what is asked for and is not the primary one."""
+    record: Record | None = None
+    """ECS's record of the latest deployment, if that brings what is asked for and it was looked at."""
+
+    @property
+    def primary(self) -> Deployment | None:
+        return next((d for d in self.deployments if d["status"] == "PRIMARY"), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
     state: State
     revision: str
+    asked: str = ""
     deployment: str | None = None
+    """Its id."""
     started_at: datetime | None = None
     updated_at: datetime | None = None
     reason: str | None = None
     failed_tasks: int = 0
+    record: Record | None = None
     overdue: bool = False
     """In progress for longer than the progress deadline."""
 
@@ -57,45 +95,69 @@ class Rollout:
         return self.state in HELD
 
 
-def follow(
-    deployments: Sequence[Deployment], *, wanted: str, known: Known, deadline: timedelta, now: datetime
-) -> Rollout:
-    """The rollout of revision `wanted`."""
-    primary = next((d for d in deployments if d["status"] == "PRIMARY"), None)
-    mine = next((d for d in deployments if d["taskDefinition"] == wanted), None)
-    if primary is not None and primary["taskDefinition"] == wanted:
-        return _current(primary, wanted, deadline, now)
-    if (mine is not None and mine.get("rolloutState") == "FAILED") or _was_given_up(wanted, known):
-        shown = mine or {}
-        return Rollout(
-            state=State.ROLLED_BACK,
-            revision=wanted,
-            deployment=shown.get("id"),
-            started_at=shown.get("createdAt"),
-            updated_at=shown.get("updatedAt"),
-            reason=shown.get("rolloutStateReason"),
-            failed_tasks=shown.get("failedTasks", 0),
-        )
-    return Rollout(state=State.NOT_SENT, revision=wanted)
+def follow(asked: Asked, stand: Stand, known: Known, *, now: datetime | None) -> Rollout:
+    """The rollout of what is asked for. Without a time nothing is overdue."""
+    primary = stand.primary
+    if primary is None:
+        return Rollout(state=State.NOT_SENT, revision=asked.revision, asked=asked.hash)
+    if stand.current:
+        return _current(primary, asked, stand, known, now)
+    if _was_given_up(asked, stand, primary, known):
+        return _given_up(asked, stand, known)
+    return Rollout(state=State.NOT_SENT, revision=asked.revision, asked=asked.hash)
 
 
-def _current(primary: Deployment, wanted: str, deadline: timedelta, now: datetime) -> Rollout:
+def _current(primary: Deployment, asked: Asked, stand: Stand, known: Known, now: datetime | None) -> Rollout:
     states = {"COMPLETED": State.COMPLETED, "FAILED": State.FAILED}
     state = states.get(primary.get("rolloutState", ""), State.IN_PROGRESS)
+    if state is State.FAILED and known.id == primary["id"] and known.asked != asked.hash:
+        state = State.NOT_SENT  # what failed was something else, in a way that does not show in the service
+    record = stand.record
     return Rollout(
         state=state,
-        revision=wanted,
+        revision=asked.revision,
+        asked=asked.hash,
         deployment=primary["id"],
         started_at=primary["createdAt"],
         updated_at=primary.get("updatedAt"),
         reason=primary.get("rolloutStateReason"),
-        failed_tasks=primary.get("failedTasks", 0),
-        overdue=state is State.IN_PROGRESS and now - primary["createdAt"] > deadline,
+        failed_tasks=max(primary.get("failedTasks", 0), record.failed_tasks if record is not None else 0),
+        record=record,
+        overdue=state is State.IN_PROGRESS and now is not None and now - primary["createdAt"] > asked.deadline,
     )
 
 
-def _was_given_up(wanted: str, known: Known) -> bool:
-    """It is not primary and its deployment is forgotten; if we had sent it and it had not completed, ECS gave it up."""
-    if known.failed == wanted:
+def _was_given_up(asked: Asked, stand: Stand, primary: Deployment, known: Known) -> bool:
+    """What is asked for is not what the primary deployment brings. Was it sent, and did ECS go back from it?"""
+    if known.asked == asked.hash and known.state in HELD:
         return True
-    return known.sent == wanted and known.sent_state in (State.IN_PROGRESS, *HELD)
+    if known.asked == asked.hash and known.state == State.IN_PROGRESS and known.started_at is not None:
+        # ECS goes back to an earlier deployment under its old id; a later one is somebody else's, and to be mended.
+        return bool(primary["createdAt"].replace(microsecond=0) <= known.started_at)
+    if stand.left is not None and stand.left.get("rolloutState") == "FAILED" and stand.left["id"] != known.id:
+        return True
+    record = stand.record
+    return record is not None and record.ended_badly and not _is_known(record, known)
+
+
+def _is_known(record: Record, known: Known) -> bool:
+    """Whether it is of the deployment that was followed before: then its end says nothing of what is asked for now."""
+    if known.record is not None or known.started_at is None:
+        return record.arn == known.record
+    return record.created_at is not None and record.created_at <= known.started_at + timedelta(seconds=5)
+
+
+def _given_up(asked: Asked, stand: Stand, known: Known) -> Rollout:
+    shown, record = stand.left or {}, stand.record
+    followed = known if known.asked == asked.hash else Known()
+    return Rollout(
+        state=State.ROLLED_BACK,
+        revision=asked.revision,
+        asked=asked.hash,
+        deployment=shown.get("id") or followed.id,
+        started_at=shown.get("createdAt") or followed.started_at or (record.created_at if record else None),
+        updated_at=(record.given_up_at if record else None) or shown.get("updatedAt"),
+        reason=(record.reason if record else None) or shown.get("rolloutStateReason"),
+        failed_tasks=max(shown.get("failedTasks", 0), record.failed_tasks if record else 0),
+        record=record,
+    )

@@ -17,7 +17,6 @@ from inference_operator.api.v1alpha1 import (
     InferenceDeploymentStatus,
     Resources,
     RunningRevision,
-    ServiceEvent,
     StoppedTask,
 )
 from inference_operator.domain import failures
@@ -27,7 +26,7 @@ from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Rollout, State
 from inference_operator.engine.plan import Hold, StepResult, Trouble
 from inference_operator.engine.reconcile import Pass
-from inference_operator.resources import listener_rule, service, task_definition
+from inference_operator.resources import listener_rule, service, service_rollout, task_definition
 from inference_operator.resources.base import Context, Fact, Failed, Settled, Wait
 
 TASKS, SERVICE = task_definition.TaskDefinitions.name, service.Services.name
@@ -113,8 +112,8 @@ def summarize(ctx: Context, done: Pass) -> InferenceDeploymentStatus:
         running=_running(ctx, running, rollout),
         deployment=_deployment(ctx, rollout, answer),
         last_failure=failure,
-        history=_history(ctx, rollout),
-        events=_events(previous.events, answer.get("events", ())),
+        history=_history(ctx, rollout, failure),
+        events=failures.merged(previous.events, answer.get("events", ())),
         stopped_tasks=_stopped(previous.stopped_tasks, running.stopped_tasks if running is not None else ()),
         exec=_exec(ctx, running),
         resources=_resources(ctx, done),
@@ -129,7 +128,7 @@ def _honoured(ctx: Context, done: Pass) -> str | None:
 
 def _rollout(ctx: Context, done: Pass) -> Rollout | None:
     want, have = done.want.get(SERVICE), done.have.get(SERVICE)
-    return service.follow(ctx, want, have) if want is not None and have is not None else None
+    return service_rollout.follow(want, have, now=ctx.now) if want is not None and have is not None else None
 
 
 def _conditions(ctx: Context, done: Pass, rollout: Rollout | None) -> list[Said]:
@@ -242,25 +241,38 @@ def _running(ctx: Context, running: service.Service | None, rollout: Rollout | N
     completed = next((d for d in running.deployments if d.get("rolloutState") == "COMPLETED"), None)
     if completed is None or (before is not None and before.revision == completed["taskDefinition"]):
         return before
-    return RunningRevision(revision=completed["taskDefinition"], since=completed.get("updatedAt"))
+    known = next((e for e in ctx.previous.history if e.revision == completed["taskDefinition"]), HistoryEntry())
+    return RunningRevision(
+        revision=completed["taskDefinition"], image=known.image, model=known.model, since=completed.get("updatedAt")
+    )
 
 
 def _deployment(ctx: Context, rollout: Rollout | None, answer: Mapping[str, Any]) -> DeploymentState | None:
     previous = ctx.previous.deployment
     if rollout is None or rollout.state is State.NOT_SENT:
         return previous
-    same = previous if previous is not None and previous.revision == rollout.revision else DeploymentState()
+    same = previous if previous is not None and _is_same(previous, rollout) else DeploymentState()
+    record = rollout.record
     return DeploymentState(
         id=rollout.deployment or same.id,
+        service_deployment=record.arn if record is not None else same.service_deployment,
+        asked_hash=rollout.asked,
         revision=rollout.revision,
         generation=same.generation or ctx.generation,
         state=rollout.state.value,
         started_at=rollout.started_at or same.started_at,
         reason=rollout.reason or same.reason,
         failed_tasks=max(rollout.failed_tasks, (same.failed_tasks or 0) if rollout.held else 0) or None,
-        threshold=_threshold(ctx, answer),
+        threshold=(record.threshold if record is not None else None) or _threshold(ctx, answer),
         strategy="ROLLING",
+        stage=record.stage if record is not None and rollout.state is State.IN_PROGRESS else None,
     )
+
+
+def _is_same(known: DeploymentState, rollout: Rollout) -> bool:
+    if rollout.deployment is None:  # forgotten by ECS
+        return known.asked_hash == rollout.asked
+    return known.id == rollout.deployment
 
 
 def _threshold(ctx: Context, answer: Mapping[str, Any]) -> int | None:
@@ -274,45 +286,50 @@ def _last_failure(ctx: Context, running: service.Service | None, rollout: Rollou
     previous = ctx.previous.last_failure
     if rollout is None or running is None:
         return previous
-    told = previous if previous is not None and previous.revision == rollout.revision else None
-    if rollout.state is State.COMPLETED and told is not None:
+    if rollout.state is State.COMPLETED and previous is not None and previous.revision == rollout.revision:
         return None  # it was tried again, and this time it came up
-    if not rollout.held:
-        return previous
-    return service.failure_of(ctx, running, rollout)
+    return service_rollout.failure_of(ctx, running, rollout) if rollout.held else previous
 
 
-def _history(ctx: Context, rollout: Rollout | None) -> tuple[HistoryEntry, ...]:
-    history = ctx.previous.history
-    before = ctx.previous.deployment
+def _history(ctx: Context, rollout: Rollout | None, failure: Failure | None) -> tuple[HistoryEntry, ...]:
+    history, before = ctx.previous.history, ctx.previous.deployment
     if rollout is None or rollout.state is State.NOT_SENT:
         return history
-    if before is not None and before.revision != rollout.revision and before.state == State.IN_PROGRESS.value:
-        superseded = HistoryEntry(
-            revision=before.revision,
-            generation=before.generation,
-            outcome="Superseded",
-            started_at=before.started_at,
-            finished_at=ctx.now,
-        )
-        history = (superseded, *history)
-    if rollout.state is State.IN_PROGRESS or (
-        before is not None and before.revision == rollout.revision and before.state == rollout.state.value
-    ):
+    same = before is not None and _is_same(before, rollout)
+    if before is not None and not same and before.state == State.IN_PROGRESS.value:
+        history = (_cut_short(ctx, before, rollout), *history)
+    told = any(e.deployment == rollout.deployment and e.outcome == rollout.state.value for e in history)
+    if rollout.state is State.IN_PROGRESS or told or (before is not None and same and before.state == rollout.state):
         return history
     ended = HistoryEntry(
+        deployment=rollout.deployment,
         revision=rollout.revision,
-        generation=ctx.generation,
+        generation=before.generation if before is not None and same else ctx.generation,
+        image=ctx.spec.image,
+        model=ctx.spec.models.path,
         outcome=rollout.state.value,
-        started_at=rollout.started_at or (before.started_at if before is not None else None),
+        cause=failure.cause if rollout.held and failure is not None else None,
+        started_at=rollout.started_at or (before.started_at if before is not None and same else None),
         finished_at=rollout.updated_at or ctx.now,
     )
     return (ended, *history)
 
 
-def _events(known: Sequence[ServiceEvent], shown: Sequence[Mapping[str, Any]]) -> tuple[ServiceEvent, ...]:
-    merged_events = {event.id: event for event in (*map(failures.service_event, shown), *known)}
-    return tuple(sorted(merged_events.values(), key=lambda e: e.at, reverse=True))
+def _cut_short(ctx: Context, before: DeploymentState, after: Rollout) -> HistoryEntry:
+    """The deployment that was followed has given way to another: to a newer one, or to one that ECS went back to."""
+    newer = not (before.started_at and after.started_at) or after.started_at.replace(microsecond=0) >= before.started_at
+    asked = ctx.previous.desired or DesiredRevision()
+    known = asked if asked.revision == before.revision else DesiredRevision()
+    return HistoryEntry(
+        deployment=before.id,
+        revision=before.revision,
+        generation=before.generation,
+        image=known.image,
+        model=known.model,
+        outcome="Superseded" if newer else State.ROLLED_BACK.value,
+        started_at=before.started_at,
+        finished_at=ctx.now,
+    )
 
 
 def _stopped(known: Sequence[StoppedTask], shown: Sequence[Mapping[str, Any]]) -> tuple[StoppedTask, ...]:

@@ -1,67 +1,30 @@
-"""The ECS service: how many tasks of which revision run, how they are replaced, and what became of the latest rollout.
+"""The ECS service: how many tasks of which revision run, and how they are replaced.
 
-After a circuit-breaker rollback the service shows the old revision again. That is no drift: a revision that failed is
-held, and not sent again until the spec or `reconcile-at` changes.
+After a rollback the service shows the old deployment again. That is no drift: a deployment that failed is held, and not
+sent again until what is asked for changes, or `reconcile-at` does. What became of it is told by `service_rollout`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
 
-from inference_operator.api import meta
-from inference_operator.api.v1alpha1 import Failure, InferenceDeploymentStatus
 from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer
-from inference_operator.domain import failures, rollout, tags
+from inference_operator.domain import rollout, tags
 from inference_operator.domain.reasons import Reason
-from inference_operator.domain.rollout import Known, Rollout, State
+from inference_operator.domain.rollout import State
 from inference_operator.domain.tags import Retag
-from inference_operator.resources import service_input, service_tasks
+from inference_operator.resources import service_deployments, service_input, service_tasks
 from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, differing
+from inference_operator.resources.service_rollout import Service, Want, follow, unfinished
 from inference_operator.resources.task_definition import revision_of
 
-
-@dataclass(frozen=True, kw_only=True)
-class Want:
-    cluster: str
-    name: str
-    settings: Mapping[str, Any]
-    """The members that CreateService and UpdateService share."""
-    tags: Mapping[str, str]
-    known: Known
-    deadline: timedelta
-    retry: bool
-
-    @property
-    def revision(self) -> str:
-        return str(self.settings["taskDefinition"])
+__all__ = ["Service", "Services", "Want"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Service:
-    arn: str
-    cluster: str
-    name: str
-    status: str
-    answer: Answer
-    """As DescribeServices shows it."""
-    tags: Mapping[str, str]
-    stopped_tasks: Sequence[Answer] = ()
-    """As DescribeTasks shows them, newest first; read only while there is a failure to explain."""
-    running_tasks: Sequence[Answer] = ()
-    """As DescribeTasks shows them; read only where ECS Exec is asked for, whose agents are told of there alone."""
-
-    @property
-    def deployments(self) -> Sequence[rollout.Deployment]:
-        deployments: Sequence[rollout.Deployment] = self.answer["deployments"]
-        return deployments
-
-    @property
-    def primary(self) -> rollout.Deployment | None:
-        return next((d for d in self.deployments if d["status"] == "PRIMARY"), None)
+ACTIVE = "ACTIVE"
 
 
 class Services:
@@ -78,33 +41,41 @@ class Services:
         missing = [fact.value for fact in needed if fact not in ctx.facts]
         if missing:
             return Wait(f"not there yet: {', '.join(missing)}", Reason.DEPENDENCY_NOT_READY)
+        settings = service_input.settings(ctx)
         return Want(
             cluster=ctx.environment.cluster,
             name=ctx.identity.service,
-            settings=service_input.settings(ctx),
+            settings=settings,
             tags=ctx.tags,
+            asked=rollout.Asked(
+                revision=settings["taskDefinition"],
+                hash=service_input.asked_hash(ctx, settings),
+                deadline=ctx.spec.rollout.progress_deadline,
+            ),
             known=_known(ctx),
-            deadline=ctx.spec.rollout.progress_deadline,
             retry=ctx.retry is not None,
         )
 
     def diff(self, want: Want, have: Service) -> Change:
-        if have.status != "ACTIVE":
+        if have.status != ACTIVE:
             return Change()  # a draining service takes no update; its name is free once it is gone
         paths = differing(service_input.compared(want.settings, have.answer))
-        held = _held(want, have)
-        if held and want.retry:
+        seen = follow(want, have)
+        if seen.held and want.retry:
             return Change((*(p for p in paths if p != "taskDefinition"), "taskDefinition", service_input.FORCE))
-        if held:
-            return Change(tuple(p for p in paths if p != "taskDefinition"))
+        if seen.held:
+            return Change(tuple(p for p in paths if p not in service_input.BEGINS_DEPLOYMENT))
+        if seen.state is State.NOT_SENT and seen.deployment is not None:
+            # It failed, and stands: what has changed since shows elsewhere, such as in the health check.
+            return Change((*paths, "taskDefinition", service_input.FORCE))
         return Change(paths)
 
     def settled(self, ctx: Context, want: Want, have: Service) -> Settled | Wait | Failed:
-        if have.status != "ACTIVE":
+        if have.status != ACTIVE:
             return Wait(f"the service is {have.status}; it is made again when it is gone")
-        seen = follow(ctx, want, have)
+        seen = follow(want, have, now=ctx.now)
         if seen.state is not State.COMPLETED:
-            return _unfinished(ctx, want, have, seen)
+            return unfinished(ctx, have, seen)
         desired, running = have.answer["desiredCount"], have.answer["runningCount"]
         if running != desired or len(have.deployments) > 1:
             return Wait(f"{running} of {desired} tasks run", Reason.REPLICAS_UNAVAILABLE)
@@ -119,8 +90,9 @@ class Services:
         if answer is None:
             return None
         have = _read(answer)
-        if _unexplained(have, scene.previous):
-            have = replace(have, stopped_tasks=service_tasks.stopped(scene.aws.ecs, cluster, name))
+        want = self.desire(scene) if isinstance(scene, Context) else None
+        if isinstance(want, Want) and have.status == ACTIVE:
+            have = _looked_into(scene, want, have)
         if answer.get("enableExecuteCommand") and answer["runningCount"]:
             have = replace(have, running_tasks=service_tasks.running(scene.aws.ecs, cluster, name))
         return have
@@ -156,7 +128,7 @@ class Services:
 
     def delete(self, scene: Scene, have: Service) -> Wait | None:
         cluster, name = scene.environment.cluster, scene.identity.service
-        if have.status == "ACTIVE":
+        if have.status == ACTIVE:
             try:
                 answer = scene.aws.ecs.delete_service(cluster=cluster, service=name, force=True)["service"]
             except NotFound:
@@ -174,25 +146,16 @@ class Services:
         return _read(answer)
 
 
-def follow(ctx: Context, want: Want, have: Service) -> Rollout:
-    """What became of the revision that is asked for."""
-    return rollout.follow(have.deployments, wanted=want.revision, known=want.known, deadline=want.deadline, now=ctx.now)
-
-
-def _held(want: Want, have: Service) -> bool:
-    """Whether the revision asked for has failed. The deadline plays no part, so neither does the time."""
-    now = max(d["createdAt"] for d in have.deployments)
-    return rollout.follow(
-        have.deployments, wanted=want.revision, known=want.known, deadline=want.deadline, now=now
-    ).held
-
-
-def _known(ctx: Context) -> Known:
-    sent, failure = ctx.previous.deployment, ctx.previous.last_failure
-    return Known(
-        sent=sent.revision if sent else None,
-        sent_state=sent.state if sent else None,
-        failed=failure.revision if failure else None,
+def _known(ctx: Context) -> rollout.Known:
+    sent = ctx.previous.deployment
+    if sent is None:
+        return rollout.Known()
+    return rollout.Known(
+        id=sent.id,
+        record=sent.service_deployment,
+        asked=sent.asked_hash,
+        state=sent.state,
+        started_at=sent.started_at,
     )
 
 
@@ -207,81 +170,23 @@ def _read(answer: Answer) -> Service:
     )
 
 
-def _unexplained(have: Service, previous: InferenceDeploymentStatus) -> bool:
-    """Whether tasks fail, or a revision that we sent is no longer the primary one and no task says why yet."""
-    if any(d.get("failedTasks") or d.get("rolloutState") == "FAILED" for d in have.deployments):
-        return True
-    sent, told = previous.deployment, previous.last_failure
-    if sent is None or sent.state == State.COMPLETED.value or have.primary is None:
-        return False
-    if have.primary["taskDefinition"] == sent.revision:
-        return False
-    return told is None or told.revision != sent.revision
+def _looked_into(scene: Scene, want: Want, have: Service) -> Service:
+    """With what DescribeServices does not tell, where it matters: of a rollout that is under way, or of one that has
+    ended badly and has not been told of yet."""
+    ecs = scene.aws.ecs
+    seen = follow(want, have)
+    told = seen.held and seen.state.value == want.known.state and want.known.asked == want.asked.hash
+    if seen.state is not State.COMPLETED and not told:
+
+        def brings(revision: Mapping[str, object]) -> bool:
+            return service_input.brings(want.settings, revision)
+
+        record = service_deployments.latest(ecs, have.answer, want.asked.hash, want.known, brings)
+        have = replace(have, record=record)
+    if _has_failing_tasks(have) or (follow(want, have).held and not told):
+        have = replace(have, stopped_tasks=service_tasks.stopped(ecs, have.cluster, have.name))
+    return have
 
 
-def failure_of(ctx: Context, have: Service, seen: Rollout) -> Failure | None:
-    """Why a held revision failed: what is known already, unless newer tasks tell more."""
-    previous = ctx.previous.last_failure
-    told = previous if previous is not None and previous.revision == seen.revision else None
-    shown = failures.failure(
-        have.stopped_tasks,
-        revision=seen.revision,
-        generation=ctx.generation,
-        reason=seen.reason,
-        at=seen.updated_at or ctx.now,
-    )
-    is_news = told is None or (bool(shown.tasks) and shown.tasks[0] not in told.tasks)
-    return shown if is_news else told
-
-
-def _unfinished(ctx: Context, want: Want, have: Service, seen: Rollout) -> Wait | Failed:
-    if seen.held:
-        failure = failure_of(ctx, have, seen)
-        cause = _cause(failure)
-        next_step = (failure.next_step if failure is not None else None) or "Look at status.events."
-        moving = len(have.deployments) > 1 or (have.primary or {}).get("rolloutState") == "IN_PROGRESS"
-        reason = Reason.ROLLED_BACK if seen.state is State.ROLLED_BACK else Reason.ROLLOUT_FAILED
-        return Failed(
-            reason,
-            f"{revision_of(want.revision)} failed: {cause}. {_what_serves(have, seen)}. Next: {next_step} {_HELD}.",
-            at_rest=not moving,
-        )
-    if seen.overdue:
-        return Failed(
-            Reason.PROGRESS_DEADLINE_EXCEEDED,
-            f"{_progress(want, have, seen)}, and that for longer than rollout.progressDeadline. "
-            f"Next: look at status.stoppedTasks and status.events; the rollout goes on meanwhile",
-            at_rest=False,
-        )
-    return Wait(_progress(want, have, seen), Reason.ROLLING_OUT)
-
-
-def _cause(failure: Failure | None) -> str:
-    if failure is None or not failure.message:
-        return "ECS gave no cause"
-    return f"{failure.cause} ({failure.message.rstrip('.')})"
-
-
-def _what_serves(have: Service, seen: Rollout) -> str:
-    primary = have.primary
-    if seen.state is State.FAILED or primary is None:
-        return "Nothing was rolled back"
-    return f"{revision_of(primary['taskDefinition'])} serves again"
-
-
-def _progress(want: Want, have: Service, seen: Rollout) -> str:
-    if seen.state is State.NOT_SENT:
-        return f"{revision_of(want.revision)} has still to be rolled out"
-    primary = have.primary or {}
-    running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
-    told = f"{revision_of(want.revision)}: {running} of {desired} tasks run"
-    if seen.failed_tasks:
-        return f"{told}, {seen.failed_tasks} failed to come up"
-    if running < desired:
-        return told
-    if len(have.deployments) == 1:
-        return f"{told}; ECS waits until they are healthy"
-    return f"{told}; ECS waits until they are healthy and the tasks before them have ended"
-
-
-_HELD = f"It is not tried again until the spec changes or the annotation {meta.RECONCILE_AT} gets a new value"
+def _has_failing_tasks(have: Service) -> bool:
+    return any(d.get("failedTasks") or d.get("rolloutState") == "FAILED" for d in have.deployments)

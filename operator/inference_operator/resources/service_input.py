@@ -8,7 +8,8 @@ from typing import Any
 from inference_operator.api.meta import CONTAINER
 from inference_operator.api.v1alpha1 import Capacity, Rollout
 from inference_operator.aws.ports import Answer
-from inference_operator.resources.base import Context, Fact
+from inference_operator.domain.names import digest
+from inference_operator.resources.base import Context, Fact, differing
 
 
 def settings(ctx: Context) -> dict[str, Any]:
@@ -58,6 +59,40 @@ def update_input(want: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any
 
 
 FORCE = "forceNewDeployment"
+
+BEGINS_DEPLOYMENT = (
+    "taskDefinition",
+    "networkConfiguration",
+    "platformVersion",
+    "loadBalancers",
+    "capacityProviderStrategy",
+)
+"""Members whose change is a new deployment (API reference, UpdateService; the last because we force one with it)."""
+
+
+def asked_hash(ctx: Context, want: Mapping[str, Any]) -> str:
+    """Of all that may have been the reason for a deployment to fail: the whole spec, except how many tasks there are,
+    and what the environment adds to the deployment. Fields that have their default value do not count, so that a new
+    one in a later version changes no hash."""
+    spec = ctx.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=COUNTS)
+    return digest({"spec": spec, **{member: want[member] for member in BEGINS_DEPLOYMENT}})
+
+
+COUNTS = {"replicas"}
+"""Fields that say how many tasks there are."""
+
+
+def current(want: Mapping[str, Any], have: Answer) -> bool:
+    """Whether a service stands as the wanted deployment would make it."""
+    return not differing(compared({member: want[member] for member in BEGINS_DEPLOYMENT}, have))
+
+
+def brings(want: Mapping[str, Any], revision: Mapping[str, Any]) -> bool:
+    """Whether a service revision, or one of a service's deployments, is the wanted one, as far as it tells."""
+    told = {member: want[member] for member in BEGINS_DEPLOYMENT if member in revision}
+    if told.get("platformVersion") == "LATEST":
+        del told["platformVersion"]  # told as the version that it stood for
+    return "taskDefinition" in told and not differing(compared(told, revision))
 
 
 def _deployment_configuration(asked: Rollout) -> dict[str, Any]:

@@ -1,0 +1,175 @@
+"""What became of a service's latest rollout, and how that is told. Pure.
+
+The rules by which a rollout's state follows are `domain.rollout`'s; here are the service as AWS shows it and the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from inference_operator.api import meta
+from inference_operator.api.v1alpha1 import Failure
+from inference_operator.aws.ports import Answer
+from inference_operator.domain import failures, rollout
+from inference_operator.domain.failures import Evidence
+from inference_operator.domain.reasons import Reason
+from inference_operator.domain.rollout import Asked, Known, Rollout, Stand, State
+from inference_operator.domain.service_deployment import Record
+from inference_operator.resources import service_input
+from inference_operator.resources.base import Context, Failed, Wait
+from inference_operator.resources.task_definition import revision_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    cluster: str
+    name: str
+    settings: Mapping[str, Any]
+    """The members that CreateService and UpdateService share."""
+    tags: Mapping[str, str]
+    asked: Asked
+    known: Known
+    retry: bool
+
+    @property
+    def revision(self) -> str:
+        return self.asked.revision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    arn: str
+    cluster: str
+    name: str
+    status: str
+    answer: Answer
+    """As DescribeServices shows it."""
+    tags: Mapping[str, str]
+    record: Record | None = None
+    """ECS's record of the latest deployment, if that brings what is asked for; read only while DescribeServices does
+    not tell enough."""
+    stopped_tasks: Sequence[Answer] = ()
+    """As DescribeTasks shows them, newest first; read only while there is a failure to explain."""
+    running_tasks: Sequence[Answer] = ()
+    """As DescribeTasks shows them; read only where ECS Exec is asked for, whose agents are told of there alone."""
+
+    @property
+    def deployments(self) -> Sequence[rollout.Deployment]:
+        deployments: Sequence[rollout.Deployment] = self.answer["deployments"]
+        return deployments
+
+    @property
+    def primary(self) -> rollout.Deployment | None:
+        return next((d for d in self.deployments if d["status"] == "PRIMARY"), None)
+
+
+def follow(want: Want, have: Service, *, now: datetime | None = None) -> Rollout:
+    """What became of what is asked for. Without a time nothing is overdue."""
+    others = [d for d in have.deployments if d["status"] != "PRIMARY"]
+    stand = Stand(
+        deployments=have.deployments if have.status == "ACTIVE" else (),
+        current=service_input.current(want.settings, have.answer),
+        left=next((d for d in others if service_input.brings(want.settings, d)), None),
+        record=have.record,
+    )
+    return rollout.follow(want.asked, stand, want.known, now=now)
+
+
+def evidence(ctx: Context, have: Service, seen: Rollout) -> Evidence:
+    return Evidence(
+        tasks=have.stopped_tasks,
+        events=failures.merged(ctx.previous.events, have.answer.get("events", ())),
+        revision=seen.revision,
+        deployment=seen.deployment,
+        since=seen.started_at,
+    )
+
+
+def failure_of(ctx: Context, have: Service, seen: Rollout) -> Failure:
+    """Why a held deployment failed: what is known already, unless newer tasks tell more."""
+    previous = ctx.previous.last_failure
+    same = previous is not None and (previous.revision, previous.deployment) == (seen.revision, seen.deployment)
+    told = previous if same else None
+    shown = failures.failure(
+        evidence(ctx, have, seen), generation=ctx.generation, verdict=_verdict(seen), at=seen.updated_at or ctx.now
+    )
+    is_news = told is None or (bool(shown.tasks) and shown.tasks[0] not in told.tasks)
+    return shown if told is None or is_news else told
+
+
+def _verdict(seen: Rollout) -> str | None:
+    alarms = seen.record.alarms if seen.record is not None else ()
+    return f"{seen.reason or 'alarm detected.'} Alarms: {', '.join(alarms)}" if alarms else seen.reason
+
+
+def unfinished(ctx: Context, have: Service, seen: Rollout) -> Wait | Failed:
+    """How a rollout that has not completed is told."""
+    if seen.held:
+        return _held(ctx, have, seen)
+    told = _progress(ctx, have, seen)
+    if seen.overdue:
+        trouble = failures.trouble(evidence(ctx, have, seen))
+        step = trouble.cause.next_step if trouble is not None else "Look at status.stoppedTasks and status.events."
+        return Failed(
+            Reason.PROGRESS_DEADLINE_EXCEEDED,
+            f"{told}, and that for longer than rollout.progressDeadline. Next: {step} The rollout goes on meanwhile.",
+            at_rest=False,
+        )
+    return Wait(told, Reason.ROLLING_OUT)
+
+
+def _held(ctx: Context, have: Service, seen: Rollout) -> Failed:
+    failure = failure_of(ctx, have, seen)
+    cause = f"{failure.cause} ({failure.message.rstrip('.')})" if failure.message else "ECS gave no cause"
+    primary = have.primary or {}
+    moving = len(have.deployments) > 1 or primary.get("rolloutState") == "IN_PROGRESS"
+    return Failed(
+        Reason.ROLLED_BACK if seen.state is State.ROLLED_BACK else Reason.ROLLOUT_FAILED,
+        f"{revision_of(seen.revision)} failed: {cause}. {_what_serves(primary, seen)}. "
+        f"Next: {failure.next_step} {_UNTIL}.",
+        at_rest=not moving,
+    )
+
+
+def _what_serves(primary: Mapping[str, Any], seen: Rollout) -> str:
+    if seen.state is State.FAILED or not primary:
+        return "Nothing was rolled back"
+    before = revision_of(primary["taskDefinition"])
+    match primary.get("rolloutState"):
+        case "FAILED":
+            return f"The rollback to {before} failed too: {primary.get('rolloutStateReason', '').rstrip('.')}"
+        case "IN_PROGRESS":
+            return f"ECS goes back to {before}"
+        case _:
+            return f"{before} serves again"
+
+
+_UNTIL = (
+    "It is not tried again until the spec (replicas aside) or its environment asks for something else, "
+    f"or the annotation {meta.RECONCILE_AT} gets a new value"
+)
+
+
+def _progress(ctx: Context, have: Service, seen: Rollout) -> str:
+    if seen.state is State.NOT_SENT:
+        return f"{revision_of(seen.revision)} has still to be rolled out"
+    primary = have.primary or {}
+    running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
+    told = f"{revision_of(seen.revision)}: {running} of {desired} tasks run"
+    if seen.failed_tasks:
+        return f"{told}, {seen.failed_tasks} failed to come up{_why(ctx, have, seen)}"
+    if running < desired:
+        return f"{told}{_why(ctx, have, seen)}"
+    if len(have.deployments) == 1:
+        return f"{told}; ECS waits until they are healthy"
+    return f"{told}; ECS waits until they are healthy and the tasks before them have ended"
+
+
+def _why(ctx: Context, have: Service, seen: Rollout) -> str:
+    found = evidence(ctx, have, seen)
+    trouble = failures.trouble(found)
+    told = f"; the latest: {trouble.cause.name} ({(trouble.text or '').rstrip('.')})" if trouble is not None else ""
+    return f"{told}; ECS waits longer and longer between tries" if failures.waits_longer(found) else told

@@ -1,0 +1,229 @@
+"""A deployment that failed is held: what holds it, what does not, and what lets it go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from inference_operator.engine.backoff import RESYNC
+from inference_sandbox.tasks.scripted import Script, failing
+from tests.operator.builders import deployment_document
+from tests.operator.world import Object, World
+
+BAD = "registry.example.com/inference-server:broken"
+NO_ROUTE = "CannotPullContainerError: pull image manifest has been retried 1 time(s): dial tcp: i/o timeout"
+RECORDS = ("ListServiceDeployments", "DescribeServiceDeployments", "DescribeServiceRevisions")
+
+
+@pytest.fixture
+def up(world: World) -> Object:
+    """An object that is Ready."""
+    it = Object(world)
+    it.live(lambda: it.ready)
+    return it
+
+
+@pytest.fixture(params=[True, False], ids=["with records", "without records"])
+def records(request: pytest.FixtureRequest, world: World) -> bool:
+    """Whether the operator may read ECS's records of deployments."""
+    if not request.param:
+        for operation in RECORDS:
+            world.fault("deny", f"ecs:{operation}")
+    return bool(request.param)
+
+
+def tasks_fail(it: Object) -> None:
+    it.world.runner.script = lambda _launch: failing(NO_ROUTE)
+
+
+def tasks_of_the_bad_image_fail(it: Object) -> None:
+    it.world.runner.script = lambda launch: (
+        failing(NO_ROUTE) if launch.containers[0].definition["image"] == BAD else Script()
+    )
+
+
+def tasks_come_up(it: Object) -> None:
+    it.world.runner.script = lambda _launch: Script()
+
+
+def subnets(world: World, chosen: list[str]) -> None:
+    world.change_environment(network={"subnets": chosen, "securityGroups": world.account.security_groups})
+
+
+def settled(it: Object, reason: str) -> None:
+    it.live(lambda: it.stands("Ready")[1] == reason and it.outcomes[-1].requeue_after == RESYNC)
+
+
+def sent(it: Object) -> list[dict[str, Any]]:
+    """The calls that began a deployment."""
+    members = {"taskDefinition", "networkConfiguration", "loadBalancers", "forceNewDeployment"}
+    calls = [c for c in it.world.calls() if c.operation in ("CreateService", "UpdateService")]
+    return [dict(c.parameters) for c in calls if members & set(c.parameters)]
+
+
+def to_other_subnets_and_back(it: Object) -> None:
+    """A deployment of the same revision fails, and is rolled back."""
+    tasks_fail(it)
+    subnets(it.world, it.world.account.subnets[1:])
+    settled(it, "RolledBack")
+
+
+def test_a_deployment_of_the_same_revision_that_failed_is_held(up: Object, records: bool) -> None:
+    to_other_subnets_and_back(up)
+    assert len(sent(up)) == 2
+    assert "shop_recommender:1 serves again" in up.condition("Ready")["message"]
+    assert up.status["lastFailure"]["cause"] == "ImageRegistryUnreachable"
+    up.live_on(timedelta(hours=1))
+    up.restart()
+    up.live_on(timedelta(hours=1))
+    assert len(sent(up)) == 2
+    assert up.stands("Ready") == ("False", "RolledBack")
+
+
+def test_it_goes_when_the_environment_asks_for_something_else(up: Object, records: bool) -> None:
+    to_other_subnets_and_back(up)
+    tasks_come_up(up)
+    subnets(up.world, up.world.account.subnets[::-1])
+    up.live(lambda: up.ready)
+    assert up.stands("Degraded")[0] == "False"
+
+
+def test_it_goes_when_reconcile_at_changes(up: Object, records: bool) -> None:
+    to_other_subnets_and_back(up)
+    tasks_come_up(up)
+    up.reconcile_at("now")
+    up.live(lambda: up.ready)
+    assert [d["networkConfiguration"]["awsvpcConfiguration"]["subnets"] for d in sent(up)[1:]] == [
+        up.world.account.subnets[1:]
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"health": {"path": "/v2/health/ready"}},
+        {"health": {"startup": "20m"}},
+        {"rollout": {"progressDeadline": "1h"}},
+    ],
+    ids=["in the target group", "in the service, without a deployment", "nowhere in AWS"],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["a first deployment", "a later one"])
+def test_any_change_of_the_spec_lets_it_be_tried_again(
+    change: dict[str, Any], first: bool, records: bool, world: World
+) -> None:
+    it = Object(world)
+    if not first:
+        it.live(lambda: it.ready)
+        it.change(image=BAD)
+    tasks_fail(it)
+    settled(it, "RolloutFailed" if first else "RolledBack")
+    before = len(sent(it))
+    tasks_come_up(it)
+    it.change(**change)
+    it.live(lambda: it.ready)
+    assert len(sent(it)) == before + 1
+
+
+def test_another_number_of_replicas_is_no_reason_to_try_again(up: Object, records: bool) -> None:
+    up.change(image=BAD)
+    tasks_fail(up)
+    settled(up, "RolledBack")
+    tasks_come_up(up)
+    up.change(replicas=2)
+    up.live(lambda: up.status["readyReplicas"] == 2)
+    up.live_on(timedelta(hours=1))
+    assert up.stands("Ready") == ("False", "RolledBack")
+    assert len(sent(up)) == 2
+
+
+def test_what_was_asked_for_again_after_something_else_is_tried_again(up: Object, records: bool) -> None:
+    good = up.document["spec"]["image"]
+    tasks_of_the_bad_image_fail(up)
+    up.change(image=BAD)
+    settled(up, "RolledBack")
+    up.change(image=good)
+    up.live(lambda: up.ready)
+    tasks_come_up(up)
+    up.change(image=BAD)
+    up.live(lambda: up.ready)
+    assert up.status["running"]["image"] == BAD
+    assert "lastFailure" not in up.status
+
+
+def before_the_status_was_written(it: Object) -> None:
+    """A pass whose status is lost: the operator dies between the call and the write."""
+    document = deepcopy(it.document)
+    it.look()
+    it.document = document
+    it.restart()
+
+
+def new_image(it: Object) -> None:
+    it.change(image=BAD)
+
+
+def new_subnets(it: Object) -> None:
+    subnets(it.world, it.world.account.subnets[1:])
+
+
+@pytest.mark.parametrize("change", [new_image, new_subnets])
+def test_a_rollback_while_the_operator_was_down_is_seen_though_it_died_before_it_told_what_it_had_sent(
+    change: Callable[[Object], None], up: Object
+) -> None:
+    tasks_fail(up)
+    change(up)
+    before_the_status_was_written(up)
+    up.world.advance(timedelta(hours=1))
+    up.look()
+    assert up.stands("Ready") == ("False", "RolledBack")
+    assert up.status["deployment"]["reason"] == "ECS deployment circuit breaker: tasks failed to start."
+    up.live_on(timedelta(hours=2))
+    assert len(sent(up)) == 2
+    assert [e["outcome"] for e in up.status["history"]] == ["RolledBack", "Completed"]
+
+
+def test_a_failed_deployment_that_is_still_draining_is_seen_without_records_though_the_operator_died(
+    up: Object,
+) -> None:
+    for operation in RECORDS:
+        up.world.fault("deny", f"ecs:{operation}")
+    tasks_of_the_bad_image_fail(up)
+    up.change(image=BAD, replicas=4)
+    before_the_status_was_written(up)
+    service = up.world.client("ecs")
+
+    def failed() -> bool:
+        found = service.describe_services(cluster="inference", services=["shop_recommender"])["services"][0]
+        return any(d["rolloutState"] == "FAILED" for d in found["deployments"])
+
+    while not failed():
+        up.world.advance(timedelta(seconds=1))
+    settled(up, "RolledBack")
+    up.live_on(timedelta(hours=1))
+    assert len(sent(up)) == 2
+
+
+def test_a_first_deployment_that_failed_is_held_though_the_operator_died_before_it_told(world: World) -> None:
+    it = Object(world)
+    tasks_fail(it)
+    before_the_status_was_written(it)
+    world.advance(timedelta(hours=1))
+    settled(it, "RolloutFailed")
+    it.live_on(timedelta(hours=1))
+    assert len(sent(it)) == 1
+
+
+def test_an_object_at_rest_asks_for_no_records(up: Object, world: World) -> None:
+    held = Object(world, deployment_document("held"))
+    held.live(lambda: held.ready)
+    tasks_fail(held)
+    held.change(image=BAD)
+    settled(held, "RolledBack")
+    mark = world.mark
+    up.live_on(timedelta(hours=2))
+    held.live_on(timedelta(hours=2))
+    assert not {c.operation for c in world.calls(since=mark)} & set(RECORDS)
