@@ -151,7 +151,6 @@ def test_what_was_asked_for_again_after_something_else_is_tried_again(up: Object
     up.change(image=BAD)
     up.live(lambda: up.ready)
     assert up.status["running"]["image"] == BAD
-    assert "lastFailure" not in up.status
 
 
 def before_the_status_was_written(it: Object) -> None:

@@ -36,7 +36,7 @@ def latest(
     except AwsError as error:
         if error.retry_soon:
             raise
-        log.info("service deployments can't be read", operation=error.operation, code=error.code)
+        log.debug("service deployments can't be read", operation=error.operation, code=error.code)
         return None
 
 
