@@ -8,7 +8,8 @@ call is performed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from moto.efs.models import efs_backends
@@ -17,7 +18,7 @@ from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
 from inference_sandbox.aws.policies import Access, Policy, allowed
-from inference_sandbox.ecs.api import Caller, Ecs
+from inference_sandbox.ecs.api import Caller
 
 Parameters = Mapping[str, Any]
 Tags = Mapping[str, str]
@@ -43,12 +44,22 @@ class Asked(Protocol):
     def principal(self) -> str: ...
 
 
-def refused(call: Asked, ecs: Ecs) -> Access | None:
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """What only the services that the sandbox performs itself can tell, by the name that a signature carries."""
+
+    tags: Mapping[str, Callable[[Caller, str], Tags]] = field(default_factory=dict)
+    """The tags of a resource, by its ARN."""
+    resources: Mapping[str, Callable[[Caller, Parameters], Sequence[str]]] = field(default_factory=dict)
+    """The ARNs of what a request is about."""
+
+
+def refused(call: Asked, own: Own) -> Access | None:
     """The first access that the caller's policies do not allow; None if the call may be performed."""
     policies = policies_of(call.principal, call.account)
     if policies is None:
         return None
-    return next((access for access in accesses(call, ecs) if not _may(policies, access)), None)
+    return next((access for access in accesses(call, own) if not _may(policies, access)), None)
 
 
 def _may(policies: Sequence[Policy], access: Access) -> bool:
@@ -99,7 +110,7 @@ def principal_arn(access_key: str, account: str) -> str:
 # -- what a call does
 
 
-def accesses(call: Asked, ecs: Ecs) -> Iterable[Access]:
+def accesses(call: Asked, own: Own) -> Iterable[Access]:
     """The call itself on each resource, then what it implies: tagging what it makes, passing roles."""
     prefix = PREFIXES.get(call.service, call.service)
     given = _requested_tags(call)
@@ -109,10 +120,13 @@ def accesses(call: Asked, ecs: Ecs) -> Iterable[Access]:
     context["aws:requestedregion"] = [call.region]
     if call.service == "ecs":
         context |= _ecs_context(call)
-    resources = _resources(call) or ["*"]
+    if call.service == "application-autoscaling":
+        context |= _scaling_context(call)
+    known = own.resources.get(call.service)
+    resources = (known(_caller(call), call.parameters) if known else _resources(call)) or ["*"]
     for resource in resources:
-        own = {f"aws:resourcetag/{key.lower()}": [value] for key, value in _tags_of(resource, call, ecs).items()}
-        yield Access(action=f"{prefix}:{call.operation}", resource=resource, context=context | own)
+        tags = {f"aws:resourcetag/{key.lower()}": [value] for key, value in _tags_of(resource, call, own).items()}
+        yield Access(action=f"{prefix}:{call.operation}", resource=resource, context=context | tags)
     if given and call.operation.startswith(("Create", "Register", "RunTask")):
         tagging = "AddTags" if call.service == "elasticloadbalancing" else "TagResource"
         for resource in resources:
@@ -138,6 +152,16 @@ def _ecs_context(call: Asked) -> dict[str, Sequence[str]]:
     if definition:
         context["ecs:task-definition"] = [_arn(call, "ecs", f"task-definition/{str(definition).rsplit('/', 1)[-1]}")]
     return context
+
+
+def _scaling_context(call: Asked) -> dict[str, Sequence[str]]:
+    members = {"service-namespace": "ServiceNamespace", "scalable-dimension": "ScalableDimension"}
+    given = {key: call.parameters.get(member) for key, member in members.items()}
+    return {f"application-autoscaling:{key}": [str(value)] for key, value in given.items() if value}
+
+
+def _caller(call: Asked) -> Caller:
+    return Caller(call.account, call.region, call.principal)
 
 
 def _arn(call: Asked, service: str, rest: str) -> str:
@@ -275,9 +299,10 @@ def _passed_roles(call: Asked) -> list[tuple[str, str]]:
 # -- tags that a resource has
 
 
-def _tags_of(resource: str, call: Asked, ecs: Ecs) -> Tags:
-    if ":ecs:" in resource:
-        return ecs.tags_or_none(Caller(call.account, call.region, call.principal), resource)
+def _tags_of(resource: str, call: Asked, own: Own) -> Tags:
+    known = own.tags.get(call.service)
+    if known is not None:
+        return known(_caller(call), resource)
     identifier = resource.rsplit("/", 1)[-1]
     if ":elasticfilesystem:" in resource:
         return dict(efs_backends[call.account][call.region].tagging_service.get_tag_dict_for_resource(identifier))

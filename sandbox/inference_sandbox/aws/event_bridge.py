@@ -19,7 +19,7 @@ from moto.logs.models import logs_backends
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
-from inference_sandbox.ecs.surroundings import EcsEvent
+from inference_sandbox.ecs.surroundings import Event
 
 
 class EventBridge:
@@ -38,7 +38,7 @@ class EventBridge:
         backend = backends.get(region) if backends is not None else None
         return backend is not None and any(rule.targets for rule in backend.event_buses["default"].rules.values())
 
-    def publish(self, event: EcsEvent) -> None:
+    def publish(self, event: Event) -> None:
         if not self.listening(event.account, event.region):
             return
         bus = events_backends[event.account][event.region].event_buses["default"]
@@ -65,13 +65,13 @@ class EventBridge:
             _deliver(target, message)
 
 
-def _message(event: EcsEvent, number: int) -> Any:
+def _message(event: Event, number: int) -> Any:
     """An EventBridge envelope, in the shape that moto's patterns match."""
     return {
         "version": "0",
         "id": f"{number:08x}-0000-4000-8000-{number:012x}",
         "detail-type": event.detail_type,
-        "source": "aws.ecs",
+        "source": event.source,
         "account": event.account,
         "time": _iso(event.at, milliseconds=False),
         "region": event.region,

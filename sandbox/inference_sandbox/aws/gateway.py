@@ -1,7 +1,7 @@
 """The one door to the sandbox's AWS: a request is identified, recorded, struck by a fault if one is on, and answered.
 
-ECS is answered by `operations`; services that moto gets wrong by a subclass of moto's responses; the rest by moto as it
-is. This module must not know what an operation means.
+Services that the sandbox performs itself are answered by what `own` names; those that moto gets wrong by a subclass of
+moto's responses; the rest by moto as it is. This module must not know what an operation means.
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
 from typing import Any
 
-import botocore.session
-from botocore.model import ServiceModel
 from moto.core.exceptions import ServiceException
 from moto.core.model import OperationModel
 from moto.core.model import ServiceModel as MotoServiceModel
@@ -32,7 +29,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from inference_sandbox.aws import authorization, faults, operations
+from inference_sandbox.aws import authorization, faults, json_protocol, operations
 from inference_sandbox.aws.calls import Call, Calls
 from inference_sandbox.aws.faults import ErrorAnswer, Fault, Faults
 from inference_sandbox.aws.quotas import Quotas
@@ -48,11 +45,8 @@ MOTO = DomainDispatcherApplication(create_backend_app)
 """Holds moto's URL maps, which are slow to build, and no state."""
 
 Administration = Callable[[str, str, dict[str, Any]], Any]
-
-
-@cache
-def _ecs_model() -> ServiceModel:
-    return botocore.session.get_session().get_service_model("ecs")
+Perform = Callable[[Caller, str, dict[str, Any]], dict[str, Any]]
+"""An operation by its name: the request to the answer, both in the API's shape; AwsError if AWS would refuse."""
 
 
 class ReplyLost(ConnectionError):
@@ -88,6 +82,8 @@ class Gateway:
         clock: Clock,
         ecs: Ecs,
         lock: threading.RLock,
+        own: Mapping[str, Perform],
+        known: authorization.Own,
         overrides: Mapping[str, type[Any]],
         after: Mapping[str, Callable[[], None]],
         administration: Administration,
@@ -101,6 +97,8 @@ class Gateway:
         self._clock = clock
         self._ecs = ecs
         self._lock = lock
+        self._own: Mapping[str, Perform] = {"ecs": self._perform_ecs} | dict(own)
+        self._known = known
         self._overrides = overrides
         self._after = after
         self._administration = administration
@@ -112,7 +110,7 @@ class Gateway:
         if request.path.startswith(ADMINISTRATION):
             return self._administer(request)
         body = request.get_data()  # read once; what handles the request reads the cached bytes
-        found = identify(request, body)
+        found = identify(request, body, self._own)
         if found is None:
             return Response.from_app(MOTO, request.environ)
         call = self.calls.begin(
@@ -151,15 +149,16 @@ class Gateway:
             return faults.answer(Fault(kind="throttle"), found.service, found.operation, found.principal)
         if not self.iam:
             return None
-        access = authorization.refused(found, self._ecs)
+        access = authorization.refused(found, self._known)
         if access is None:
             return None
         return faults.denied(found.service, access.action, found.principal, resource=access.resource)
 
     def _perform(self, request: Request, found: Identified) -> Response:
-        if found.service == "ecs":
+        own = self._own.get(found.service)
+        if own is not None:
             with self._lock:
-                return self._perform_ecs(found)
+                return _perform_own(own, found)
         override = self._overrides.get(found.service)
         if override is None:
             return Response.from_app(MOTO, _rewound(request))
@@ -170,17 +169,10 @@ class Gateway:
                 after()
             return response
 
-    def _perform_ecs(self, found: Identified) -> Response:
-        caller = Caller(account=found.account, region=found.region, arn=found.principal)
-        request = dict(found.parameters)
-        self.stale_reads.remember(caller, found.operation, request)
-        try:
-            answer = operations.perform(self._ecs, _ecs_model(), caller, found.operation, request)
-        except AwsError as error:
-            headers = {"x-amzn-errortype": error.code}
-            return Response(operations.error_body(error), error.status, headers, content_type=JSON_1_1)
-        answer = self.stale_reads.apply(found.operation, answer)
-        return Response(operations.body(answer), 200, content_type=JSON_1_1)
+    def _perform_ecs(self, caller: Caller, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        self.stale_reads.remember(caller, operation, request)
+        answer = operations.perform(self._ecs, caller, operation, request)
+        return self.stale_reads.apply(operation, answer)
 
     def _administer(self, request: Request) -> Response:
         try:
@@ -195,15 +187,26 @@ class Gateway:
 JSON_1_1 = "application/x-amz-json-1.1"
 
 
-def identify(request: Request, body: bytes) -> Identified | None:
-    """What is being asked of whom; None if it is not a signed call of an AWS API."""
+def _perform_own(perform: Perform, found: Identified) -> Response:
+    caller = Caller(account=found.account, region=found.region, arn=found.principal)
+    try:
+        answer = perform(caller, found.operation, dict(found.parameters))
+    except AwsError as error:
+        headers = {"x-amzn-errortype": error.code}
+        return Response(json_protocol.error_body(error), error.status, headers, content_type=JSON_1_1)
+    return Response(json_protocol.body(answer), 200, content_type=JSON_1_1)
+
+
+def identify(request: Request, body: bytes, own: Collection[str]) -> Identified | None:
+    """What is being asked of whom; None if it is not a signed call of an AWS API. `own`: services whose protocol is
+    JSON, without a look at their models."""
     credential = CREDENTIAL.search(request.headers.get("Authorization", ""))
     if credential is None:
         return None
     service = credential["service"]
     account = get_account_id_from(credential["key"])
     principal = authorization.principal_arn(credential["key"], account)
-    if service == "ecs":
+    if service in own:
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         return Identified(service, operation, _json(body), credential["region"], account, principal, "json")
     try:

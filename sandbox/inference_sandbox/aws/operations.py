@@ -1,13 +1,10 @@
-"""ECS over HTTP: the JSON protocol around `ecs.api`. It must not know what an operation means."""
+"""Which operation of ECS is which method of `ecs.api`. It must not know what an operation means."""
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
 from typing import Any
 
-from botocore.model import OperationModel, ServiceModel
-
+from inference_sandbox.aws import json_protocol
 from inference_sandbox.ecs.api import Caller, Ecs
 from inference_sandbox.ecs.errors import AwsError, invalid_parameter
 
@@ -48,32 +45,12 @@ METHODS = {
 }
 
 
-def perform(ecs: Ecs, model: ServiceModel, caller: Caller, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+def perform(ecs: Ecs, caller: Caller, operation: str, request: dict[str, Any]) -> dict[str, Any]:
     """The answer; AwsError if AWS would refuse."""
     method = METHODS.get(operation)
     if method is None:
         raise AwsError("UnsupportedFeatureException", f"The sandbox does not perform {operation}.")
-    _check_required(model.operation_model(operation), request)
+    missing = json_protocol.missing_member("ecs", operation, request)
+    if missing is not None:
+        raise invalid_parameter(f"{missing} can not be blank.")
     return method(ecs, caller, request)
-
-
-def body(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer, default=_timestamp).encode()
-
-
-def error_body(error: AwsError) -> bytes:
-    return json.dumps({"__type": error.code, "message": error.message, **error.members}).encode()
-
-
-def _check_required(model: OperationModel, request: dict[str, Any]) -> None:
-    """boto3 checks this before it sends; another client may not."""
-    shape = model.input_shape
-    for name in shape.required_members if shape is not None else ():
-        if request.get(name) is None:
-            raise invalid_parameter(f"{name} can not be blank.")
-
-
-def _timestamp(value: object) -> float:
-    if not isinstance(value, datetime):
-        raise TypeError(f"{type(value).__name__} is not a value of the API")
-    return round(value.timestamp(), 3)

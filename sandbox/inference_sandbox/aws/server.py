@@ -19,15 +19,15 @@ from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from inference_sandbox.aws import autoscaling, elbv2, in_process, side_door
+from inference_sandbox.aws import authorization, cloudwatch, elbv2, in_process, side_door
 from inference_sandbox.aws.calls import Calls
 from inference_sandbox.aws.efs import Efs
 from inference_sandbox.aws.faults import Faults
 from inference_sandbox.aws.gateway import Gateway
 from inference_sandbox.aws.in_process import CREDENTIALS
 from inference_sandbox.aws.logs import Logs
+from inference_sandbox.aws.scaling import Scaling, ScalingApi
 from inference_sandbox.aws.surroundings import MotoSurroundings
-from inference_sandbox.aws.target_tracking import TargetTracking
 from inference_sandbox.ecs.api import Ecs
 from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ecs.scheduler import Scheduler
@@ -110,16 +110,26 @@ class Aws:
             seed=self._seed,
         )
         self.ecs = Ecs(self.scheduler, self.surroundings)
-        self.tracking = TargetTracking(clock=self.clock, desired=self.ecs.desired, scale=self.ecs.scale)
+        self.cloudwatch = cloudwatch.CloudWatch(clock=self.clock, publish=self.surroundings.publish)
+        self.scaling = Scaling(
+            clock=self.clock, cloudwatch=self.cloudwatch, desired=self.ecs.desired, scale=self.ecs.scale
+        )
+        self.cloudwatch.before, self.cloudwatch.scale = self.scaling.publish, self.scaling.react
+        scaling = ScalingApi(self.scaling, self.ecs.target_groups)
         self.gateway = Gateway(
             clock=self.clock,
             ecs=self.ecs,
             lock=self._lock,
+            own={"application-autoscaling": scaling.perform},
+            known=authorization.Own(
+                tags={"ecs": self.ecs.tags_or_none, "application-autoscaling": scaling.tags_or_none},
+                resources={"application-autoscaling": scaling.resources},
+            ),
             overrides={
                 "elasticloadbalancing": elbv2.responses(self.load_balancer),
                 "elasticfilesystem": Efs,
                 "logs": Logs,
-                "application-autoscaling": autoscaling.responses(self.ecs.exists, self.tracking),
+                "monitoring": cloudwatch.responses(self.cloudwatch),
             },
             after={"elasticloadbalancing": routes_changed},
             administration=partial(side_door.answer, self),
@@ -159,14 +169,15 @@ class Aws:
 
     def tick(self) -> None:
         with self._lock:
-            self.tracking.tick()
+            self.scaling.tick()
+            self.cloudwatch.tick()
             self.scheduler.tick()
             self.surroundings.events.flush()
 
     def next_due(self) -> datetime | None:
         """When a tick will next have something to do by itself."""
         with self._lock:
-            dues = (self.scheduler.next_due(), self.tracking.next_due())
+            dues = (self.scheduler.next_due(), self.scaling.next_due(), self.cloudwatch.next_due())
             return min((due for due in dues if due is not None), default=None)
 
     def advance(self, duration: timedelta) -> None:
@@ -218,7 +229,7 @@ class Aws:
     def give_metric(self, cluster: str, service: str, metric: str, value: float) -> None:
         """What Application Auto Scaling sees of a service from now on, e.g. ECSServiceAverageCPUUtilization."""
         with self._lock:
-            self.tracking.give(cluster, service, metric, value)
+            self.scaling.give(cluster, service, metric, value)
 
     def disturb_events(self, *, duplicates: float = 0.5, shuffled: bool = True) -> None:
         """Deliver EventBridge events as badly as AWS may: this share of them twice, those of a tick in any order."""

@@ -27,7 +27,7 @@ from moto.ssm.models import ssm_backends
 from inference_sandbox.aws import elbv2
 from inference_sandbox.aws.event_bridge import EventBridge
 from inference_sandbox.ecs.state import Task
-from inference_sandbox.ecs.surroundings import AlarmFacts, EcsEvent, NotLaunched, TargetGroupFacts
+from inference_sandbox.ecs.surroundings import AlarmFacts, Event, NotLaunched, TargetGroupFacts
 from inference_sandbox.ports import ContainerLaunch, EfsMount, TaskLaunch
 
 NO_SECRETS = (
@@ -222,7 +222,7 @@ class MotoSurroundings:
     def listening(self, account: str, region: str) -> bool:
         return self.events.listening(account, region)
 
-    def publish(self, event: EcsEvent) -> None:
+    def publish(self, event: Event) -> None:
         self.events.publish(event)
 
 

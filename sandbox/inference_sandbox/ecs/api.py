@@ -612,11 +612,13 @@ class Ecs:
         caller = Caller(account, region, role)
         self.update_service(caller, {"cluster": cluster, "service": service, "desiredCount": count})
 
-    def exists(self, account: str, region: str, cluster: str, service: str) -> bool:
-        """Whether there is an ACTIVE service of that name."""
+    def target_groups(self, name: tuple[str, str, str, str]) -> list[str]:
+        """ARNs of the target groups that a service registers its tasks with."""
+        account, region, cluster, service = name
         found = self._clusters.get((account, region, cluster))
         record = found.services.get(service) if found else None
-        return record is not None and record.status == "ACTIVE"
+        balancers = record.document["loadBalancers"] if record is not None else []
+        return [each["targetGroupArn"] for each in balancers if each.get("targetGroupArn")]
 
     def _now(self) -> datetime:
         return self.scheduler.clock.now()

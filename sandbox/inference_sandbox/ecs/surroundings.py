@@ -15,8 +15,8 @@ from inference_sandbox.ports import TaskLaunch
 
 
 @dataclass(frozen=True, kw_only=True)
-class EcsEvent:
-    """One event for EventBridge, source `aws.ecs`."""
+class Event:
+    """One event for EventBridge."""
 
     account: str
     region: str
@@ -24,6 +24,7 @@ class EcsEvent:
     resources: Sequence[str]
     detail: Mapping[str, Any]
     at: datetime
+    source: str = "aws.ecs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ class Surroundings(Protocol):
     def listening(self, account: str, region: str) -> bool:
         """Whether any rule could take an event: most of the time nobody listens, and an event is not worth making."""
 
-    def publish(self, event: EcsEvent) -> None: ...
+    def publish(self, event: Event) -> None: ...
 
     def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, AlarmFacts]:
         """By alarm name; absent if there is no such alarm."""

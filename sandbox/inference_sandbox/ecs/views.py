@@ -21,7 +21,7 @@ from inference_sandbox.ecs.state import (
     Task,
     TaskDefinition,
 )
-from inference_sandbox.ecs.surroundings import EcsEvent
+from inference_sandbox.ecs.surroundings import Event
 
 PENDING = ("PROVISIONING", "PENDING", "ACTIVATING")
 REVISION_MEMBERS = ("capacityProviderStrategy", "launchType", "networkConfiguration")
@@ -249,9 +249,9 @@ def _attachment(record: Task) -> dict[str, Any]:
     }
 
 
-def task_event(record: Task, at: datetime) -> EcsEvent:
+def task_event(record: Task, at: datetime) -> Event:
     """ECS Task State Change: the task as DescribeTasks shows it, without its health (guide, "Amazon ECS events")."""
-    return EcsEvent(
+    return Event(
         account=record.cluster.account,
         region=record.cluster.region,
         detail_type="ECS Task State Change",

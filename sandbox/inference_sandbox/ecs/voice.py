@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from inference_sandbox.ecs import texts
 from inference_sandbox.ecs.ids import Ids
 from inference_sandbox.ecs.state import Deployment, RolloutState, Service, ServiceEvent
-from inference_sandbox.ecs.surroundings import EcsEvent, Settings, Surroundings
+from inference_sandbox.ecs.surroundings import Event, Settings, Surroundings
 from inference_sandbox.ports import Clock
 
 
@@ -85,7 +85,7 @@ class Voice:
 
     def _publish(self, service: Service, detail_type: str, detail: dict[str, Any]) -> None:
         self._surroundings.publish(
-            EcsEvent(
+            Event(
                 account=service.cluster.account,
                 region=service.cluster.region,
                 detail_type=detail_type,

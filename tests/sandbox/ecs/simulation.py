@@ -11,7 +11,7 @@ from inference_sandbox.ecs.api import Caller, Ecs
 from inference_sandbox.ecs.clock import VirtualClock
 from inference_sandbox.ecs.scheduler import Scheduler
 from inference_sandbox.ecs.state import Task
-from inference_sandbox.ecs.surroundings import AlarmFacts, EcsEvent, NotLaunched, Settings, TargetGroupFacts
+from inference_sandbox.ecs.surroundings import AlarmFacts, Event, NotLaunched, Settings, TargetGroupFacts
 from inference_sandbox.load_balancer.scripted import ScriptedLoadBalancer
 from inference_sandbox.ports import ContainerLaunch, TargetGroupSettings, TaskLaunch
 from inference_sandbox.tasks.scripted import ScriptedRunner
@@ -23,7 +23,7 @@ SECOND = timedelta(seconds=1)
 
 class ScriptedSurroundings:
     def __init__(self) -> None:
-        self.events: list[EcsEvent] = []
+        self.events: list[Event] = []
         self.groups = {GROUP: TargetGroupFacts(target_type="ip", port=8080, attached=True)}
         self.unprepared: NotLaunched | None = None
         self.zones = {"subnet-a": "eu-west-1a", "subnet-b": "eu-west-1b"}
@@ -47,7 +47,7 @@ class ScriptedSurroundings:
     def listening(self, account: str, region: str) -> bool:
         return True
 
-    def publish(self, event: EcsEvent) -> None:
+    def publish(self, event: Event) -> None:
         self.events.append(event)
 
     def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, AlarmFacts]:
