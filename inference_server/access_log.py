@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-import structlog
-
 from inference_server.exchange import Exchange
+from inference_server.logs import Logger
 from inference_server.metrics.store import STAGES
 
 HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
@@ -23,7 +22,7 @@ _FIRST_FAILURE = 500
 class AccessLog:
     def __init__(self, successes_per_second: float) -> None:
         """A rate of 0 logs no success."""
-        self._log = structlog.get_logger("inference_server.access")
+        self._log = Logger("inference_server.access")
         self._pause = 1 / successes_per_second if successes_per_second else math.inf
         self._burst = max(0.0, 1 - self._pause)
         self._next = -math.inf if successes_per_second else math.inf

@@ -11,21 +11,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from inference_server.access_log import AccessLog
 from inference_server.body import ChunkReader, read_body
 from inference_server.catalog import Catalog, LoadedModel
 from inference_server.exchange import ENVIRON_KEY, Clock, Exchange
 from inference_server.http import STATUS_LINES, Answer, answer_for, error_answer
 from inference_server.inference import Inference
+from inference_server.logs import Logger
 from inference_server.metrics.store import UNKNOWN, Store
 from inference_server.protocol.errors import RequestError, TooLargeError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-log = structlog.get_logger("inference_server.application")
+log = Logger("inference_server.application")
 
 _DISCARD_BYTES = 64 * 1024 * 1024
 _DISCARD_SECONDS = 2.0

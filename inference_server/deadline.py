@@ -14,11 +14,10 @@ import threading
 import time
 from collections.abc import Callable
 
-import structlog
-
 from inference_server.http import raw_answer
+from inference_server.logs import Logger
 
-log = structlog.get_logger("inference_server.deadline")
+log = Logger("inference_server.deadline")
 
 PATIENCE = 0.05
 """How often the watch looks, in seconds; a 504 is at most this late."""

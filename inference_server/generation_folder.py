@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +89,7 @@ class GenerationFolder:
 
 def ask_supervisor(requests: Path, supervisor: int, action: str, model: str, seconds: float) -> str | None:
     """Ask for other models and wait until it is done. The error, if there was one. Raises TimeoutError."""
-    number = uuid.uuid4().hex
+    number = os.urandom(16).hex()
     _write(requests / f"{number}.request", {"id": number, "action": action, "model": model})
     os.kill(supervisor, signal.SIGHUP)
     answer = requests / f"{number}.reply"

@@ -6,20 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from inference_server.catalog import LoadedModel
 from inference_server.compression import choose_encoding, compress, inflate
 from inference_server.deadline import LATE, Watchdog
 from inference_server.exchange import Clock, Exchange
 from inference_server.http import BINARY, HEADER_LENGTH, JSON, Answer
+from inference_server.logs import Logger
 from inference_server.overload import Overload
 from inference_server.protocol.errors import DeadlineError, PredictionError, RequestError
 from inference_server.protocol.request import InferRequest, read_request
 from inference_server.protocol.response import write_response
 from inference_server.runtimes.base import Prediction
 
-log = structlog.get_logger("inference_server.inference")
+log = Logger("inference_server.inference")
 
 Connection = Callable[[], int | None]
 """The descriptor of the connection that this thread is answering; None if there is none, as in tests."""

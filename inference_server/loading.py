@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import structlog
-
 from inference_server.catalog import Catalog, LoadedModel, ModelLimits
 from inference_server.generations import AFTER_FORK
+from inference_server.logs import Logger
 from inference_server.protocol.request import Limits
 from inference_server.protocol.signature import TensorSpec
 from inference_server.repository.model_config import ModelError, TensorConfig
@@ -21,7 +20,7 @@ from inference_server.runtimes import find_runtime, must_load_after_fork
 from inference_server.runtimes.base import Runtime
 from inference_server.warmup import warm_up
 
-log = structlog.get_logger("inference_server.loading")
+log = Logger("inference_server.loading")
 
 Mark = Callable[[str | None], None]
 """Told the version (`model/version`) that is about to be loaded, and None once it is."""

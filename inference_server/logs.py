@@ -2,55 +2,66 @@
 
 A line is one write of at most 4096 bytes, which a pipe keeps whole among lines of other processes; longer texts lose
 their middle. Must not log payloads or the values of environment variables.
+
+So little is needed that no logging library is worth the memory that it takes in every worker.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import structlog
 
 MAX_LINE = 4096
 """PIPE_BUF of Linux: what a pipe takes in one piece."""
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class _Output:
+    """Where lines go, and which: the same for the whole process."""
+
+    descriptor = 2
+    least = LEVELS.index("INFO")
+
 
 def configure(level: str, descriptor: int) -> None:
-    """Send the lines of structlog's loggers to a file descriptor."""
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, render],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *names: _LineLogger(descriptor, names[0] if names else "inference_server"),
-        cache_logger_on_first_use=False,
-    )
+    """Send lines of this level and above to a file descriptor. Before it is called they go to stderr."""
+    _Output.least = LEVELS.index(level)
+    _Output.descriptor = descriptor
 
 
-class _LineLogger:
-    """Writes lines to a descriptor; carries the name of the logger, for `render`."""
+class Logger:
+    """Writes what happens in one part of the server. `message` is what happened, always in the same words."""
 
-    def __init__(self, descriptor: int, name: str) -> None:
-        self.name = name
-        self._descriptor = descriptor
+    def __init__(self, name: str) -> None:
+        self._name = name
 
-    def _write(self, line: bytes) -> None:
-        os.write(self._descriptor, line)
+    def debug(self, message: str, **fields: Any) -> None:
+        self._write(0, message, fields)
 
-    debug = info = warning = error = critical = exception = _write
+    def info(self, message: str, **fields: Any) -> None:
+        self._write(1, message, fields)
 
+    def warning(self, message: str, **fields: Any) -> None:
+        self._write(2, message, fields)
 
-def render(logger: Any, method: str, event: MutableMapping[str, Any]) -> bytes:
-    """An event as one line. A structlog processor."""
-    del method
-    head = {
-        "ts": timestamp(),
-        "level": str(event.pop("level")).upper(),
-        "logger": logger.name,
-        "message": event.pop("event"),
-    }
-    return as_line({**head, **event})
+    def error(self, message: str, **fields: Any) -> None:
+        self._write(3, message, fields)
+
+    def exception(self, message: str, **fields: Any) -> None:
+        """An error, with the traceback of the exception that is being handled."""
+        text = "".join(traceback.format_exception(sys.exception())).rstrip()
+        self._write(3, message, {**fields, "exception": text})
+
+    def _write(self, level: int, message: str, fields: dict[str, Any]) -> None:
+        if level >= _Output.least:
+            head = {"ts": timestamp(), "level": LEVELS[level], "logger": self._name, "message": message}
+            os.write(_Output.descriptor, as_line({**head, **fields}))
 
 
 def timestamp() -> str:

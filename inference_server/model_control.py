@@ -12,13 +12,12 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import structlog
-
 from inference_server.catalog import Catalog
+from inference_server.logs import Logger
 from inference_server.protocol.errors import ForbiddenError, InvalidRequestError, UnavailableError, UnknownNameError
 from inference_server.repository.scan import FoundVersion, Problem, Scan, scan
 
-log = structlog.get_logger("inference_server.model_control")
+log = Logger("inference_server.model_control")
 
 Ask = Callable[[str, str], str | None]
 """Ask the supervisor: action and model in; what was wrong, or None, out. Raises TimeoutError."""

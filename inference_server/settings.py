@@ -1,4 +1,7 @@
-"""The configuration: `INFERENCE_*` environment variables, read once, checked, and refused with what to do instead."""
+"""The configuration: `INFERENCE_*` environment variables, read once, checked, and refused with what to do instead.
+
+Flat, so pydantic alone is enough: pydantic-settings would be memory in every worker.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from inference_server.cgroup import cpus
 
@@ -22,10 +24,10 @@ class SettingsError(Exception):
     """The environment is not a valid configuration. The text has a line for each fault."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """One field for each variable: `INFERENCE_` and the field's name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field(default="0.0.0.0", description="IPv4 address to listen on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
@@ -86,7 +88,7 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Field(ge=0.1)] = Field(
         default=15, description="How often the repository is looked at, with INFERENCE_MODEL_CONTROL=poll."
     )
-    unsafe_models: Annotated[dict[str, str], NoDecode] = Field(
+    unsafe_models: dict[str, str] = Field(
         default_factory=dict,
         description="Models whose code may be run, as model/version=digest, separated by commas. The digest pins the "
         "content: the error that refuses such a model tells it.",
@@ -111,10 +113,11 @@ class Settings(BaseSettings):
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
-    """Read the process environment (given again as `environment`, for names). Raises SettingsError."""
+    """Read an environment; a variable that is empty is as good as none. Raises SettingsError."""
     faults = _unknown(environment)
+    given = {name: environment.get(PREFIX + name.upper()) for name in Settings.model_fields}
     try:
-        settings = Settings()
+        settings = Settings.model_validate({name: value for name, value in given.items() if value})
     except ValidationError as error:
         faults += [
             f"{PREFIX}{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg']}"

@@ -5,6 +5,7 @@ The only module that knows uWSGI's Python API.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import socket
@@ -16,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import structlog
 import uwsgi
 
 from inference_server import logs
@@ -29,6 +29,7 @@ from inference_server.exchange import clock
 from inference_server.generation_folder import GenerationFolder, ask_supervisor
 from inference_server.inference import Inference, InferenceLimits
 from inference_server.loading import Loader, Loading
+from inference_server.logs import Logger
 from inference_server.metrics.exposition import Metrics, WorkerFacts
 from inference_server.metrics.store import Store
 from inference_server.model_control import ModelControl, watch_repository, what_is_lost, without_unloaded
@@ -47,7 +48,7 @@ from inference_server.supervisor import (
     SUPERVISOR_VARIABLE,
 )
 
-log = structlog.get_logger("inference_server")
+log = Logger("inference_server")
 
 _GIVE_UP = 70
 """Exit code of a generation that says in its folder why it does not serve."""
@@ -86,9 +87,17 @@ def _load() -> Application:
     application = _assemble(here, found, loader, loading)
     # What is alive now is alive for good; a collection in a worker must not touch, and so copy, its pages.
     gc.collect()
+    _give_memory_back()
     gc.freeze()
     log.info("loaded", ready=catalog.ready, models=catalog.names())
     return application
+
+
+def _give_memory_back() -> None:
+    """What loading needed for a moment the C library keeps, and each worker would make a part of it its own."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl has not
+    if trim is not None:
+        trim(0)
 
 
 def _hand_in(here: Surroundings, found: Scan, catalog: Catalog, loading: Loading, orders: dict[str, Any]) -> None:

@@ -88,8 +88,7 @@ class NumpyTopN(Runtime):
         self._factors = factors
         self._parameters = parameters
         # Searching a sorted array costs no Python object a user, so that workers share it whole.
-        self._order = np.argsort(factors.user_ids, kind="stable")
-        self._sorted_ids = factors.user_ids[self._order]
+        self._order, self._sorted_ids = _sorted(factors.user_ids)
         user, item = (_id_datatype(ids) for ids in (factors.user_ids, factors.item_ids))
         outputs = [TensorSpec("items", item, (-1, -1)), TensorSpec("scores", "FP32", (-1, -1))]
         if factors.titles is not None:
@@ -156,7 +155,7 @@ class NumpyTopN(Runtime):
         if not len(self._sorted_ids) or not len(ids):
             return np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=np.bool_)
         slots = np.minimum(np.searchsorted(self._sorted_ids, wanted), len(self._sorted_ids) - 1)
-        return self._order[slots], self._sorted_ids[slots] == wanted
+        return slots if self._order is None else self._order[slots], self._sorted_ids[slots] == wanted
 
     def _top(self, users: np.ndarray, k: int, *, exclude_seen: bool) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of each user (positions) and their scores, best first. -1 and 0 where none is left."""
@@ -173,6 +172,14 @@ class NumpyTopN(Runtime):
         values = np.take_along_axis(scores, best, axis=1)
         gone = np.isneginf(values)
         return np.where(gone, -1, best), np.where(gone, np.float32(0), values)
+
+
+def _sorted(ids: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Ids in ascending order, and the position of each among those given; None if they are in order already."""
+    order = np.argsort(ids, kind="stable")
+    if (order[1:] > order[:-1]).all():
+        return None, ids
+    return order, ids[order]
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:

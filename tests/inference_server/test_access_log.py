@@ -30,6 +30,7 @@ def lines() -> Any:
             return []
 
     yield read
+    logs.configure("INFO", 2)
     os.close(reading)
     os.close(writing)
 

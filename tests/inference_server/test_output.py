@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,13 +20,13 @@ def pipe() -> Iterator[tuple[int, int]]:
     yield reading, writing
     os.close(reading)
     os.close(writing)
-    structlog.reset_defaults()
+    logs.configure("INFO", 2)
 
 
 def test_an_event_is_one_line_with_its_fields(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     logs.configure("INFO", writing)
-    log = structlog.get_logger("somewhere")
+    log = logs.Logger("somewhere")
     log.debug("not this")
     log.warning("look\nhere", model="m", count=3)
     record = json.loads(os.read(reading, 10000))
@@ -41,7 +40,7 @@ def test_an_exception_comes_with_its_traceback(pipe: tuple[int, int]) -> None:
     try:
         raise KeyError("k")  # noqa: TRY301  (an exception is wanted, not abstracted)
     except KeyError:
-        structlog.get_logger("x").exception("it failed")
+        logs.Logger("x").exception("it failed")
     record = json.loads(os.read(reading, 10000))
     assert record["level"] == "ERROR"
     assert "KeyError: 'k'" in record["exception"]

@@ -11,36 +11,25 @@ from inference_server.settings import Settings, SettingsError, load_settings
 from inference_server.uwsgi_config import uwsgi_ini
 
 
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os  # noqa: PLC0415  (nothing else here may look at the environment)
-
-    for name in list(os.environ):
-        if name.startswith("INFERENCE_"):
-            monkeypatch.delenv(name)
-
-
-def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+def load(**variables: str) -> Settings:
     return load_settings({"PATH": "/bin", **variables})
 
 
-def test_the_defaults_listen_on_every_interface_with_at_least_two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = load(monkeypatch)
+def test_the_defaults_listen_on_every_interface_with_at_least_two_workers() -> None:
+    settings = load()
     assert (settings.host, settings.port, settings.models_dir) == ("0.0.0.0", 8080, Path("/models"))
     assert settings.workers >= 2
     assert settings.drain_seconds + settings.grace_seconds < 30
 
 
-def test_an_unknown_variable_is_an_error_that_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_variable_is_an_error_that_names_the_nearest() -> None:
     with pytest.raises(SettingsError, match=r"INFERENCE_WORKER is not a setting; did you mean INFERENCE_WORKERS\?"):
-        load(monkeypatch, INFERENCE_WORKER="3")
+        load(INFERENCE_WORKER="3")
 
 
-def test_every_fault_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_fault_is_named_with_its_value() -> None:
     with pytest.raises(SettingsError) as caught:
-        load(monkeypatch, INFERENCE_PORT="80800", INFERENCE_LOG_LEVEL="LOUD", INFERENCE_DRAIN="1")
+        load(INFERENCE_PORT="80800", INFERENCE_LOG_LEVEL="LOUD", INFERENCE_DRAIN="1")
     text = str(caught.value)
     assert "INFERENCE_PORT is '80800'" in text
     assert "65535" in text
@@ -48,25 +37,25 @@ def test_every_fault_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) ->
     assert "INFERENCE_DRAIN_SECONDS" in text
 
 
-def test_variables_of_the_programs_beside_it_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    load(monkeypatch, INFERENCE_OPERATOR_RESYNC="5", INFERENCE_SANDBOX_HOME="/x")
+def test_variables_of_the_programs_beside_it_are_left_alone() -> None:
+    load(INFERENCE_OPERATOR_RESYNC="5", INFERENCE_SANDBOX_HOME="/x")
 
 
-def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load(monkeypatch, INFERENCE_PORT="").port == 8080
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    assert load(INFERENCE_PORT="").port == 8080
 
 
-def test_pins_of_unsafe_models_are_read_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pins_of_unsafe_models_are_read_and_checked() -> None:
     digest = "0123456789abcdef" * 4
-    pins = load(monkeypatch, INFERENCE_UNSAFE_MODELS=f"churn/3={digest}, b/1={digest},").unsafe_models
+    pins = load(INFERENCE_UNSAFE_MODELS=f"churn/3={digest}, b/1={digest},").unsafe_models
     assert pins == {"churn/3": digest, "b/1": digest}
     with pytest.raises(SettingsError, match="'churn/3=abc' is not of the form"):
-        load(monkeypatch, INFERENCE_UNSAFE_MODELS="churn/3=abc")
+        load(INFERENCE_UNSAFE_MODELS="churn/3=abc")
 
 
-def test_the_hard_timeout_is_beyond_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hard_timeout_is_beyond_the_deadline() -> None:
     with pytest.raises(SettingsError, match="INFERENCE_HARD_TIMEOUT_SECONDS is 20: it must be more than"):
-        load(monkeypatch, INFERENCE_HARD_TIMEOUT_SECONDS="20")
+        load(INFERENCE_HARD_TIMEOUT_SECONDS="20")
 
 
 @pytest.mark.parametrize(
@@ -94,8 +83,8 @@ def test_half_a_cpu_is_planned_as_one_and_no_quota_as_all(tmp_path: Path, monkey
     assert cpus(tmp_path) == 4
 
 
-def test_the_uwsgi_configuration_closes_connections_aloud_and_drains(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = uwsgi_ini(load(monkeypatch, INFERENCE_WORKERS="5")).splitlines()
+def test_the_uwsgi_configuration_closes_connections_aloud_and_drains() -> None:
+    lines = uwsgi_ini(load(INFERENCE_WORKERS="5")).splitlines()
     assert lines[0] == "[uwsgi]"
     assert "add-header = Connection: close" in lines
     assert "processes = 5" in lines
