@@ -105,13 +105,22 @@ def test_an_open_type_is_refused() -> None:
         structural_schema(Outer)
 
 
-def test_a_map_of_any_names_is_refused() -> None:
+def test_a_map_has_the_schema_of_its_values() -> None:
     class Outer(Model):
-        labels: dict[str, str]
+        labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=5)]
 
-    with pytest.raises(
-        UnstructurableError, match=r"^Outer\.labels: no additionalProperties can be said of the type object"
-    ):
+    assert structural_schema(Outer)["properties"]["labels"] == {
+        "type": "object",
+        "maxProperties": 5,
+        "additionalProperties": {"type": "string", "maxLength": 63},
+    }
+
+
+def test_a_map_of_values_of_any_type_is_refused() -> None:
+    class Outer(Model):
+        labels: dict[str, object]
+
+    with pytest.raises(UnstructurableError, match=r"^Outer\.labels: a map of values of any type"):
         structural_schema(Outer)
 
 

@@ -69,7 +69,7 @@ def test_the_example_environment_is_the_one_that_is_named_and_allows_the_service
     service = InferenceDeployment.model_validate(load(name))
 
     assert service.spec.environment == environment.metadata.name
-    assert refusals(service.spec, environment.spec) == []
+    assert refusals(service.spec, environment.spec, namespace="shop", labels={}) == []
 
 
 def test_the_environment_of_the_demo_is_the_example_with_every_id_replaced() -> None:

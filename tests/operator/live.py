@@ -201,9 +201,23 @@ class Stage:
         return made
 
     def change_environment(self, **spec: Any) -> None:
+        self.patch_environment({"spec": spec})
+
+    def patch_environment(self, body: Mapping[str, Any]) -> None:
         self.custom.patch_cluster_custom_object(
-            *OBJECT, ENVIRONMENTS, self.namespace, {"spec": spec}, _content_type="application/merge-patch+json"
+            *OBJECT, ENVIRONMENTS, self.namespace, body, _content_type="application/merge-patch+json"
         )
+
+    def environment(self) -> dict[str, Any] | None:
+        """None if it is gone."""
+        listed = self.custom.list_cluster_custom_object(*OBJECT, ENVIRONMENTS)["items"]
+        return next((item for item in listed if item["metadata"]["name"] == self.namespace), None)
+
+    def environment_stands(self) -> tuple[str, str, str]:
+        """Status, reason and message of its condition Ready."""
+        found = self.environment() or {}
+        conditions = found.get("status", {}).get("conditions", ())
+        return next(((c["status"], c["reason"], c["message"]) for c in conditions), ("Unknown", "", ""))
 
     def delete(self, name: str) -> None:
         self.custom.delete_namespaced_custom_object(*OBJECT, self.namespace, DEPLOYMENTS, name)
@@ -287,6 +301,8 @@ def stage(cluster: Cluster, folder: Path, namespace: str, *, program: Sequence[s
                 made.patch(name, {"metadata": {"finalizers": None}})
                 made.delete(name)
             custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, namespace)
+            if made.environment() is not None:
+                made.patch_environment({"metadata": {"finalizers": None}})
 
 
 def free_port() -> int:

@@ -79,6 +79,7 @@ ROWS = [
     row("models.path", "/recommender/2", {"AccessPoint": ("rootDirectory.path",), **NEW_REVISION}),
     row("models.mountPath", "/elsewhere"),
     row("port", 9000, {"TaskDefinition": ("revision",), "Service": ("taskDefinition", "loadBalancers")}),
+    row("taskRoleArn", "arn:aws:iam::222222222222:role/search"),
     row("command", ["serve", "--verbose"]),
     row("user", "10001:10001"),
     row("env", [{"name": "LOG_LEVEL", "value": "DEBUG"}]),

@@ -272,7 +272,7 @@ def test_reconcile_at_is_honoured_once(up: Object) -> None:
     rolled_back_again = up.live(
         lambda: up.stands("Ready")[1] == "RolledBack" and up.outcomes[-1].requeue_after == RESYNC
     )
-    assert rolled_back_again.status.last_reconcile_at == "again"
+    assert rolled_back_again.status.document()["lastReconcileAt"] == "again"
     up.restart()
     up.live_on(timedelta(hours=1))
     assert rollouts(up) == sent + 1
@@ -361,6 +361,16 @@ def policy_that_forbids(it: Object) -> None:
     it.change(image=BETTER)
 
 
+def role_that_no_policy_names(it: Object) -> None:
+    it.change(image=BETTER, taskRoleArn="arn:aws:iam::222222222222:role/admin")
+
+
+def namespace_without_the_labels(it: Object) -> None:
+    it.world.labels = {"inference": "false"}
+    it.world.change_environment(policy={"namespaces": {"matchLabels": {"inference": "true"}}})
+    it.change(image=BETTER)
+
+
 def spec_of_an_older_version(it: Object) -> None:
     it.change(image=BETTER, cpu="3", memory="1Gi", colour="blue")
 
@@ -372,6 +382,8 @@ def spec_of_an_older_version(it: Object) -> None:
         (no_environment_any_more, "EnvironmentNotFound", ["'default'", "there is: none"]),
         (invalid_environment, "EnvironmentInvalid", ["'default'", "network.subnets"]),
         (policy_that_forbids, "ForbiddenByPolicy", ["spec.image", BETTER, "other.example.com/*", "spec.replicas 1"]),
+        (role_that_no_policy_names, "ForbiddenByPolicy", ["spec.taskRoleArn", "role/admin", "policy.taskRoleArns"]),
+        (namespace_without_the_labels, "ForbiddenByPolicy", ["metadata.namespace 'shop'", "inference=true"]),
         (spec_of_an_older_version, "InvalidSpec", ["colour"]),
     ],
 )
@@ -399,6 +411,19 @@ def test_what_was_refused_goes_on_when_the_cause_is_mended(up: Object) -> None:
     up.live(lambda: up.ready)
     assert up.status["running"]["image"] == BETTER
     assert up.stands("Stalled")[0] == "Absent"
+
+
+def test_an_environment_that_is_being_deleted_takes_nothing_new_and_keeps_what_it_has(up: Object) -> None:
+    environment = up.world.environments["default"]
+    going = {**environment["metadata"], "deletionTimestamp": "2026-11-24T12:00:00Z"}
+    up.world.environments["default"] = {**environment, "metadata": going}
+    new = Object(up.world, deployment_document(name="classifier"))
+    new.look()
+    assert new.stands("Accepted") == ("False", "EnvironmentNotFound")
+    assert "is being deleted" in new.condition("Accepted")["message"]
+    assert new.take_away().done
+    up.change(image=BETTER)
+    up.live(lambda: up.ready)
 
 
 def test_what_never_was_accepted_makes_nothing_and_goes_at_once(world: World) -> None:

@@ -9,11 +9,13 @@ from inference_operator.domain.policy import refusals
 from tests.operator.builders import deployment_document, environment_document
 
 
-def refused(policy: dict[str, Any] | None, **spec: Any) -> list[str]:
+def refused(policy: dict[str, Any] | None, *, labels: dict[str, str] | None = None, **spec: Any) -> list[str]:
     environment = {**environment_document()["spec"], "policy": policy}
     return refusals(
         InferenceDeploymentSpec.model_validate(deployment_document(**spec)["spec"]),
         InferenceEnvironmentSpec.model_validate(environment),
+        namespace="shop",
+        labels=labels,
     )
 
 
@@ -57,3 +59,46 @@ def test_sidecars_have_allowed_images_too() -> None:
     assert told == [
         "spec.sidecars[0].image 'elsewhere/proxy:1' matches none of the allowed images (registry.example.com/*)"
     ]
+
+
+LABELS = {"namespaces": {"matchLabels": {"inference": "true", "stage": "production"}}}
+
+
+def test_a_namespace_must_have_all_labels_with_their_values() -> None:
+    assert refused(LABELS, labels={"inference": "true", "stage": "production", "team": "search"}) == []
+    asked = "(inference=true, stage=production)"
+    for labels in ({}, {"inference": "true"}, {"inference": "true", "stage": "test"}):
+        [told] = refused(LABELS, labels=labels)
+        assert told == f"metadata.namespace 'shop' does not have the labels that namespaces must have here {asked}"
+
+
+def test_a_namespace_whose_labels_cannot_be_read_is_refused_and_the_missing_right_told() -> None:
+    [told] = refused(LABELS, labels=None)
+    assert "needs the right to get namespaces" in told
+
+
+ROLE = "arn:aws:iam::222222222222:role/team/search"
+
+
+@pytest.mark.parametrize(
+    ("policy", "role"),
+    [
+        (None, None),
+        (None, "arn:aws:iam::222222222222:role/inference-task"),
+        ({"taskRoleArns": ["arn:aws:iam::222222222222:role/other", "arn:aws:iam::222222222222:role/team/*"]}, ROLE),
+        ({"taskRoleArns": ["arn:aws:iam::222222222222:role/team/*"]}, None),
+    ],
+)
+def test_the_environments_own_role_and_those_that_match_are_allowed(
+    policy: dict[str, Any] | None, role: str | None
+) -> None:
+    assert refused(policy, taskRoleArn=role) == []
+
+
+def test_a_role_that_no_pattern_names_is_refused() -> None:
+    patterns = {"taskRoleArns": ["arn:aws:iam::222222222222:role/inference-*"]}
+    told = f"spec.taskRoleArn '{ROLE}' matches none of the allowed roles (arn:aws:iam::222222222222:role/inference-*)"
+    assert refused(patterns, taskRoleArn=ROLE) == [told]
+    for silent in (None, {"images": ["*"]}):
+        [told] = refused(silent, taskRoleArn=ROLE)
+        assert "policy.taskRoleArns is absent" in told

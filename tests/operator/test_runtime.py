@@ -223,6 +223,40 @@ def test_an_environment_that_is_made_after_the_object_wakes_it(stage: Stage) -> 
         assert [(c["type"], c["status"]) for c in told["conditions"]] == [("Ready", "True")]
 
 
+def test_an_environment_in_use_stays_until_its_last_service_is_gone_and_says_which_are_left(stage: Stage) -> None:
+    with stage.operator:
+        stage.apply("one")
+        stage.apply("two")
+        stage.until_ready("one", "two")
+        stage.until(lambda: (stage.environment() or {})["status"]["services"] == 2)
+        stage.custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, stage.namespace)
+        stage.until(lambda: stage.environment_stands()[1] == "InUse")
+        assert f"{stage.namespace}/one, {stage.namespace}/two" in stage.environment_stands()[2]
+        stage.delete("one")
+        stage.until_gone("one")
+        stage.until(lambda: f"there is {stage.namespace}/two." in stage.environment_stands()[2])
+        stage.patch("two", {"spec": {"replicas": 2}})
+        stage.until_ready("two")
+        stage.delete("two")
+        stage.until_gone("two")
+        stage.until(lambda: stage.environment() is None)
+        assert stage.live.holdings() == {}
+        again = stage.live.account.environment(stage.namespace)
+        again["metadata"] = {"name": stage.namespace}
+        stage.custom.create_cluster_custom_object(*OBJECT, ENVIRONMENTS, again)
+
+
+def test_a_policy_on_namespaces_is_kept_at_once_when_it_changes(stage: Stage) -> None:
+    with stage.operator:
+        stage.apply("one")
+        stage.until_ready("one")
+        stage.change_environment(policy={"namespaces": {"matchLabels": {"inference": "true"}}})
+        stage.until(lambda: stage.stands("one", "Accepted") == ("False", "ForbiddenByPolicy"))
+        name = {"kubernetes.io/metadata.name": stage.namespace}
+        stage.change_environment(policy={"namespaces": {"matchLabels": {"inference": None, **name}}})
+        stage.until_ready("one")
+
+
 def test_throttles_errors_and_lost_answers_on_the_way_delay_it_and_change_nothing(stage: Stage) -> None:
     for fault in ("throttle", "error", "lost"):
         stage.live.cloud.faults.add(Fault(kind=fault, probability=0.1, times=4))

@@ -190,6 +190,8 @@ class World:
         self._clients = connected(patient=patient)
         self.account = Account(self.client)
         self.environments: dict[str, Mapping[str, Any]] = {"default": self.account.environment()}
+        self.labels: Mapping[str, str] | None = {}
+        """Of every namespace."""
         self.aws = self._fresh()
         self.cloud.calls.clear()
 
@@ -208,7 +210,7 @@ class World:
 
     @property
     def surroundings(self) -> Surroundings:
-        return Surroundings(environments=self.environments, connect=lambda _region: self.aws)
+        return Surroundings(environments=self.environments, connect=lambda _environment: self.aws, labels=self.labels)
 
     def client(self, service: str) -> Any:
         """A boto3 client, for the hands of somebody else than the operator."""

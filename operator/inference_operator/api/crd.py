@@ -88,6 +88,7 @@ KINDS: Final = (
             _REASON,
             Column(name="Region", path=".spec.region", description="AWS region."),
             Column(name="Cluster", path=".spec.cluster", description="ECS cluster."),
+            Column(name="Services", path=".status.services", description="Services that run in it.", type="integer"),
             _AGE,
             _MESSAGE,
         ),

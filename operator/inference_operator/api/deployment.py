@@ -20,10 +20,11 @@ from inference_operator.api.containers import (
     User,
     refuse_twice,
 )
-from inference_operator.api.environment import EFS_FOLDER, FOLDER_DEPTH, FOLDER_LENGTH, MAXIMUM_REPLICAS
+from inference_operator.api.environment import EFS_FOLDER, FOLDER_DEPTH, FOLDER_LENGTH, ROLE_ARN
 from inference_operator.api.ingress import Ingress
 from inference_operator.api.meta import TAG_PREFIX
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, SpecModel
+from inference_operator.api.policy import MAXIMUM_REPLICAS
 from inference_operator.api.quantities import Cpu, DurationRange, Memory
 
 SUCCESS_CODES = "[0-9]{1,3}(-[0-9]{1,3})?(,[0-9]{1,3}(-[0-9]{1,3})?)*"
@@ -269,6 +270,10 @@ class InferenceDeploymentSpec(SpecModel):
 
     port: Annotated[int, whole(1, 65535)] = 8080
     """TCP port on which the container serves HTTP."""
+
+    task_role_arn: Annotated[str, *ROLE_ARN] | None = None
+    """ARN of the role that the containers have. It must be allowed to mount the models, and the environment's
+    `policy.taskRoleArns` must allow it. The environment's own if absent."""
 
     command: Arguments = ()
     """Arguments that replace the image's own command."""

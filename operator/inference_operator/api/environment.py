@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from inference_operator.api.constraints import Flag, Unique, immutable, stays, text, whole
+from inference_operator.api.constraints import Flag, Unique, immutable, refuse, stays, text, whole
 from inference_operator.api.model import Conditions, SpecModel, StatusModel
-from inference_operator.api.quantities import Cpu, Memory
-
-MAXIMUM_REPLICAS = 5000
-"""Tasks of one ECS service: a quota of AWS."""
+from inference_operator.api.policy import Policy
 
 RETENTION_DAYS = Literal[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
 ]
 """What PutRetentionPolicy of CloudWatch Logs accepts."""
 
-_ROLE_ARN = text(
+ROLE_ARN = text(
     2048,
     "arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+",
     "the ARN of an IAM role, such as arn:aws:iam::123456789012:role/inference-task",
@@ -27,20 +24,13 @@ _SubnetId = Annotated[str, *text(47, "subnet-[0-9a-f]{8,40}", "the id of a subne
 _SecurityGroupId = Annotated[
     str, *text(43, "sg-[0-9a-f]{8,40}", "the id of a security group, such as sg-0123456789abcdef0")
 ]
-_ImagePattern = Annotated[
-    str,
-    *text(
-        255,
-        r"[A-Za-z0-9*?][A-Za-z0-9._:/@*?-]*",
-        "an image reference with * for any text and ? for one character, such as registry.example.com/team/*",
-    ),
-]
 EFS_FOLDER = "[A-Za-z0-9_=@+:,~-][A-Za-z0-9_=@+:,.~-]*"
 FOLDER_DEPTH = 4
 FOLDER_LENGTH = 100
 """An access point's root directory has at most 4 folders and 100 characters: CreateAccessPoint, RootDirectory.Path."""
 
 
+_NO_ROLE = "externalId is given to the role of assumeRoleArn; name that role, or remove externalId"
 _MADE_THERE = "what services have was made there; make another environment instead"
 
 
@@ -122,29 +112,6 @@ class EnvironmentLogging(SpecModel):
     """Days that CloudWatch Logs keeps what services log."""
 
 
-class Maximum(SpecModel):
-    """The most that one service may ask for."""
-
-    cpu: Cpu | None = None
-    """Most vCPUs of one task. No limit if absent."""
-
-    memory: Memory | None = None
-    """Most memory of one task. No limit if absent."""
-
-    replicas: Annotated[int, whole(0, MAXIMUM_REPLICAS)] | None = None
-    """Most tasks of one service. No limit of its own if absent."""
-
-
-class Policy(SpecModel):
-    """What services in this environment may ask for. A service that asks for more is not accepted."""
-
-    images: Annotated[tuple[_ImagePattern, ...], Field(min_length=1, max_length=50), Unique()] | None = None
-    """Patterns of the images allowed. Any image if absent."""
-
-    maximum: Maximum | None = None
-    """The most that one service may ask for. No limit if absent."""
-
-
 class InferenceEnvironmentSpec(SpecModel):
     """Where services run, and what they may ask for."""
 
@@ -156,13 +123,26 @@ class InferenceEnvironmentSpec(SpecModel):
     ]
     """Name of the ECS cluster, which must exist."""
 
+    assume_role_arn: Annotated[str, *ROLE_ARN] | None = None
+    """ARN of a role, in this account or another, that the operator takes on for this environment. It works with its own
+    rights if absent. Another role of the same account may take its place."""
+
+    external_id: (
+        Annotated[
+            str,
+            *text(1224, r"[A-Za-z0-9+=,.@:/-]{2,}", "at least two letters, digits and + = , . @ : / -, such as prod-1"),
+        ]
+        | None
+    ) = None
+    """What the role's trust policy may ask for as sts:ExternalId."""
+
     network: Network
     """Where in the VPC the tasks have their network interfaces."""
 
-    execution_role_arn: Annotated[str, *_ROLE_ARN]
+    execution_role_arn: Annotated[str, *ROLE_ARN]
     """ARN of the role with which ECS starts tasks: it pulls the image and writes the logs."""
 
-    task_role_arn: Annotated[str, *_ROLE_ARN]
+    task_role_arn: Annotated[str, *ROLE_ARN]
     """ARN of the role that the containers have: it mounts the models' file system."""
 
     models: ModelStore
@@ -180,7 +160,21 @@ class InferenceEnvironmentSpec(SpecModel):
     rules = (
         *(immutable(member, _MADE_THERE) for member in ("region", "cluster")),
         stays("loadBalancer", _MADE_THERE),
+        stays("assumeRoleArn", _MADE_THERE),
+        {
+            "rule": "!has(self.assumeRoleArn) || !has(oldSelf.assumeRoleArn)"
+            " || self.assumeRoleArn.split(':')[4] == oldSelf.assumeRoleArn.split(':')[4]",
+            "message": f"the account of assumeRoleArn can't be changed: {_MADE_THERE}",
+            "fieldPath": ".assumeRoleArn",
+        },
+        {"rule": "!has(self.externalId) || has(self.assumeRoleArn)", "message": _NO_ROLE},
     )
+
+    @model_validator(mode="after")
+    def _an_external_id_is_for_a_role(self) -> Self:
+        if self.external_id is not None and self.assume_role_arn is None:
+            raise refuse(_NO_ROLE)
+        return self
 
 
 class InferenceEnvironmentStatus(StatusModel):
@@ -191,3 +185,5 @@ class InferenceEnvironmentStatus(StatusModel):
 
     conditions: Conditions = ()
     """`Ready` is True when the environment can be used by services."""
+    services: Annotated[int, Field(ge=0)] = 0
+    """Number of InferenceDeployments that run in it."""

@@ -45,6 +45,8 @@ def default(node: Mapping[str, Any]) -> str:
 def type_name(node: Mapping[str, Any]) -> str:
     if node.get("x-kubernetes-int-or-string"):
         return "integer or string"
+    if "additionalProperties" in node:
+        return f"map of {type_name(node['additionalProperties'])}s"
     if node["type"] == "array":
         return f"list of {type_name(node['items'])}s"
     if node.get("format") == "date-time":
@@ -66,4 +68,6 @@ def explained(node: Mapping[str, Any]) -> dict[str, Any]:
         out["properties"] = {name: explained(child) for name, child in node["properties"].items()}
     if "items" in node:
         out["items"] = explained(node["items"])
+    if "additionalProperties" in node:
+        out["additionalProperties"] = explained(node["additionalProperties"])
     return out

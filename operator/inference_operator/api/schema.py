@@ -20,14 +20,14 @@ from inference_operator.api.quantities import Cpu, Memory, format_duration
 Schema = dict[str, Any]
 
 _KEPT: Final = {
-    "object": {"type", "required"},
+    "object": {"type", "required", "minProperties", "maxProperties"},
     "array": {"type", "minItems", "maxItems"},
     "string": {"type", "format", "enum", "pattern", "minLength", "maxLength"},
     "integer": {"type", "enum", "minimum", "maximum"},
     "boolean": {"type"},
     "int-or-string": {"minLength", "maxLength"},
 }
-_TRANSLATED: Final = frozenset({"properties", "items", "const", "default", "description"})
+_TRANSLATED: Final = frozenset({"properties", "additionalProperties", "items", "const", "default", "description"})
 _DROPPED: Final = frozenset({"title", "$defs"})
 
 
@@ -84,6 +84,12 @@ def _structural(node: Mapping[str, Any], models: Mapping[str, Schema], place: _P
         out["enum"] = [node["const"]]
     if "items" in node:
         out["items"] = _structural(node["items"], models, replace(place, path=f"{place.path}[]", in_list=True))
+    if "additionalProperties" in node:
+        if not isinstance(node["additionalProperties"], Mapping) or kind != "object":
+            raise place.refuse("a map of values of any type; name the type of its values")
+        out["additionalProperties"] = _structural(
+            node["additionalProperties"], models, replace(place, path=f"{place.path}{{}}", in_list=True)
+        )
     if "properties" in node:
         out["properties"] = {
             name: _structural(child, models, replace(place, path=f"{place.path}.{name}"))

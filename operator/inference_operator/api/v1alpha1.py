@@ -29,14 +29,13 @@ from inference_operator.api.environment import (
     InferenceEnvironmentSpec,
     InferenceEnvironmentStatus,
     LoadBalancer,
-    Maximum,
     ModelStore,
     Network,
-    Policy,
     PosixUser,
 )
 from inference_operator.api.ingress import Ingress, Stickiness
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, Condition, ObjectMeta
+from inference_operator.api.policy import Maximum, NamespaceSelector, Policy
 from inference_operator.api.quantities import Cpu, Memory
 from inference_operator.api.status import (
     DeploymentState,
@@ -77,6 +76,7 @@ __all__ = [
     "Memory",
     "ModelStore",
     "Models",
+    "NamespaceSelector",
     "Network",
     "ObjectMeta",
     "Policy",

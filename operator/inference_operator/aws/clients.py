@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol, cast
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from inference_operator import __version__
@@ -16,6 +25,8 @@ from inference_operator.aws.ports import Aws
 from inference_operator.aws.reading import BatchedServices, SharedListings
 
 MAX_CONNECTIONS = 32
+SESSION_NAME = "inference-operator"
+"""As CloudTrail shows who did something with a role that was taken on."""
 
 # Short timeouts: a pass must end within the grace period of a shutdown. The engine retries by itself, so botocore only
 # mends what a second try within the second mends; adaptive mode slows the client down once AWS throttles it.
@@ -42,11 +53,26 @@ def ignore(*, operation: str, code: str, seconds: float) -> None:
     """An observer that looks away."""
 
 
+@dataclass(frozen=True)
+class Role:
+    """A role to take on (STS AssumeRole)."""
+
+    arn: str
+    external_id: str | None = None
+
+
 def connect(
-    region: str, *, observer: CallObserver = ignore, on_change: Callable[[str, str], None] | None = None
+    region: str,
+    role: Role | None = None,
+    *,
+    observer: CallObserver = ignore,
+    on_change: Callable[[str, str], None] | None = None,
 ) -> Aws:
-    """Clients for one region, from the standard AWS configuration (environment, web identity, Pod Identity, …)."""
+    """Clients for one region, from the standard AWS configuration (environment, web identity, Pod Identity, …) or with
+    the role that is taken on with it."""
     session = boto3.Session(region_name=region)
+    if role is not None:
+        session = _as(role, session)
 
     def client(name: str) -> Any:
         make: Any = session.client  # its overloads name each service; here the name is a variable
@@ -62,6 +88,35 @@ def connect(
         services=BatchedServices(ecs, utc_now, on_change or (lambda _cluster, _service: None)),
         listings=SharedListings(efs, elb, utc_now),
     )
+
+
+def _as(role: Role, own: boto3.Session) -> boto3.Session:
+    """A session whose credentials are the role's: fetched at the first call, and anew before they expire."""
+    source = own.get_credentials()
+    if source is None:
+        return own  # the first call then says that there are no credentials
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator=partial(own._session.create_client, config=CONFIG),  # noqa: SLF001 boto3 has no other way to it
+        source_credentials=source,
+        role_arn=role.arn,
+        extra_args={"RoleSessionName": SESSION_NAME, **({"ExternalId": role.external_id} if role.external_id else {})},
+    )
+    session = botocore.session.get_session()
+    session.register_component("credential_provider", CredentialResolver(providers=[_TakenOn(fetcher)]))
+    return boto3.Session(botocore_session=session, region_name=own.region_name)
+
+
+class _TakenOn(CredentialProvider):
+    """The only credentials of a session: those of a role."""
+
+    METHOD = "assume-role"
+
+    def __init__(self, fetcher: AssumeRoleCredentialFetcher) -> None:
+        super().__init__()
+        self._fetcher = fetcher
+
+    def load(self) -> DeferredRefreshableCredentials:
+        return DeferredRefreshableCredentials(method=self.METHOD, refresh_using=self._fetcher.fetch_credentials)
 
 
 def utc_now() -> datetime:
@@ -100,6 +155,8 @@ class _Translating:
 
 def _translate(error: ClientError | BotoCoreError, operation: str) -> AwsError:
     if isinstance(error, ClientError):
+        if error.operation_name == "AssumeRole":
+            operation = "sts:AssumeRole"
         answer = cast("dict[str, Any]", error.response)
         described = answer.get("Error", {})
         return from_answer(

@@ -33,11 +33,18 @@ def actions() -> list[str]:
 
 
 def policy() -> dict[str, Any]:
-    """A policy document. The roles to pass are the platform team's to name: replace the two example ARNs."""
+    """A policy document. The roles are the platform team's to name: replace the example ARNs. The one to take on is an
+    environment's `assumeRoleArn`, which then needs the other statements."""
     return {
         "Version": "2012-10-17",
         "Statement": [
             {"Sid": "Manage", "Effect": "Allow", "Action": actions(), "Resource": "*"},
+            {
+                "Sid": "TakeOnTheRolesOfEnvironments",
+                "Effect": "Allow",
+                "Action": "sts:AssumeRole",
+                "Resource": "arn:aws:iam::123456789012:role/inference-operator",
+            },
             {
                 "Sid": "PassTheRolesOfTasks",
                 "Effect": "Allow",

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     ENVIRONMENT_NOT_FOUND = "EnvironmentNotFound"
     ENVIRONMENT_INVALID = "EnvironmentInvalid"
     FORBIDDEN_BY_POLICY = "ForbiddenByPolicy"
+    IN_USE = "InUse"
 
     # one AWS resource
     AS_SPECIFIED = "AsSpecified"
@@ -59,6 +60,10 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     Reason.FORBIDDEN_BY_POLICY: (
         "The environment's `policy` forbids something in the spec.",
         "Change the field that the message names, or have the policy changed.",
+    ),
+    Reason.IN_USE: (
+        "The InferenceEnvironment is to be deleted, and services still run in it.",
+        "Delete the InferenceDeployments that the message names; it goes once they are gone.",
     ),
     Reason.AS_SPECIFIED: ("The resource is there, as specified and settled.", _NOTHING),
     Reason.WAITING: ("AWS is still at work on something.", _WAIT),

@@ -4,7 +4,7 @@ reconcile, tell. What runs around it (watching, threads, clocks, writing) is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
@@ -19,6 +19,7 @@ from inference_operator.api.v1alpha1 import (
     InferenceDeploymentSpec,
     InferenceDeploymentStatus,
     InferenceEnvironmentSpec,
+    InferenceEnvironmentStatus,
     ObjectMeta,
 )
 from inference_operator.aws.ports import Aws
@@ -36,8 +37,8 @@ from inference_operator.resources.base import Context, Failed, Scene, Wait
 log = structlog.get_logger(__name__)
 
 Document = Mapping[str, Any]
-Connect = Callable[[str], Aws]
-"""The AWS clients of a region."""
+Connect = Callable[[InferenceEnvironmentSpec], Aws]
+"""The AWS clients of an environment: of its region, with the rights of its role."""
 
 SHARE = 0.95  # of an interval: an observation younger than this was made for the same round of looking
 
@@ -49,11 +50,15 @@ class World:
     environments: Mapping[str, Document]
     """InferenceEnvironment objects by name."""
     connect: Connect
+    labels: policy.Labels | None = None
+    """Of the object's namespace; None if they are not known. Read only where the environment's policy asks for some."""
+    objects: Sequence[Document] | None = ()
+    """In a pass over an environment: the InferenceDeployments in it; None if they can't be listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    status: InferenceDeploymentStatus
+    status: InferenceDeploymentStatus | InferenceEnvironmentStatus
     requeue_after: timedelta
     events: tuple[Event, ...] = ()
     results: tuple[StepResult, ...] = ()
@@ -86,7 +91,7 @@ def guarded(work: Work) -> Work:
 def look_after(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
     """Bring AWS to what the object asks for, as far as can be done now."""
     object_meta, previous = _read(document)
-    accepted = accept(document, world.environments)
+    accepted = accept(document, world.environments, world.labels)
     if isinstance(accepted, Refusal):
         told = status.refused(previous, accepted, generation=object_meta.generation, now=now)
         return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)))
@@ -98,7 +103,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     ctx = Context(
         identity=_identity(object_meta),
         environment=environment,
-        aws=world.connect(environment.region),
+        aws=world.connect(environment),
         now=now,
         freshness=timedelta() if retry is not None else memory.interval * SHARE,
         previous=previous,
@@ -129,7 +134,7 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
     scene = Scene(
         identity=_identity(object_meta),
         environment=environment,
-        aws=world.connect(environment.region),
+        aws=world.connect(environment),
         now=now,
         freshness=backoff.ROLLING * SHARE,
         previous=previous,
@@ -148,7 +153,7 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
 
 
 def accept(
-    document: Document, environments: Mapping[str, Document]
+    document: Document, environments: Mapping[str, Document], labels: policy.Labels | None
 ) -> tuple[InferenceDeploymentSpec, InferenceEnvironmentSpec] | Refusal:
     """The spec and its environment, or why they are not acted on. Pure."""
     try:
@@ -158,13 +163,20 @@ def accept(
     found = environments.get(spec.environment)
     if found is None:
         return Refusal(Reason.ENVIRONMENT_NOT_FOUND, _not_found(spec.environment, environments))
+    if found["metadata"].get("deletionTimestamp") and not (document.get("status") or {}).get("resources"):
+        return Refusal(
+            Reason.ENVIRONMENT_NOT_FOUND,
+            f"InferenceEnvironment '{spec.environment}' is being deleted and takes nothing new. "
+            f"Next: make this object again with a spec.environment that stays.",
+        )
     environment = _environment(found)
     if isinstance(environment, ValidationError):
         return Refusal(
             Reason.ENVIRONMENT_INVALID,
             f"InferenceEnvironment '{spec.environment}' is not valid: {explain(environment)} Next: mend it.",
         )
-    forbidden = policy.refusals(spec, environment)
+    namespace = _identity(ObjectMeta.model_validate(document["metadata"])).namespace
+    forbidden = policy.refusals(spec, environment, namespace=namespace, labels=labels)
     if forbidden:
         return Refusal(
             Reason.FORBIDDEN_BY_POLICY,

@@ -44,19 +44,25 @@ def plan_documents(documents: Sequence[Document]) -> list[ObjectPlan]:
     """One plan for each InferenceDeployment among the documents."""
     ours = [d for d in documents if str(d.get("apiVersion", "")).startswith(f"{GROUP}/")]
     environments = {d["metadata"]["name"]: d for d in ours if d.get("kind") == "InferenceEnvironment"}
-    return [_plan(d, environments) for d in ours if d.get("kind") == "InferenceDeployment"]
+    namespaces = {
+        d["metadata"]["name"]: d["metadata"].get("labels", {}) for d in documents if d.get("kind") == "Namespace"
+    }
+    return [_plan(d, environments, namespaces) for d in ours if d.get("kind") == "InferenceDeployment"]
 
 
-def _plan(document: Document, environments: Mapping[str, Document]) -> ObjectPlan:
+def _plan(
+    document: Document, environments: Mapping[str, Document], namespaces: Mapping[str, Mapping[str, str]]
+) -> ObjectPlan:
     metadata = {"namespace": "default", "uid": "00000000-0000-0000-0000-000000000000", "generation": 1}
     metadata |= document["metadata"]
-    name = f"{metadata['namespace']}/{metadata['name']}"
+    namespace = str(metadata["namespace"])
+    name = f"{namespace}/{metadata['name']}"
     document = {"metadata": metadata, "spec": document.get("spec", {})}
-    accepted = accept(document, environments)
+    labels = namespaces.get(namespace)
+    accepted = accept(document, environments, labels)
     if isinstance(accepted, Refusal):
         return ObjectPlan(name=name, refusal=f"{accepted.reason}: {accepted.message}")
     offline = Offline(accepted[1].region)
-    outcome = look_after(
-        document, World(environments=environments, connect=lambda _region: offline.aws()), Memory(), EPOCH
-    )
+    world = World(environments=environments, connect=lambda _environment: offline.aws(), labels=labels)
+    outcome = look_after(document, world, Memory(), EPOCH)
     return ObjectPlan(name=name, refusal=None, results=outcome.results, calls=offline.calls)

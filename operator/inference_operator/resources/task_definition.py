@@ -112,7 +112,7 @@ def render(ctx: Context) -> dict[str, Any]:
         "memory": str(spec.memory.mib),
         "runtimePlatform": {"cpuArchitecture": spec.architecture, "operatingSystemFamily": "LINUX"},
         "executionRoleArn": environment.execution_role_arn,
-        "taskRoleArn": environment.task_role_arn,
+        "taskRoleArn": spec.task_role_arn or environment.task_role_arn,
         "containerDefinitions": containers(ctx),
         "volumes": [_models_volume(ctx), {"name": SCRATCH}],
         **({"ephemeralStorage": {"sizeInGiB": int(storage.removesuffix("Gi"))}} if storage else {}),

@@ -11,25 +11,26 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import kopf
 import structlog
 
 from inference_operator.api.meta import FINALIZER, GROUP, VERSION
-from inference_operator.aws.clients import connect
+from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
+from inference_operator.aws.clients import Role, connect
 from inference_operator.aws.ports import Aws
-from inference_operator.engine.environments import judge
+from inference_operator.engine import environments
 from inference_operator.runtime import metrics
 from inference_operator.runtime.health import Health
-from inference_operator.runtime.kube import COMPONENT, DEPLOYMENTS, ENVIRONMENTS, GoneError, Kube
+from inference_operator.runtime.kube import COMPONENT, DEPLOYMENTS, ENVIRONMENTS, Kube
 from inference_operator.runtime.loop import Keeper, Slot
 from inference_operator.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 OBJECTS = (GROUP, VERSION, DEPLOYMENTS)
+PLACES = (GROUP, VERSION, ENVIRONMENTS)
 
 
 def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health) -> None:
@@ -46,10 +47,7 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health
         await keeper.start(own, health)
 
     own = settings
-
-    @kopf.on.event(GROUP, VERSION, ENVIRONMENTS, registry=registry)
-    async def environment(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
-        await keeper.it.environment_seen(body, gone=event["type"] == "DELETED")
+    _register_environments(registry, keeper)
 
     @kopf.on.event(*OBJECTS, registry=registry)
     async def notice(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
@@ -65,6 +63,23 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health
     @kopf.on.delete(*OBJECTS, registry=registry, id="finish", when=_is_deleting)
     async def finish(body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
         await keeper.it.finish(body, slot_of(memo))
+
+
+def _register_environments(registry: kopf.OperatorRegistry, keeper: _LateKeeper) -> None:
+    @kopf.on.event(*PLACES, registry=registry)
+    async def notice_environment(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
+        if event["type"] == "DELETED":
+            keeper.it.environment_gone(body["metadata"]["name"])
+        else:
+            keeper.it.environment_noticed(dict(body), slot_of(memo))
+
+    @kopf.daemon(*PLACES, registry=registry, id="keep-environment")
+    async def keep_environment(body: kopf.Body, memo: kopf.Memo, stopped: kopf.DaemonStopped, **_: Any) -> None:
+        await keeper.it.keep(body, slot_of(memo), stopped, environments.look_after)
+
+    @kopf.on.delete(*PLACES, registry=registry, id="release", when=_is_deleting)
+    async def release(body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
+        await keeper.it.finish(body, slot_of(memo), environments.take_away)
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
@@ -95,30 +110,10 @@ def _is_deleting(meta: Mapping[str, Any], **_: Any) -> bool:
     return meta.get("deletionTimestamp") is not None
 
 
-class _Watching(Keeper):
-    """A keeper that hears of environments from the watch."""
-
-    async def environment_seen(self, body: kopf.Body, *, gone: bool) -> None:
-        document: Mapping[str, Any] = dict(body)
-        name = document["metadata"]["name"]
-        before = self.environments.get(name, {}).get("spec")
-        if gone or before != document.get("spec") or name not in self.environments:
-            self.environment_changed(name, None if gone else document)
-        if gone:
-            return
-        told = judge(document, datetime.now(UTC)).document()
-        try:
-            await asyncio.to_thread(self.kube.write_status, document, document.get("status"), told)
-        except GoneError:
-            pass
-        except Exception:  # the next event of the environment tries again
-            log.exception("status of the environment not written", environment=name)
-
-
 class _LateKeeper:
     """The keeper, which can only be made once kopf's event loop runs."""
 
-    it: _Watching
+    it: Keeper
     comparing: asyncio.Task[None]
 
     async def start(self, settings: Settings, health: Health) -> None:
@@ -129,7 +124,7 @@ class _LateKeeper:
         def changed(_cluster: str, service: str) -> None:
             loop.call_soon_threadsafe(self.it.service_changed, service)
 
-        self.it = _Watching(kube=kube, connect=_Connections(changed), gate=asyncio.Semaphore(settings.concurrency))
+        self.it = Keeper(kube=kube, connect=_Connections(changed), gate=asyncio.Semaphore(settings.concurrency))
         health.slots = lambda: list(self.it.slots.values())
         self.comparing = asyncio.create_task(health.keep_comparing(kube))
         # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
@@ -138,15 +133,17 @@ class _LateKeeper:
 
 
 class _Connections:
-    """AWS clients by region, made once: what objects share, they share through these."""
+    """AWS clients by region and role, made once: what objects share, they share through these."""
 
     def __init__(self, changed: Callable[[str, str], None]) -> None:
         self._changed = changed
-        self._made: dict[str, Aws] = {}
+        self._made: dict[tuple[str, Role | None], Aws] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, region: str) -> Aws:
+    def __call__(self, environment: InferenceEnvironmentSpec) -> Aws:
+        arn = environment.assume_role_arn
+        where = (environment.region, Role(arn, environment.external_id) if arn is not None else None)
         with self._lock:
-            if region not in self._made:
-                self._made[region] = connect(region, observer=metrics.aws_call, on_change=self._changed)
-            return self._made[region]
+            if where not in self._made:
+                self._made[where] = connect(*where, observer=metrics.aws_call, on_change=self._changed)
+            return self._made[where]

@@ -35,6 +35,7 @@ class Kube:
         self._namespaces = namespaces
         self._objects = client.CustomObjectsApi()
         self._events = client.EventsV1Api()
+        self._core = client.CoreV1Api()
         self._instance = socket.gethostname()
 
     def environments(self) -> dict[str, Mapping[str, Any]]:
@@ -43,14 +44,25 @@ class Kube:
 
     def metadata(self) -> list[Mapping[str, Any]]:
         """Of every InferenceDeployment that is looked after."""
-        options: dict[str, Any] = {"_headers": {"Accept": METADATA_ONLY}, "_request_timeout": TIMEOUT}
+        return [item["metadata"] for item in self._list({"_headers": {"Accept": METADATA_ONLY}})]
+
+    def deployments(self) -> list[Mapping[str, Any]]:
+        """Every InferenceDeployment that is looked after."""
+        return self._list({})
+
+    def _list(self, options: dict[str, Any]) -> list[Mapping[str, Any]]:
+        options = {**options, "_request_timeout": TIMEOUT}
         what = (GROUP, VERSION)
         if self._namespaces:
             each = self._namespaces
             lists: Any = [self._objects.list_namespaced_custom_object(*what, n, DEPLOYMENTS, **options) for n in each]
         else:
             lists = [self._objects.list_cluster_custom_object(*what, DEPLOYMENTS, **options)]
-        return [item["metadata"] for listed in lists for item in listed["items"]]
+        return [item for listed in lists for item in listed["items"]]
+
+    def namespace_labels(self, namespace: str) -> dict[str, str]:
+        found: Any = self._core.read_namespace(namespace, _request_timeout=TIMEOUT)
+        return dict(found.metadata.labels or {})
 
     def write_status(
         self, document: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]

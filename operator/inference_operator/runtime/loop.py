@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -87,9 +87,15 @@ class Keeper:
     environments: dict[str, Document] = field(default_factory=dict)
     slots: dict[str, tuple[Slot, Document]] = field(default_factory=dict)
     """By ECS service name: its slot and the object as last seen."""
+    environment_slots: dict[str, Slot] = field(default_factory=dict)
+    """By name of the InferenceEnvironment."""
+    labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """By namespace, its labels as last read."""
 
     def notice(self, document: Document, slot: Slot) -> None:
         """Something happened to an object."""
+        if service_of(document) not in self.slots:
+            self._call_environment(document)
         self.slots[service_of(document)] = (slot, document)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
@@ -97,18 +103,38 @@ class Keeper:
             slot.call()
 
     def forget(self, document: Document) -> None:
-        self.slots.pop(service_of(document), None)
+        if self.slots.pop(service_of(document), None) is not None:
+            self._call_environment(document)
 
-    def environment_changed(self, name: str, document: Document | None) -> None:
-        """An environment was made, changed or deleted: everything in it is looked at again."""
-        if document is None:
-            self.environments.pop(name, None)
-        else:
-            self.environments[name] = document
+    def environment_noticed(self, document: Document, slot: Slot) -> None:
+        """Something happened to an environment: if to its spec, everything in it is looked at again."""
+        name = document["metadata"]["name"]
+        known = self.environments.get(name)
+        self.environments[name] = document
+        self.environment_slots[name] = slot
+        seen = fingerprint(document["metadata"])
+        if seen != slot.seen:
+            slot.seen = seen
+            slot.call()
+        if known is None or known.get("spec") != document.get("spec"):
+            self._call_those_in(name)
+
+    def environment_gone(self, name: str) -> None:
+        self.environments.pop(name, None)
+        self.environment_slots.pop(name, None)
+        self._call_those_in(name)
+
+    def _call_those_in(self, name: str) -> None:
         for slot, used_by in list(self.slots.values()):
-            if (used_by.get("spec") or {}).get("environment", "default") == name:
+            if environment_of(used_by) == name:
                 slot.memory.forget()
                 slot.call()
+
+    def _call_environment(self, document: Document) -> None:
+        """What is in it has changed."""
+        slot = self.environment_slots.get(environment_of(document))
+        if slot is not None:
+            slot.call()
 
     def service_changed(self, service: str) -> None:
         """Another object's look at AWS showed that this service is not what it was."""
@@ -116,7 +142,7 @@ class Keeper:
         if kept is not None:
             kept[0].call()
 
-    async def keep(self, body: Document, slot: Slot, stopped: Stopped) -> None:
+    async def keep(self, body: Document, slot: Slot, stopped: Stopped, work: Work = look_after) -> None:
         """Until the object goes or the operator stops. Never raises: kopf does not start a daemon twice."""
         slot.wait(0)
         while not stopped:
@@ -125,19 +151,20 @@ class Keeper:
                 if stopped:
                     return
                 slot.begin()
-                outcome = await self._pass(look_after, dict(body), slot)
+                outcome = await self._pass(work, dict(body), slot)
             await self._rest(slot, stopped, outcome)
 
-    async def finish(self, body: Document, slot: Slot) -> None:
+    async def finish(self, body: Document, slot: Slot, work: Work = take_away) -> None:
         """Until nothing of a deleted object is left."""
         slot.wait(0)
         while True:
             slot.wake.clear()
             async with self.gate, slot.lock:
                 slot.begin()
-                outcome = await self._pass(take_away, dict(body), slot)
+                outcome = await self._pass(work, dict(body), slot)
             if outcome.done:
-                self.forget(body)
+                if "namespace" in body["metadata"]:
+                    self.forget(body)
                 return
             await self._rest(slot, None, outcome)
 
@@ -158,13 +185,42 @@ class Keeper:
         ):
             known = slot.status if slot.status is not None else document.get("status")
             started = time.perf_counter()
-            world = World(environments=dict(self.environments), connect=self.connect)
+            world = await self._world(document)
             outcome = await asyncio.to_thread(
                 work, {**document, "status": known}, world, slot.memory, datetime.now(UTC)
             )
             metrics.RECONCILE_SECONDS.observe(time.perf_counter() - started)
             metrics.RECONCILES.labels(result=_result(outcome)).inc()
             return await self._tell(document, slot, known, outcome)
+
+    async def _world(self, document: Document) -> World:
+        environments = dict(self.environments)
+        if "namespace" not in document["metadata"]:
+            objects = await asyncio.to_thread(self._objects_in, document)
+            return World(environments=environments, connect=self.connect, objects=objects)
+        asked = (environments.get(environment_of(document), {}).get("spec") or {}).get("policy") or {}
+        labels = None
+        if asked.get("namespaces"):  # the right to read them is needed only where a policy asks for them
+            labels = await asyncio.to_thread(self._labels_of, document["metadata"]["namespace"])
+        return World(environments=environments, connect=self.connect, labels=labels)
+
+    def _objects_in(self, environment: Document) -> list[Document] | None:
+        """What has been seen; or, as an environment that goes does not come back, what the API server lists."""
+        seen: Iterable[Document] = [document for _, document in list(self.slots.values())]
+        if environment["metadata"].get("deletionTimestamp"):
+            try:
+                seen = self.kube.deployments()
+            except Exception as error:  # noqa: BLE001 whatever the API server or the way to it
+                log.warning("objects of the environment not listed", error=str(error))
+                return None
+        return [document for document in seen if environment_of(document) == environment["metadata"]["name"]]
+
+    def _labels_of(self, namespace: str) -> Mapping[str, str] | None:
+        try:
+            self.labels[namespace] = self.kube.namespace_labels(namespace)
+        except Exception as error:  # noqa: BLE001 whatever the API server or the way to it: what is known is believed on
+            log.warning("labels of the namespace not read", namespace=namespace, error=str(error))
+        return self.labels.get(namespace)
 
     async def _tell(self, document: Document, slot: Slot, known: Mapping[str, Any] | None, outcome: Outcome) -> Outcome:
         after = outcome.status.document()
@@ -192,6 +248,12 @@ class Keeper:
 def service_of(document: Document) -> str:
     metadata = document["metadata"]
     return Identity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"]).service
+
+
+def environment_of(document: Document) -> str:
+    """The name of the environment that an object runs in."""
+    name: str = (document.get("spec") or {}).get("environment", "default")
+    return name
 
 
 def jittered(wait: timedelta) -> float:
