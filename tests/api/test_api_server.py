@@ -154,7 +154,8 @@ def test_the_server_fills_in_the_defaults(contract: Cluster, kube: Kube, stored:
             "healthyThreshold": 2,
             "unhealthyThreshold": 3,
         },
-        "ingress": {},
+        "ingress": {"protocolVersion": "HTTP1"},
+        "logging": {},
         "rollout": {
             "minimumHealthyPercent": 100,
             "maximumPercent": 200,

@@ -53,13 +53,22 @@ class Row:
         return changed(self.before(), {self.path: self.value})
 
 
-def row(path: str, value: Any, steps: Steps = NEW_REVISION, **base: Any) -> Row:
-    return Row(path=path, value=value, steps=steps, base={key.replace("__", "."): v for key, v in base.items()})
+def row(path: str, value: Any, steps: Steps = NEW_REVISION, back: Steps | None = None, **base: Any) -> Row:
+    others = {key.replace("__", "."): v for key, v in base.items()}
+    return Row(path=path, value=value, steps=steps, back=back, base=others)
+
+
+def first_router(value: Any, path: str = "logging.routes") -> Row:
+    """Log groups that were made stay when they are no longer asked for."""
+    return row(path, value, {**NEW_REVISION, "LogGroup": ("logGroupName",)}, NEW_REVISION)
 
 
 def sidecar(**members: Any) -> list[dict[str, Any]]:
     return [{**SIDECAR, **members}]
 
+
+END = {"to": ["archive"]}
+TO_ERRORS = {"match": {"levels": ["CRITICAL"]}, "to": ["errors"]}
 
 ROWS = [
     row("image", "registry.example.com/inference-server:1.4.1"),
@@ -116,6 +125,30 @@ ROWS = [
         "20s",
         {"TargetGroup": ("HealthCheckIntervalSeconds",), **NEW_REVISION},
         health__command=["true"],
+    ),
+    *(first_router(routes) for routes in ([END], [{"drop": True}], [{"to": ["errors", "shared", "archive"]}])),
+    *(
+        row("logging.routes", [{**TO_ERRORS, **route}, END], logging__routes=[TO_ERRORS, END])
+        for route in (
+            {"match": {"levels": ["ERROR"]}},
+            {"match": {"fields": [{"name": "status", "values": ["500"]}]}},
+            {"match": {"fields": [{"name": "user.id", "regex": "^a"}]}},
+            {"match": {"source": "stderr"}},
+            {"match": {"path": "/v2/*"}},
+            {"match": {"regex": "slow"}},
+            {"match": {"container": "app"}},
+            {"samplePercent": 10},
+        )
+    ),
+    row("logging.redact", ["authorization"], logging__routes=[END]),
+    row("logging.remove", ["authorization"], logging__routes=[END]),
+    row("logging.debugUntil", "2099-01-01T00:00:00Z", logging__routes=[END]),
+    *(
+        first_router(custom, "logging.custom")
+        for custom in (
+            {"configuration": "[OUTPUT]\n    Name null", "parsers": "[PARSER]\n    Name x"},
+            {"file": "/etc/router.conf", "image": "registry.example.com/router:1"},
+        )
     ),
     row("ingress.paths", ["/films/*"], {"ListenerRule": ("Conditions", "Transforms")}),
     row("ingress.paths", ["/films/*", "/series/*"], {"ListenerRule": ("Conditions", "Transforms")}),

@@ -95,6 +95,14 @@ def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
 _deaths: list[Death] = []
 
 
+DESTINATIONS = {
+    "errors": {"cloudWatchLogs": {"logGroup": "/inference/{namespace}/{name}/errors"}},
+    "elsewhere": {"cloudWatchLogs": {"logGroup": "/logs/{name}.{namespace}", "retentionDays": 7}},
+    "shared": {"cloudWatchLogs": {"logGroup": "/inference/shared"}},
+    "archive": {"s3": {"bucket": "inference-logs"}},
+}
+
+
 class Account:
     """What a platform team has prepared in an account, reached by its own clients."""
 
@@ -128,6 +136,7 @@ class Account:
                 "posixUser": {"uid": 10001, "gid": 10001},
             },
             loadBalancer={"listenerArn": self.listener, "url": "https://inference.example.com"},
+            logging={"destinations": DESTINATIONS},
         )
 
     def holdings(self) -> dict[str, dict[str, Any]]:

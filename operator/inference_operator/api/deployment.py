@@ -22,7 +22,8 @@ from inference_operator.api.containers import (
 )
 from inference_operator.api.environment import EFS_FOLDER, FOLDER_DEPTH, FOLDER_LENGTH, ROLE_ARN
 from inference_operator.api.ingress import Ingress
-from inference_operator.api.meta import TAG_PREFIX
+from inference_operator.api.logging import Logging
+from inference_operator.api.meta import CONTAINER, TAG_PREFIX
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, SpecModel
 from inference_operator.api.policy import MAXIMUM_REPLICAS
 from inference_operator.api.quantities import Cpu, DurationRange, Memory
@@ -183,6 +184,9 @@ _NO_ROOM_TO_REBALANCE = (
     "raise that, or set availabilityZoneRebalancing to false"
 )
 _NO_WEIGHT = "no provider of capacity has a weight above 0; give one"
+_NO_SUCH_CONTAINER = (
+    f"a route matches a container that there is not; name {CONTAINER} or one of sidecars, or remove the route"
+)
 _TWO_BASES = "more than one provider of capacity has a base; keep one of them"
 
 
@@ -303,6 +307,9 @@ class InferenceDeploymentSpec(SpecModel):
     health: Health = Health()
     """How it is known that a task can serve."""
 
+    logging: Logging = Logging()
+    """Where the lines go that the containers write."""
+
     ingress: Ingress = Ingress()
     """How the shared load balancer finds this service. Unused where the environment has no load balancer."""
 
@@ -358,10 +365,22 @@ class InferenceDeploymentSpec(SpecModel):
         codes = _GRPC_CODES if self.ingress.protocol_version == "GRPC" else _HTTP_CODES
         if self.health.success_codes is not None and not re.fullmatch(codes, self.health.success_codes, re.ASCII):
             raise refuse(_WRONG_CODES)
+        if self._matched_containers() - {CONTAINER, *(sidecar.name for sidecar in self.sidecars)}:
+            raise refuse(_NO_SUCH_CONTAINER)
         return self
+
+    def _matched_containers(self) -> set[str]:
+        matches = [route.match for route in self.logging.routes if route.match is not None]
+        return {match.container for match in matches if match.container is not None}
 
     rules = (
         ONCE_RULE,
+        {
+            "rule": "!has(self.logging.routes) || self.logging.routes.all(r, !has(r.match) || !has(r.match.container)"
+            f" || r.match.container == '{CONTAINER}'"
+            " || (has(self.sidecars) && self.sidecars.exists(s, s.name == r.match.container)))",
+            "message": _NO_SUCH_CONTAINER,
+        },
         {
             "rule": "!has(self.capacity) || self.capacity.size() == 0"
             " || self.capacity.exists(c, has(c.weight) && c.weight > 0)",

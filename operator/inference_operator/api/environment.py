@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from inference_operator.api.constraints import Flag, Unique, immutable, refuse, stays, text, whole
+from inference_operator.api.destinations import RETENTION_DAYS, Destinations, Router
 from inference_operator.api.model import Conditions, SpecModel, StatusModel
 from inference_operator.api.policy import Policy
-
-RETENTION_DAYS = Literal[
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
-]
-"""What PutRetentionPolicy of CloudWatch Logs accepts."""
 
 ROLE_ARN = text(
     2048,
@@ -109,7 +105,13 @@ class EnvironmentLogging(SpecModel):
     """What becomes of what the containers write."""
 
     retention_days: RETENTION_DAYS = 90
-    """Days that CloudWatch Logs keeps what services log."""
+    """Days that CloudWatch Logs keeps what services log to their own log group."""
+
+    router: Router = Router()
+    """The log router of services that have routes."""
+
+    destinations: Destinations = Field(default={})
+    """Where the routes of services can go."""
 
 
 class InferenceEnvironmentSpec(SpecModel):

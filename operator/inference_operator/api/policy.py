@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from inference_operator.api.constraints import Unique, text, whole
+from inference_operator.api.constraints import Flag, Unique, text, whole
+from inference_operator.api.logging import DestinationName
 from inference_operator.api.model import SpecModel
 from inference_operator.api.quantities import Cpu, Memory
 
@@ -53,6 +54,16 @@ class Maximum(SpecModel):
     """Most tasks of one service. No limit of its own if absent."""
 
 
+class LoggingPolicy(SpecModel):
+    """What services may do with their logs."""
+
+    destinations: Annotated[tuple[DestinationName, ...], Field(max_length=10), Unique()] | None = None
+    """Names of the destinations that routes may go to. All of the environment's if absent."""
+
+    custom: Flag = True
+    """Whether services may bring a configuration of the log router of their own, which can send logs anywhere."""
+
+
 class Policy(SpecModel):
     """What services in this environment may ask for. A service that asks for more is not accepted."""
 
@@ -67,3 +78,6 @@ class Policy(SpecModel):
 
     maximum: Maximum | None = None
     """The most that one service may ask for. No limit if absent."""
+
+    logging: LoggingPolicy | None = None
+    """What services may do with their logs. Anything if absent."""

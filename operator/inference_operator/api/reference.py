@@ -70,6 +70,7 @@ def _fields(path: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[s
         yield f"{path}.{name}", child, name in node.get("required", ())
         yield from _fields(f"{path}.{name}", child)
         yield from _fields(f"{path}.{name}[]", child.get("items", {}))
+        yield from _fields(f"{path}.{name}{{}}", child.get("additionalProperties", {}))
 
 
 def _row(path: str, node: Mapping[str, Any], *, required: bool) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def _structural(node: Mapping[str, Any], models: Mapping[str, Schema], place: _P
 def _default(node: Mapping[str, Any], place: _Place) -> Schema:
     """The default, where the server should write it into the object."""
     value = node.get("default")
-    if value is None or value == [] or place.in_list:
+    if value is None or value in ([], {}) or place.in_list:
         return {}  # absence says the same; in a list item a default would show as drift in GitOps tools
     if "properties" not in node:
         return {"default": value}

@@ -34,8 +34,9 @@ from inference_operator.api.environment import (
     PosixUser,
 )
 from inference_operator.api.ingress import Ingress, Stickiness
+from inference_operator.api.logging import Logging, Route
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, Condition, ObjectMeta
-from inference_operator.api.policy import Maximum, NamespaceSelector, Policy
+from inference_operator.api.policy import LoggingPolicy, Maximum, NamespaceSelector, Policy
 from inference_operator.api.quantities import Cpu, Memory
 from inference_operator.api.status import (
     DeploymentState,
@@ -72,6 +73,8 @@ __all__ = [
     "InferenceEnvironmentStatus",
     "Ingress",
     "LoadBalancer",
+    "Logging",
+    "LoggingPolicy",
     "Maximum",
     "Memory",
     "ModelStore",
@@ -83,6 +86,7 @@ __all__ = [
     "PosixUser",
     "Resources",
     "Rollout",
+    "Route",
     "RunningRevision",
     "Secret",
     "ServiceEvent",

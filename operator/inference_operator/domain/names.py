@@ -37,6 +37,11 @@ class Identity:
         return f"/inference/{self.namespace}/{self.name}"
 
     @property
+    def router_log_group(self) -> str:
+        """Of the log router itself."""
+        return f"{self.log_group}/router"
+
+    @property
     def target_group(self) -> str:
         suffix = short_hash(self.key)
         return f"{self.name[: TARGET_GROUP_LIMIT - len(suffix) - 1].strip('-')}-{suffix}"

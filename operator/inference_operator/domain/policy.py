@@ -8,9 +8,12 @@ from fnmatch import fnmatchcase
 from inference_operator.api.v1alpha1 import (
     InferenceDeploymentSpec,
     InferenceEnvironmentSpec,
+    Logging,
+    LoggingPolicy,
     Maximum,
     NamespaceSelector,
 )
+from inference_operator.fluentbit import custom, rendering
 
 Labels = Mapping[str, str]
 
@@ -32,6 +35,23 @@ def refusals(
         found += _images(spec, policy.images)
     if policy.maximum is not None:
         found += _sizes(spec, policy.maximum)
+    if policy.logging is not None:
+        found += _logging(spec.logging, policy.logging)
+    return found
+
+
+def unmet(spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpec) -> list[str]:
+    """One sentence for each thing that the environment does not have, or that can't be. Empty if all is well."""
+    known = environment.logging.destinations
+    found = [
+        f"{field} '{name}' is no destination of the environment (it has: {', '.join(sorted(known)) or 'none'})"
+        for field, name in _destinations(spec.logging)
+        if name not in known
+    ]
+    if spec.logging.custom is not None:
+        found += custom.refusals(spec.logging.custom)
+    elif spec.logging.routes and not found:
+        found += rendering.refusals(spec, environment)
     return found
 
 
@@ -61,6 +81,8 @@ def _namespace(selector: NamespaceSelector, namespace: str, labels: Labels | Non
 def _images(spec: InferenceDeploymentSpec, allowed: Sequence[str]) -> Iterator[str]:
     images = [("spec.image", spec.image)]
     images += [(f"spec.sidecars[{number}].image", sidecar.image) for number, sidecar in enumerate(spec.sidecars)]
+    if spec.logging.custom is not None and spec.logging.custom.image is not None:
+        images.append(("spec.logging.custom.image", spec.logging.custom.image))
     for field, image in images:
         if not any(fnmatchcase(image, pattern) for pattern in allowed):
             yield f"{field} '{image}' matches none of the allowed images ({', '.join(allowed)})"
@@ -73,3 +95,18 @@ def _sizes(spec: InferenceDeploymentSpec, most: Maximum) -> Iterator[str]:
         yield f"spec.memory {spec.memory} is more than the allowed {most.memory}"
     if most.replicas is not None and spec.replicas > most.replicas:
         yield f"spec.replicas {spec.replicas} is more than the allowed {most.replicas}"
+
+
+def _logging(asked: Logging, allowed: LoggingPolicy) -> Iterator[str]:
+    if asked.custom is not None and not allowed.custom:
+        yield "spec.logging.custom is not allowed; use routes"
+    for field, name in _destinations(asked):
+        if allowed.destinations is not None and name not in allowed.destinations:
+            yield f"{field} '{name}' is none of the allowed destinations ({', '.join(allowed.destinations) or 'none'})"
+
+
+def _destinations(asked: Logging) -> Iterator[tuple[str, str]]:
+    """The fields that name a destination, and its name."""
+    for number, route in enumerate(asked.routes):
+        for place, name in enumerate(route.to):
+            yield f"spec.logging.routes[{number}].to[{place}]", name

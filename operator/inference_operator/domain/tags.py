@@ -5,7 +5,7 @@ Tags are a plain `{key: value}` here; the AWS APIs spell them four ways (`list_o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inference_operator.api.meta import OWNER_TAG as OWNER
@@ -24,6 +24,7 @@ __all__ = [
     "UID",
     "Retag",
     "Tags",
+    "common",
     "list_of",
     "owned",
     "ownership",
@@ -61,6 +62,15 @@ def retag(want: Tags, have: Tags) -> Retag:
     ours = have.get(KEYS, "").split()
     stale = [key for key in have if key not in want and (key == KEYS or _mark(key) in ours)]
     return Retag(put={k: v for k, v in want.items() if have.get(k) != v}, remove=tuple(stale))
+
+
+def common(several: Sequence[Tags]) -> dict[str, str]:
+    """The tags of several things that should have the same, as if they were one thing's: a tag that is not the same on
+    all of them has no value, so that it is put again."""
+    keys = {key for have in several for key in have}
+    found = {key: several[0].get(key, "") if len({have.get(key) for have in several}) == 1 else "" for key in keys}
+    marks = {mark for have in several for mark in have.get(KEYS, "").split()}
+    return {**found, KEYS: " ".join(sorted(marks))} if marks else found
 
 
 def _mark(key: str) -> str:

@@ -40,6 +40,7 @@ Document = Mapping[str, Any]
 Connect = Callable[[InferenceEnvironmentSpec], Aws]
 """The AWS clients of an environment: of its region, with the rights of its role."""
 
+SOON = timedelta(seconds=1)
 SHARE = 0.95  # of an interval: an observation younger than this was made for the same round of looking
 
 
@@ -116,10 +117,16 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     memory.interval = _interval(done)
     return Outcome(
         status=told,
-        requeue_after=_requeue(done.results, memory),
+        requeue_after=min(_requeue(done.results, memory), _debugging_ends(spec, now)),
         events=tuple(transitions(previous, told, done.results)),
         results=tuple(done.results),
     )
+
+
+def _debugging_ends(spec: InferenceDeploymentSpec, now: datetime) -> timedelta:
+    """How long until the spec means something else by itself."""
+    until = spec.logging.debug_until
+    return max(until - now, SOON) if until is not None and now < until else timedelta.max
 
 
 @guarded
@@ -176,6 +183,16 @@ def accept(
             f"InferenceEnvironment '{spec.environment}' is not valid: {explain(environment)} Next: mend it.",
         )
     namespace = _identity(ObjectMeta.model_validate(document["metadata"])).namespace
+    return _refused(spec, environment, namespace, labels) or (spec, environment)
+
+
+def _refused(
+    spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpec, namespace: str, labels: policy.Labels | None
+) -> Refusal | None:
+    """Why a valid spec can't be had in its environment."""
+    unmet = policy.unmet(spec, environment)
+    if unmet:
+        return Refusal(Reason.INVALID_SPEC, f"{'; '.join(unmet)}. Next: change the spec, or name another environment.")
     forbidden = policy.refusals(spec, environment, namespace=namespace, labels=labels)
     if forbidden:
         return Refusal(
@@ -183,7 +200,7 @@ def accept(
             f"the policy of InferenceEnvironment '{spec.environment}' forbids this: {'; '.join(forbidden)}. "
             f"Next: change the spec, or ask the platform team to change spec.policy.",
         )
-    return spec, environment
+    return None
 
 
 def _read(document: Document) -> tuple[ObjectMeta, InferenceDeploymentStatus]:

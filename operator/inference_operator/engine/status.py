@@ -26,11 +26,12 @@ from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Rollout, State
 from inference_operator.engine.plan import Hold, StepResult, Trouble
 from inference_operator.engine.reconcile import Pass
-from inference_operator.resources import listener_rule, service, service_rollout, task_definition
+from inference_operator.resources import listener_rule, log_group, service, service_rollout, task_definition
 from inference_operator.resources.base import Context, Fact, Failed, Settled, Wait
 
 TASKS, SERVICE = task_definition.TaskDefinitions.name, service.Services.name
 RULE = listener_rule.ListenerRules.name
+LOG_GROUPS = log_group.LogGroups.name
 
 
 @dataclass(frozen=True)
@@ -360,7 +361,7 @@ def _resources(ctx: Context, done: Pass) -> Resources:
     if any(isinstance(r.outcome, Trouble) for r in done.results):  # what could not be looked at is not known to be gone
         known = {fact.value: facts[fact] for fact in Fact if fact in facts and fact is not Fact.LOG_GROUP}
         kept = {k: v for k, v in before.document().items() if k not in known}
-        groups = [facts[Fact.LOG_GROUP]] if Fact.LOG_GROUP in facts else list(before.log_groups)
+        groups = list(_log_groups(done) or before.log_groups)
         return Resources.model_validate({**kept, **known, "cluster": ctx.environment.cluster, "logGroups": groups})
     return Resources(
         cluster=ctx.environment.cluster,
@@ -369,5 +370,10 @@ def _resources(ctx: Context, done: Pass) -> Resources:
         access_point=facts.get(Fact.ACCESS_POINT),
         target_group=facts.get(Fact.TARGET_GROUP),
         listener_rule=facts.get(Fact.LISTENER_RULE),
-        log_groups=(facts[Fact.LOG_GROUP],) if Fact.LOG_GROUP in facts else (),
+        log_groups=_log_groups(done),
     )
+
+
+def _log_groups(done: Pass) -> tuple[str, ...]:
+    found: log_group.Have | None = done.have.get(LOG_GROUPS)
+    return tuple(sorted(found.groups)) if found is not None else ()

@@ -8,6 +8,7 @@ from typing import Any
 
 from inference_operator.api.meta import CONTAINER
 from inference_operator.api.v1alpha1 import EnvVar, Health, Secret, Sidecar
+from inference_operator.resources import log_router
 from inference_operator.resources.base import Context, Fact
 
 MODELS = "models"
@@ -18,8 +19,9 @@ LONGEST_DRAIN = 10
 
 
 def containers(ctx: Context) -> list[dict[str, Any]]:
-    """The server first, then the sidecars."""
-    return [server(ctx), *(sidecar(ctx, asked) for asked in ctx.spec.sidecars)]
+    """The server first, then the sidecars, and the log router where there are routes."""
+    router = [log_router.router(ctx)] if ctx.spec.logging.routed else []
+    return [server(ctx), *(sidecar(ctx, asked) for asked in ctx.spec.sidecars), *router]
 
 
 def server(ctx: Context) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def server(ctx: Context) -> dict[str, Any]:
         "portMappings": [{"containerPort": spec.port, "protocol": "tcp"}],
         "environment": _listed(variables),
         "mountPoints": [models, _SCRATCH_MOUNT],
-        "logConfiguration": _logs(ctx, CONTAINER),
+        **_logs(ctx, CONTAINER),
         **_optional(spec.command, spec.user, spec.secrets),
         **({"healthCheck": _health_check(spec.health)} if spec.health.command else {}),
         # An init process reaps what the sessions of ECS Exec leave (developer guide, "Using ECS Exec").
@@ -52,7 +54,7 @@ def sidecar(ctx: Context, asked: Sidecar) -> dict[str, Any]:
         "readonlyRootFilesystem": asked.read_only_root_filesystem,
         "environment": _listed(_given(asked.env)),
         "mountPoints": [_SCRATCH_MOUNT],
-        "logConfiguration": _logs(ctx, asked.name),
+        **_logs(ctx, asked.name),
         **_optional(asked.command, asked.user, asked.secrets),
         **({"cpu": asked.cpu.units} if asked.cpu is not None else {}),
         **({"memory": asked.memory.mib} if asked.memory is not None else {}),
@@ -94,14 +96,10 @@ def _drain(stop_timeout: timedelta) -> dict[str, str]:
 
 
 def _logs(ctx: Context, container: str) -> dict[str, Any]:
-    return {
-        "logDriver": "awslogs",
-        "options": {
-            "awslogs-group": ctx.facts[Fact.LOG_GROUP],
-            "awslogs-region": ctx.environment.region,
-            "awslogs-stream-prefix": container,
-        },
-    }
+    """Where the lines of a container go."""
+    if ctx.spec.logging.routed:
+        return log_router.routed()
+    return {"logConfiguration": log_router.awslogs(ctx, ctx.facts[Fact.LOG_GROUP], container)}
 
 
 def _health_check(health: Health) -> dict[str, Any]:

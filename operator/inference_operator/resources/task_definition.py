@@ -7,6 +7,7 @@ RegisterTaskDefinition knows no idempotency token: before registering, the newes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -16,8 +17,12 @@ from inference_operator.domain import tags
 from inference_operator.domain.names import digest
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait
+from inference_operator.resources import log_router
+from inference_operator.resources.base import Blocked, Change, Context, Fact, Scene, Settled, Wait
 from inference_operator.resources.containers import MODELS, SCRATCH, containers
+
+LARGEST = 64 * 1024
+"""Bytes of a task definition: a quota of ECS, "Task definition size limit"."""
 
 NO_SUCH_FAMILY = "ClientException"  # "Unable to describe task definition."
 
@@ -43,11 +48,14 @@ class TaskDefinitions:
     name: ClassVar[str] = "TaskDefinition"
     volatile: ClassVar[bool] = False
 
-    def desire(self, ctx: Context) -> Want | Wait:
+    def desire(self, ctx: Context) -> Want | Wait | Blocked:
         missing = [fact.value for fact in (Fact.LOG_GROUP, Fact.ACCESS_POINT) if fact not in ctx.facts]
         if missing:
             return Wait(f"not there yet: {', '.join(missing)}", Reason.DEPENDENCY_NOT_READY)
         rendered = render(ctx)
+        size = len(json.dumps(rendered, separators=(",", ":")).encode())
+        if size > LARGEST:
+            return Blocked(Reason.LIMIT_EXCEEDED, _too_large(rendered, size))
         spec_hash = digest(rendered)
         return Want(input=rendered, hash=spec_hash, tags={**ctx.tags, tags.SPEC_HASH: spec_hash})
 
@@ -114,9 +122,13 @@ def render(ctx: Context) -> dict[str, Any]:
         "executionRoleArn": environment.execution_role_arn,
         "taskRoleArn": spec.task_role_arn or environment.task_role_arn,
         "containerDefinitions": containers(ctx),
-        "volumes": [_models_volume(ctx), {"name": SCRATCH}],
+        "volumes": [_models_volume(ctx), {"name": SCRATCH}, *_router_volume(ctx)],
         **({"ephemeralStorage": {"sizeInGiB": int(storage.removesuffix("Gi"))}} if storage else {}),
     }
+
+
+def _router_volume(ctx: Context) -> list[dict[str, str]]:
+    return [{"name": log_router.VOLUME}] if ctx.spec.logging.routed else []
 
 
 def _models_volume(ctx: Context) -> dict[str, Any]:
@@ -130,6 +142,16 @@ def _models_volume(ctx: Context) -> dict[str, Any]:
             "authorizationConfig": {"accessPointId": ctx.facts[Fact.ACCESS_POINT], "iam": "ENABLED"},
         },
     }
+
+
+def _too_large(rendered: Mapping[str, Any], size: int) -> str:
+    parts = {each["name"]: len(json.dumps(each)) for each in rendered["containerDefinitions"]}
+    largest = max(parts, key=lambda name: parts[name])
+    what = "spec.logging" if largest == log_router.ROUTER else "env and command"
+    return (
+        f"the task definition would have {size} bytes, and ECS takes {LARGEST} at most; the container {largest} has "
+        f"{parts[largest]} of them. Next: make {what} of it shorter"
+    )
 
 
 def _read(answer: Mapping[str, Any]) -> TaskDefinition:

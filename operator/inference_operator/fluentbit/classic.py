@@ -1,0 +1,91 @@
+"""Fluent Bit's classic format: sections, and values that stay in their place.
+
+In that format a line ends a value, a space or a quote ends a part of one, `${X}` is replaced by an environment variable
+everywhere, and regular expressions are Onigmo's (Ruby syntax). Source: Fluent Bit's configuration manual; flb_env.c,
+flb_utils_split_quoted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_/\-]|[^\x00-\x7f]")
+_UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f]|\$\{")
+_TOKEN: Final = re.compile(r"\\(.)|(.)", re.DOTALL)
+_SPLITTING: Final = " \"'`#$"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    kind: str
+    entries: Sequence[tuple[str, str]]
+    comments: Sequence[str] = ()
+
+    def text(self) -> str:
+        width = max(len(key) for key, _ in self.entries)
+        lines = [f"# {comment}" for comment in self.comments]
+        lines.append(f"[{self.kind}]")
+        lines += [f"    {key:<{width}} {value}" for key, value in self.entries]
+        for line in lines:
+            if _UNWRITABLE.search(line):
+                raise ValueError(f"a line of [{self.kind}] holds a control character or ${{: {line!r}")
+        return "\n".join(lines) + "\n"
+
+
+def document(sections: Iterable[Section]) -> str:
+    return "\n".join(section.text() for section in sections)
+
+
+def comment(text: str) -> str:
+    """A text of any kind, as it can stand in a comment."""
+    return _UNWRITABLE.sub(lambda found: found[0].encode("unicode_escape").decode().replace("${", "$ {"), text)
+
+
+def literal(text: str) -> str:
+    """A regular expression for just this text, in one word."""
+    return "".join(_escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if char == ".":
+        return r"\."
+    return char if _PLAIN.fullmatch(char) else f"\\x{ord(char):02x}"
+
+
+def onigmo(pattern: str) -> str:
+    """A pattern of the API's, in one word. `^` and `$` remain the ends of a line."""
+    out, in_class = [], False
+    for escaped, char in _TOKEN.findall(pattern):
+        if escaped:
+            out.append(f"\\x{ord(escaped):02x}" if escaped in _SPLITTING else f"\\{escaped}")
+        elif char == "$" and not in_class:
+            out.append(char)
+        else:
+            in_class = (in_class or char == "[") and char != "]"
+            out.append(f"\\x{ord(char):02x}" if char in _SPLITTING else char)
+    return f"(?:{''.join(out)})"
+
+
+def any_of(texts: Iterable[str]) -> str:
+    """A regular expression for any of these texts, whole."""
+    return rf"\A(?:{'|'.join(literal(text) for text in texts)})\z"
+
+
+DICE_DIGITS: Final = 3
+
+
+def share(percent: int) -> str:
+    """A regular expression for so many of a hundred texts of random hexadecimal digits: those whose first digits, as a
+    number, are below that share."""
+    limit = f"{round(percent * 16**DICE_DIGITS / 100):0{DICE_DIGITS}x}"
+    return rf"\A(?:{'|'.join(_below(limit))})"
+
+
+def _below(limit: str) -> Iterable[str]:
+    for place, digit in enumerate(limit):
+        smaller = "0123456789abcdef"[: int(digit, 16)]
+        if smaller:
+            yield f"{limit[:place]}[{smaller}]"

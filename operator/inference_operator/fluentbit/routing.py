@@ -1,0 +1,139 @@
+"""Where a line goes: the meaning of routes, in Python. What is rendered for Fluent Bit must agree with it.
+
+`goes_to` is the whole rule; below it is how a line is understood.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from inference_operator.api.logging import FieldMatch, Match, Route
+from inference_operator.api.patterns import compiled
+
+LEVELS: Final[Mapping[str, Sequence[str]]] = {
+    "DEBUG": ("debug", "trace", "10"),
+    "INFO": ("info", "notice", "20"),
+    "WARNING": ("warning", "warn", "30"),
+    "ERROR": ("error", "traceback", "40"),
+    "CRITICAL": ("critical", "fatal", "50"),
+}
+"""The names of each level, and its number in Python's logging."""
+
+LEVEL_MEMBERS: Final = ("level", "levelname", "severity")
+LEVEL_IN_TEXT: Final = r"\A.{0,100}?\b(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
+TRACEBACK: Final = r"\A(?P<level>Traceback) \(most recent call last\):"
+REQUEST_LINE: Final = r'"[A-Z]{3,7} (?P<path>/[^\s?"]*)'
+WHOLE_OBJECT: Final = r"\A\s*\{[\s\S]*\}\s*\Z"
+HELPER: Final = "_rt_"
+"""What the names of the router's own members begin with."""
+HELPER_IN_JSON: Final = r"_rt_|\\u00(?:5[fF]|7[24])"
+"""A line that may have such a member, spelled out or escaped. It is not parsed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """What a container wrote: a line, or a traceback whole."""
+
+    text: str
+    container: str = "app"
+    source: str = "stdout"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A line as routes see it."""
+
+    line: Line
+    members: Mapping[str, Any] = field(default_factory=dict)
+    """Of a JSON line; of another one only `log`, the line itself."""
+    level: str = ""
+    path: str = ""
+    message: str = ""
+
+
+def goes_to(record: Record, routes: Sequence[Route], *, dice: float) -> tuple[int, frozenset[str]]:
+    """The number of the route that takes a record, and the destinations that get it. `dice` is from [0, 1)."""
+    for number, route in enumerate(routes):
+        if route.match is None or takes(route.match, record):
+            kept = route.sample_percent is None or dice * 100 < route.sample_percent
+            return number, frozenset(route.to if kept else ())
+    raise ValueError("the last route must be without match")
+
+
+def takes(match: Match, record: Record) -> bool:
+    """Whether all that a match says is true of a record."""
+    return (
+        (not match.levels or any(record.level.lower() in LEVELS[level] for level in match.levels))
+        and all(_field_is(asked, record.members) for asked in match.fields)
+        and (match.source is None or record.line.source == match.source)
+        and (match.path is None or _path_is(match.path, record.path))
+        and (match.regex is None or (record.message != "" and _finds(match.regex, record.message)))
+        and (match.container is None or record.line.container == match.container)
+    )
+
+
+def understood(line: Line) -> Record:
+    """A line with what routes ask of it."""
+    members = _members(line.text)
+    log = _text(members.get("log"))
+    request = re.search(REQUEST_LINE, log, re.ASCII)
+    return Record(
+        line=line,
+        members=members,
+        level=_level(members, log),
+        path=_text(members.get("path")) or (request["path"] if request else ""),
+        message=_text(members.get("message")) or log,
+    )
+
+
+def _members(text: str) -> Mapping[str, Any]:
+    if re.search(WHOLE_OBJECT, text) and not re.search(HELPER_IN_JSON, text):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            return {"log": text}
+        return found if isinstance(found, dict) else {"log": text}
+    return {"log": text}
+
+
+def _level(members: Mapping[str, Any], log: str) -> str:
+    number = members.get("level")
+    if isinstance(number, int) and not isinstance(number, bool):
+        return str(number)
+    named = next((text for text in (_text(members.get(name)) for name in LEVEL_MEMBERS) if text), None)
+    if named is not None:
+        return named
+    found = re.search(TRACEBACK, log) or re.search(LEVEL_IN_TEXT, log, re.ASCII)
+    return found["level"] if found else ""
+
+
+def _path_is(asked: str, path: str) -> bool:
+    if asked.endswith("*"):
+        return path.startswith(asked[:-1])
+    return path.partition("?")[0] == asked
+
+
+def _field_is(asked: FieldMatch, members: Mapping[str, Any]) -> bool:
+    value: Any = members
+    for name in asked.name.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if asked.regex is not None:
+        return isinstance(value, (str, bool)) and _finds(asked.regex, _text(value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "." not in asked.name and str(value) in asked.values
+    return isinstance(value, (str, bool)) and _text(value) in asked.values
+
+
+def _finds(regex: str, text: str) -> bool:
+    return compiled(regex).search(text) is not None
+
+
+def _text(value: Any) -> str:
+    """As the router's conditions see it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,104 @@
+"""Logging that is not accepted: said before anything is done, with the field and the fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from inference_operator.domain.reasons import Reason
+from inference_operator.engine.objects import accept
+from inference_operator.engine.status import Refusal
+from tests.operator.builders import deployment_document, environment_document
+
+DESTINATIONS = {
+    "errors": {"cloudWatchLogs": {"logGroup": "/inference/{namespace}/{name}/errors"}},
+    "archive": {"s3": {"bucket": "inference-logs"}},
+}
+REST = {"to": ["archive"]}
+OUTPUT = "[OUTPUT]\n    Name stdout\n    Match *\n"
+
+
+def refused(logging: dict[str, Any], policy: dict[str, Any] | None = None) -> Refusal:
+    environment = environment_document(logging={"destinations": DESTINATIONS}, policy={"logging": policy or {}})
+    answer = accept(deployment_document(logging=logging), {"default": environment}, None)
+    assert isinstance(answer, Refusal)
+    return answer
+
+
+def test_a_route_to_an_unknown_destination_names_those_that_there_are() -> None:
+    answer = refused({"routes": [{"match": {"levels": ["ERROR"]}, "to": ["archive", "nowhere"]}, REST]})
+    assert answer.reason is Reason.INVALID_SPEC
+    assert "spec.logging.routes[0].to[1] 'nowhere' is no destination of the environment" in answer.message
+    assert "it has: archive, errors" in answer.message
+
+
+def test_a_route_to_a_forbidden_destination_names_the_allowed_ones() -> None:
+    answer = refused({"routes": [{"to": ["errors"]}]}, {"destinations": ["archive"]})
+    assert answer.reason is Reason.FORBIDDEN_BY_POLICY
+    assert "spec.logging.routes[0].to[0] 'errors' is none of the allowed destinations (archive)" in answer.message
+
+
+def test_a_configuration_of_ones_own_can_be_forbidden() -> None:
+    answer = refused({"custom": {"configuration": OUTPUT}}, {"custom": False})
+    assert answer.reason is Reason.FORBIDDEN_BY_POLICY
+    assert "spec.logging.custom is not allowed; use routes" in answer.message
+
+
+def test_the_image_of_a_router_of_ones_own_must_be_allowed() -> None:
+    environment = environment_document(policy={"images": ["registry.example.com/*"]})
+    custom = {"file": "/router.conf", "image": "elsewhere.example.com/router:1"}
+    answer = accept(deployment_document(logging={"custom": custom}), {"default": environment}, None)
+    assert isinstance(answer, Refusal)
+    assert "spec.logging.custom.image 'elsewhere.example.com/router:1' matches none" in answer.message
+
+
+@pytest.mark.parametrize("regex", ["(?=ahead)", r"\Aa\z", "a++", "(?P<name>x)", "(", "[[:alpha:]]"])
+def test_a_regex_that_the_router_reads_otherwise_or_not_at_all_is_named(regex: str) -> None:
+    answer = refused({"routes": [{"match": {"regex": regex}, "to": ["errors"]}, REST]})
+    assert answer.reason is Reason.INVALID_SPEC
+    assert "spec.logging.routes[0].match.regex: " in answer.message
+    assert "regular expression" in answer.message
+
+
+def test_routes_that_make_too_long_a_configuration_are_told_the_limit() -> None:
+    values = [f"{number}{'#' * 250}" for number in range(20)]
+    route = {"match": {"fields": [{"name": "user", "values": values}]}, "to": ["errors"]}
+    answer = refused({"routes": [route, route, REST]})
+    assert answer.reason is Reason.INVALID_SPEC
+    assert "bytes for the log router, and 32768 is the limit; take fewer routes" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("configuration", "problem"),
+    [
+        ("[INPUT]\n    Name forward\n    Port 24224\n", "a forward input on port 24224, where FireLens has its own"),
+        ("[INPUT]\n    name Forward\n", "a forward input on port 24224, where FireLens has its own"),
+        ("[SERVICE]\n    Flush 5\n", "a [SERVICE] section, and the operator writes that one; remove it"),
+        ("[PARSER]\n    Name x\n", "a [PARSER] section, which belongs to another file; move it to parsers"),
+        ("[OUTPUT]\n    Name stdout\n", "an [OUTPUT] without Match, which gets nothing; add one"),
+    ],
+)
+def test_what_would_break_in_a_configuration_of_ones_own_is_named(configuration: str, problem: str) -> None:
+    answer = refused({"custom": {"configuration": f"{configuration}\n{OUTPUT}"}})
+    assert answer.reason is Reason.INVALID_SPEC
+    assert f"spec.logging.custom.configuration has {problem}" in answer.message
+
+
+def test_a_configuration_of_ones_own_that_sends_nothing_anywhere_is_refused() -> None:
+    answer = refused({"custom": {"configuration": "[FILTER]\n    Name grep\n    Match *\n"}})
+    assert "has no [OUTPUT] section, so every line is lost; add one" in answer.message
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        "[INPUT]\n    Name forward\n    Port 24225\n",
+        "[INPUT]\n    Name forward\n    unix_path /tmp/other.sock\n",
+        "# [INPUT] with Name forward, in words\n",
+    ],
+)
+def test_other_forward_inputs_are_let_be(configuration: str) -> None:
+    logging = {"custom": {"configuration": f"{configuration}\n{OUTPUT}"}}
+    answer = accept(deployment_document(logging=logging), {"default": environment_document()}, None)
+    assert not isinstance(answer, Refusal), answer
