@@ -27,10 +27,10 @@ def roll_back(configuration: Mapping[str, Any]) -> bool:
     return bool(settings(configuration).get("rollback"))
 
 
-def shown(configuration: Mapping[str, Any]) -> dict[str, Any] | None:
+def shown(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """As ServiceDeployment.alarms begins."""
     if not settings(configuration):
-        return None
+        return {"status": "DISABLED"}
     names = list(settings(configuration).get("alarmNames") or [])
     status = "MONITORING" if are_on(configuration) else "DISABLED"
     return {"status": status, "alarmNames": names, "triggeredAlarmNames": []}

@@ -310,7 +310,7 @@ class Ecs:
             for each in service.records
             if (not wanted or each.status in wanted) and _within(each.created_at, created)
         ]
-        return _page(shown, request, "serviceDeployments", 100)
+        return _page(shown, request, "serviceDeployments", 100, default=20)
 
     def describe_service_deployments(self, caller: Caller, request: Request) -> Response:
         found, failures = [], []

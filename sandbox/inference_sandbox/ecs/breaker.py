@@ -22,6 +22,11 @@ def is_on(configuration: Mapping[str, Any]) -> bool:
     return bool(settings(configuration).get("enable"))
 
 
+def watches(configuration: Mapping[str, Any]) -> bool:
+    """Whether it is on and heeded: "only for the rolling update deployment type"."""
+    return is_on(configuration) and configuration["strategy"] == "ROLLING"
+
+
 def rolls_back(configuration: Mapping[str, Any]) -> bool:
     return bool(settings(configuration).get("rollback"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from inference_sandbox.ecs import alarms, breaker, texts, views
+from inference_sandbox.ecs import alarms, breaker, texts
 from inference_sandbox.ecs.ids import Ids
 from inference_sandbox.ecs.state import Deployment, Revision, Service, ServiceDeployment, ServiceDeploymentStatus
 from inference_sandbox.ecs.voice import Voice
@@ -53,13 +53,14 @@ class Deployments:
         record = ServiceDeployment(
             arn=service.arn.replace(":service/", ":service-deployment/") + f"/{self._ids.token(21)}",
             target=revision,
-            sources=[(each.revision, views.running(each.tasks.values())) for each in service.deployments],
+            sources=[each.revision for each in service.deployments],
             created_at=now,
             started_at=now,
             updated_at=now,
             status="IN_PROGRESS",
             configuration=configuration,
-            breaker_status="MONITORING" if breaker.is_on(configuration) else "DISABLED",
+            breaker_status="MONITORING" if breaker.watches(configuration) else "DISABLED",
+            breaker_threshold=breaker.threshold(configuration, service.desired_count),
             alarms=alarms.shown(configuration),
         )
         service.records.insert(0, record)
@@ -128,5 +129,5 @@ class Deployments:
             record.stopped_at = now
         if record.breaker_status == "MONITORING":
             record.breaker_status = "MONITORING_COMPLETE"
-        if record.alarms is not None and record.alarms["status"] == "MONITORING":
+        if record.alarms["status"] == "MONITORING":
             record.alarms["status"] = "MONITORING_COMPLETE"

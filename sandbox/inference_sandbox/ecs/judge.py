@@ -105,8 +105,7 @@ class Judge:
         if primary.rollout_state != "IN_PROGRESS":
             return
         configuration = service.document["deploymentConfiguration"]
-        counted = breaker.is_on(configuration) and configuration["strategy"] == "ROLLING"
-        if not (counted and self._tripped(primary)) and alarms.are_on(configuration):
+        if not (breaker.watches(configuration) and self._tripped(primary)) and alarms.are_on(configuration):
             self._heed_alarms(primary)
 
     def _tripped(self, primary: Deployment) -> bool:
@@ -129,9 +128,7 @@ class Judge:
         if not watch.triggered:
             self._look_later(self._clock.now() + self._settings.alarm_poll, primary.service)
             return
-        shown = primary.record.alarms
-        if shown is not None:
-            shown |= {"status": "TRIGGERED", "triggeredAlarmNames": list(watch.triggered)}
+        primary.record.alarms |= {"status": "TRIGGERED", "triggeredAlarmNames": list(watch.triggered)}
         back = alarms.roll_back(primary.service.document["deploymentConfiguration"])
         self._deployments.fail(primary, texts.ALARM_FAILED, "alarm detected.", roll_back=back)
 

@@ -65,7 +65,7 @@ class Placement:
             platform_version=views.platform(document.get("platformVersion")),
             service=service,
             deployment=deployment,
-            targets=_targets(document, deployment.side if deployment else 0),
+            targets=_targets(document, revision.side),
             enable_execute_command=bool(service and service.document.get("enableExecuteCommand")),
             tags=_propagated(service, definition),
         )

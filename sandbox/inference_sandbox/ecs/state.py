@@ -74,13 +74,15 @@ class TaskDefinition:
 
 @dataclass(eq=False, kw_only=True, slots=True)
 class Revision:
-    """A service revision: everything of a service that starts a new deployment when it changes. Immutable."""
+    """A service revision: everything of a service that starts a new deployment when it changes."""
 
     arn: str
     task_definition: TaskDefinition
     document: dict[str, Any]
     """launchType or capacityProviderStrategy, platformVersion, networkConfiguration, loadBalancers, …"""
     created_at: datetime
+    side: int = 0
+    """Whose targets its tasks are: 0 of targetGroupArn, 1 of the alternate target group."""
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -104,8 +106,8 @@ class ServiceDeployment:
 
     arn: str
     target: Revision
-    sources: list[tuple[Revision, int]]
-    """Revisions that ran when it began, with how many tasks."""
+    sources: list[Revision]
+    """Revisions that ran when it began."""
     created_at: datetime
     configuration: dict[str, Any]
     status: ServiceDeploymentStatus = "PENDING"
@@ -119,7 +121,7 @@ class ServiceDeployment:
     breaker_status: str = "DISABLED"
     breaker_failures: int = 0
     breaker_threshold: int = 0
-    alarms: dict[str, Any] | None = None
+    alarms: dict[str, Any] = field(default_factory=dict)
     hooks: list[Hook] = field(default_factory=list)
 
 
@@ -148,10 +150,10 @@ class Deployment:
     stage: str | None = None
     """Of a deployment that shifts traffic."""
     stage_since: datetime | None = None
-    side: int = 0
-    """Whose targets its tasks are: 0 of targetGroupArn, 1 of the alternate target group."""
     weight: float = 0.0
     """Its share of production traffic, in percent."""
+    test_weight: float = 0.0
+    """Its share of test traffic, in percent."""
     shifted_at: datetime | None = None
     hooks: list[Hook] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)

@@ -117,7 +117,7 @@ class Shifts:
 
     def _begin(self, service: Service) -> None:
         green, blue = service.primary, self.source(service)
-        green.side = 1 - blue.side if blue else 0
+        green.revision.side = 1 - blue.revision.side if blue else 0
         self._enter(service, "RECONCILE_SERVICE" if len(service.deployments) > (2 if blue else 1) else "PRE_SCALE_UP")
 
     def source(self, service: Service) -> Deployment | None:
@@ -162,7 +162,9 @@ class Shifts:
         return sum(counts_as_healthy(task) for task in service.primary.tasks.values()) >= service.desired_count
 
     def _shift_test(self, service: Service) -> bool:
-        self._point(service, "testListenerRule", {service.primary.side: WHOLE})
+        green = service.primary
+        if self._point(service, "testListenerRule", {green.revision.side: WHOLE}):
+            green.test_weight = WHOLE
         return True
 
     def _cleaned_up(self, service: Service) -> bool:
@@ -176,9 +178,8 @@ class Shifts:
             following = [weight for weight in weights(configuration) if weight > green.weight]
             green.weight = following[0] if self.source(service) else WHOLE
             green.shifted_at = now
-            self._point(
-                service, "productionListenerRule", {green.side: green.weight, 1 - green.side: WHOLE - green.weight}
-            )
+            side = green.revision.side
+            self._point(service, "productionListenerRule", {side: green.weight, 1 - side: WHOLE - green.weight})
         if green.weight >= WHOLE:
             return True
         end = green.shifted_at + step_bake(configuration)
@@ -215,17 +216,21 @@ class Shifts:
         primary = service.primary
         if primary.record.rollback is None or primary.rollout_state != "IN_PROGRESS" or primary.weight == WHOLE:
             return
-        primary.weight = WHOLE
-        self._point(service, "productionListenerRule", {primary.side: WHOLE, 1 - primary.side: 0.0})
-        self._point(service, "testListenerRule", {primary.side: WHOLE})
+        primary.weight, side = WHOLE, primary.revision.side
+        self._point(service, "productionListenerRule", {side: WHOLE, 1 - side: 0.0})
+        self._point(service, "testListenerRule", {side: WHOLE})
 
-    def _point(self, service: Service, rule: str, shares: Mapping[int, float]) -> None:
-        """Set the weights of a listener rule's target groups; sides are 0 (targetGroupArn) and 1 (the alternate)."""
+    def _point(self, service: Service, rule: str, shares: Mapping[int, float]) -> bool:
+        """Set the weights of a listener rule's target groups; sides are 0 (targetGroupArn) and 1 (the alternate).
+        False: there is no such rule."""
+        pointed = False
         for balancer in service.document["loadBalancers"]:
             advanced = balancer.get("advancedConfiguration") or {}
             groups = (balancer["targetGroupArn"], advanced.get("alternateTargetGroupArn"))
             if advanced.get(rule) and all(groups):
                 self._surroundings.shift(advanced[rule], {str(groups[side]): share for side, share in shares.items()})
+                pointed = True
+        return pointed
 
     # -- lifecycle hooks
 
@@ -278,13 +283,16 @@ class Shifts:
             hook.status = "SUCCEEDED" if verdict == "SUCCEEDED" else "FAILED"
 
     def _payload(self, service: Service, hook: Hook) -> dict[str, Any]:
-        green = service.primary
+        green, blue = service.primary, self.source(service)
+        production, test = {green.revision.arn: green.weight}, {green.revision.arn: green.test_weight}
+        if blue is not None:
+            production[blue.revision.arn] = WHOLE - green.weight
         return {
             "executionDetails": {
                 "serviceArn": service.arn,
                 "targetServiceRevisionArn": green.revision.arn,
-                "testTrafficWeights": {},
-                "productionTrafficWeights": {green.revision.arn: green.weight},
+                "testTrafficWeights": test if green.test_weight else {},
+                "productionTrafficWeights": production,
             },
             "executionId": hook.id,
             "lifecycleStage": green.stage,

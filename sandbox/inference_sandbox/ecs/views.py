@@ -24,6 +24,9 @@ from inference_sandbox.ecs.state import (
 from inference_sandbox.ecs.surroundings import Event
 
 PENDING = ("PROVISIONING", "PENDING", "ACTIVATING")
+WHOLE = 100.0
+"""Percent of the traffic."""
+REVISION_EXTRAS = ("serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations")
 REVISION_MEMBERS = ("capacityProviderStrategy", "launchType", "networkConfiguration")
 SERVICE_MEMBERS = (
     "loadBalancers",
@@ -157,6 +160,7 @@ def container(record: Container, task: Task) -> dict[str, Any]:
         taskArn=task.arn,
         name=record.name,
         image=record.definition["image"],
+        imageDigest=digest(record.definition["image"]),
         runtimeId=record.runtime_id,
         lastStatus=record.last_status,
         exitCode=record.exit_code,
@@ -282,25 +286,55 @@ def revision(record: Revision, service_record: Service) -> dict[str, Any]:
         platformVersion=platform(document.get("platformVersion")),
         platformFamily="Linux",
         containerImages=[
-            {"containerName": each["name"], "image": each["image"]}
+            present(containerName=each["name"], image=each["image"], imageDigest=digest(each["image"]))
             for each in record.task_definition.document["containerDefinitions"]
         ],
+        **{name: document[name] for name in REVISION_EXTRAS if document.get(name)},
+        resolvedConfiguration={"loadBalancers": resolved} if (resolved := _resolved(record)) else None,
         guardDutyEnabled=False,
         createdAt=record.created_at,
     )
 
 
-def _summary(target: Revision, service_record: Service) -> dict[str, Any]:
-    live = [each for each in service_record.deployments if each.revision is target]
+def _resolved(record: Revision) -> list[dict[str, Any]]:
+    """Which target groups serve the revision, and which rules lead to them."""
+    found = []
+    for balancer in record.document.get("loadBalancers") or []:
+        advanced = balancer.get("advancedConfiguration") or {}
+        alternate = advanced.get("alternateTargetGroupArn")
+        group = alternate if record.side and alternate else balancer["targetGroupArn"]
+        found.append(present(targetGroupArn=group, productionListenerRule=advanced.get("productionListenerRule")))
+    return found
+
+
+def digest(image: str) -> str | None:
+    """Of an image that is named by it; the sandbox asks no registry for that of a tag."""
+    return image.partition("@")[2] or None
+
+
+def _summary(wanted: Revision, record: ServiceDeployment, service_record: Service) -> dict[str, Any]:
+    """What runs of a revision now, and its traffic if the deployment shifts that."""
+    live = [each for each in service_record.deployments if each.revision is wanted]
     tasks = [task_record for each in live for task_record in each.tasks.values()]
-    shifting = [each for each in live if each.stage is not None]
-    return present(
-        arn=target.arn,
-        requestedTaskCount=sum(each.desired for each in live),
-        runningTaskCount=running(tasks),
-        pendingTaskCount=pending(tasks),
-        requestedProductionTrafficWeight=shifting[0].weight if shifting else None,
-    )
+    return {
+        "arn": wanted.arn,
+        "requestedTaskCount": sum(each.desired for each in live),
+        "runningTaskCount": running(tasks),
+        "pendingTaskCount": pending(tasks),
+    } | _traffic(wanted, record, service_record)
+
+
+def _traffic(wanted: Revision, record: ServiceDeployment, service_record: Service) -> dict[str, float]:
+    """The source has what the target revision does not have."""
+    green = next((each for each in service_record.deployments if each.revision is record.target), None)
+    if record.lifecycle_stage is None or green is None:
+        return {}
+    back = record.rollback is not None
+    production, test = (0.0, 0.0) if back else (green.weight, green.test_weight)
+    if wanted is not record.target:
+        blue = len(record.sources) == 1 or (back and wanted.arn == (record.rollback or {})["serviceRevisionArn"])
+        production, test = (WHOLE - production if blue else 0.0), 0.0
+    return {"requestedProductionTrafficWeight": production, "requestedTestTrafficWeight": test}
 
 
 def _hook(record: Hook) -> dict[str, Any]:
@@ -319,11 +353,8 @@ def service_deployment(record: ServiceDeployment, service_record: Service) -> di
         **service_deployment_brief(record, service_record, brief=False),
         updatedAt=record.updated_at,
         stoppedAt=record.stopped_at,
-        sourceServiceRevisions=[
-            {"arn": source.arn, "requestedTaskCount": count, "runningTaskCount": count, "pendingTaskCount": 0}
-            for source, count in record.sources
-        ],
-        targetServiceRevision=_summary(record.target, service_record),
+        sourceServiceRevisions=[_summary(each, record, service_record) for each in record.sources],
+        targetServiceRevision=_summary(record.target, record, service_record),
         lifecycleStage=record.lifecycle_stage,
         lifecycleHookDetails=[_hook(each) for each in record.hooks] or None,
         deploymentConfiguration=record.configuration,
