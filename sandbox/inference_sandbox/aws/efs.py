@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any
 
+from moto.ec2.models import ec2_backends
 from moto.efs.exceptions import AccessPointNotFound, BadRequest, EFSError, FileSystemNotFound
 from moto.efs.responses import EFSResponse
 
@@ -79,6 +80,16 @@ class Efs(EFSResponse):
         if identifier and identifier not in self.efs_backend.access_points:
             raise AccessPointNotFound(identifier)
         return super().describe_mount_targets()
+
+    def create_mount_target(self) -> Any:
+        """Without security groups it gets the default one of its VPC."""
+        if not self._get_param("SecurityGroups"):
+            backend = ec2_backends[self.current_account][self.region]
+            subnet = backend.get_subnet(self._get_param("SubnetId"))
+            group = backend.get_default_security_group(subnet.vpc_id)
+            if group is not None:
+                self.body = json.dumps(json.loads(self.body) | {"SecurityGroups": [group.id]})
+        return super().create_mount_target()
 
     def list_tags_for_resource(self) -> Any:
         self._require_resource()

@@ -21,6 +21,8 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from inference_sandbox.aws import authorization, cloudwatch, elbv2, in_process, side_door
 from inference_sandbox.aws.calls import Calls
+from inference_sandbox.aws.cloud_map import CloudMap
+from inference_sandbox.aws.ec2 import Ec2
 from inference_sandbox.aws.efs import Efs
 from inference_sandbox.aws.faults import Faults
 from inference_sandbox.aws.gateway import Gateway
@@ -39,13 +41,16 @@ SERVICES = (
     "application-autoscaling",
     "cloudwatch",
     "ec2",
+    "ecr",
     "ecs",
     "efs",
     "elbv2",
     "events",
     "iam",
     "logs",
+    "s3",
     "secretsmanager",
+    "servicediscovery",
     "sns",
     "sqs",
     "ssm",
@@ -127,7 +132,9 @@ class Aws:
             ),
             overrides={
                 "elasticloadbalancing": elbv2.responses(self.load_balancer),
+                "ec2": Ec2,
                 "elasticfilesystem": Efs,
+                "servicediscovery": CloudMap,
                 "logs": Logs,
                 "monitoring": cloudwatch.responses(self.cloudwatch),
             },

@@ -24,7 +24,7 @@ from moto.logs.models import logs_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.ssm.models import ssm_backends
 
-from inference_sandbox.aws import elbv2
+from inference_sandbox.aws import cloud_map, elbv2
 from inference_sandbox.aws.event_bridge import EventBridge
 from inference_sandbox.ecs.state import Task
 from inference_sandbox.ecs.surroundings import AlarmFacts, Event, NotLaunched, TargetGroupFacts
@@ -94,6 +94,18 @@ class MotoSurroundings:
     def shift(self, rule: str, shares: Mapping[str, float]) -> None:
         elbv2.shift(rule, shares)
         self._routes_changed()
+
+    def record_types(self, registry: str) -> Sequence[str] | None:
+        return cloud_map.record_types(registry)
+
+    def register(self, registry: str, instance: str, attributes: Mapping[str, str]) -> None:
+        cloud_map.register(registry, instance, attributes)
+
+    def deregister(self, registry: str, instance: str) -> None:
+        cloud_map.deregister(registry, instance)
+
+    def set_health(self, registry: str, instance: str, *, healthy: bool) -> None:
+        cloud_map.set_health(registry, instance, healthy=healthy)
 
     def invoke(self, function: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         """The sandbox runs no Lambda functions: one answers what it was told to answer, else that all is well."""

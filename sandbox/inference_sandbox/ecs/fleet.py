@@ -16,7 +16,7 @@ from typing import Any
 from inference_sandbox.ecs import texts, views
 from inference_sandbox.ecs.agenda import Agenda
 from inference_sandbox.ecs.failures import Failures
-from inference_sandbox.ecs.health import grace_period, has_container_check
+from inference_sandbox.ecs.health import grace_period, has_container_check, task_health
 from inference_sandbox.ecs.ids import Ids
 from inference_sandbox.ecs.state import Cluster, Container, Service, Target, Task, TaskDefinition
 from inference_sandbox.ecs.surroundings import NotLaunched, Settings, Surroundings
@@ -118,6 +118,7 @@ class Fleet:
         self._move(task, "RUNNING")
         for target in task.targets:
             self._register(task, target)
+        self._discover(task)
         if not has_container_check(task.task_definition) and not task.targets:
             self._after(self._settings.healthy_after, partial(self._settle, task))
         grace = grace_period(task)
@@ -149,6 +150,7 @@ class Fleet:
     def _deactivate(self, task: Task, *, drain: bool) -> None:
         """Deregister the targets and wait for them to drain; a task that is dead already does not wait."""
         self._move(task, "DEACTIVATING")
+        self._undiscover(task)
         groups = [target for target in task.targets if target.registered]
         for target in groups:
             self._deregister(task, target)
@@ -220,6 +222,7 @@ class Fleet:
         for target in task.targets:
             if target.registered:
                 self._deregister(task, target)
+        self._undiscover(task)
         self._after(self._settings.latencies.spot_warning, partial(self._interrupt, task))
 
     def _interrupt(self, task: Task) -> None:
@@ -263,6 +266,9 @@ class Fleet:
             return
         container.health = report.status
         task.version += 1
+        for registry in task.registries:
+            healthy = task_health(task) == "HEALTHY"
+            self._surroundings.set_health(registry["registryArn"], task.id, healthy=healthy)
         self._notify(task)
 
     # -- targets
@@ -317,6 +323,19 @@ class Fleet:
             if task.service is not None and task.stop_code == "ServiceSchedulerInitiated":
                 self._note(task.service, Note("stopped"), task.id)
             self._stop_containers(task)
+
+    # -- service discovery (developer guide, "Use service discovery to connect Amazon ECS services with DNS names")
+
+    def _discover(self, task: Task) -> None:
+        for registry in task.registries:
+            attributes = views.instance_attributes(task, registry)
+            self._surroundings.register(registry["registryArn"], task.id, attributes)
+            if has_container_check(task.task_definition):
+                self._surroundings.set_health(registry["registryArn"], task.id, healthy=False)
+
+    def _undiscover(self, task: Task) -> None:
+        for registry in task.registries:
+            self._surroundings.deregister(registry["registryArn"], task.id)
 
     # -- common
 

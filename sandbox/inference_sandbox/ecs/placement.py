@@ -66,6 +66,7 @@ class Placement:
             service=service,
             deployment=deployment,
             targets=_targets(document, revision.side),
+            registries=document.get("serviceRegistries") or [],
             enable_execute_command=bool(service and service.document.get("enableExecuteCommand")),
             tags=_propagated(service, definition),
         )

@@ -16,6 +16,7 @@ SERVICE_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 TOKEN = re.compile(r"[\x21-\x7e]{1,36}")
 MAXIMUM_TARGET_GROUPS, MAXIMUM_SUBNETS, MAXIMUM_SECURITY_GROUPS, MAXIMUM_TASKS = 5, 16, 5, 5000
 MAXIMUM_GRACE = 2**31 - 1
+ARN_COLONS = 5
 FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
 DEPLOYMENT_DEFAULTS: dict[str, Any] = {
     "deploymentCircuitBreaker": {"enable": False, "rollback": False},
@@ -222,6 +223,7 @@ def check_all(document: dict[str, Any], cluster: Cluster, definition: TaskDefini
     _check_launch(document, cluster, definition)
     _check_network(document, cluster, definition, around)
     _check_load_balancers(document, definition, around)
+    _check_registries(document, definition, around)
     grace = document.get("healthCheckGracePeriodSeconds")
     if grace is not None and not 0 <= grace <= MAXIMUM_GRACE:
         raise invalid_parameter(f"healthCheckGracePeriodSeconds {grace} is out of range: 0 to {MAXIMUM_GRACE}.")
@@ -330,6 +332,32 @@ def _check_load_balancer(
         raise invalid_parameter(
             f"The target group with targetGroupArn {arn} does not have an associated load balancer."
         )
+
+
+def _check_registries(document: dict[str, Any], definition: TaskDefinition, around: Surroundings) -> None:
+    """ServiceRegistry; a service takes one (developer guide, "Use service discovery")."""
+    registries = document["serviceRegistries"]
+    if len(registries) > 1:
+        raise invalid_parameter("service registries can have at most 1 items.")
+    ports = {
+        (each["name"], mapping.get("containerPort"))
+        for each in definition.document["containerDefinitions"]
+        for mapping in each["portMappings"]
+    }
+    for registry in registries:
+        arn, name, port = registry.get("registryArn"), registry.get("containerName"), registry.get("containerPort")
+        types = around.record_types(arn) if str(arn).count(":") == ARN_COLONS else None
+        if types is None:
+            raise invalid_parameter(f"Unable to find service registry with registryArn {arn}.")
+        if (name is None) != (port is None):
+            raise invalid_parameter("A service registry takes containerName and containerPort together.")
+        if name is not None and (name, port) not in ports:
+            raise invalid_parameter(f"The container {name} did not have a container port {port} defined.")
+        if "SRV" in types and name is None and registry.get("port") is None:
+            raise invalid_parameter(
+                "When specifying awsvpc networkMode and a type SRV DNS record, you must specify either a containerName "
+                "and containerPort combination or a port value, but not both."
+            )
 
 
 def _check_advanced(balancer: dict[str, Any], around: Surroundings) -> None:

@@ -208,6 +208,8 @@ class Task:
     service: Service | None = None
     deployment: Deployment | None = None
     targets: list[Target] = field(default_factory=list)
+    registries: list[dict[str, Any]] = field(default_factory=list)
+    """Where it is an instance of Cloud Map while it runs: ServiceRegistry."""
     tags: dict[str, str] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
     enable_execute_command: bool = False

@@ -117,6 +117,16 @@ class Surroundings(Protocol):
     def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, AlarmFacts]:
         """By alarm name; absent if there is no such alarm."""
 
+    def record_types(self, registry: str) -> Sequence[str] | None:
+        """The DNS record types of a Cloud Map service; None if there is no such service."""
+
+    def register(self, registry: str, instance: str, attributes: Mapping[str, str]) -> None:
+        """Make an instance of a Cloud Map service."""
+
+    def deregister(self, registry: str, instance: str) -> None: ...
+
+    def set_health(self, registry: str, instance: str, *, healthy: bool) -> None: ...
+
     def rule(self, arn: str) -> bool:
         """Whether there is such a listener rule."""
 

@@ -265,6 +265,20 @@ def task_event(record: Task, at: datetime) -> Event:
     )
 
 
+def instance_attributes(record: Task, registry: dict[str, Any]) -> dict[str, str]:
+    """Of the task as an instance of Cloud Map."""
+    port = registry.get("port") or registry.get("containerPort")
+    return present(
+        AWS_INSTANCE_IPV4=record.address,
+        AWS_INSTANCE_PORT=str(port) if port else None,
+        AVAILABILITY_ZONE=record.zone,
+        REGION=record.cluster.region,
+        ECS_CLUSTER_NAME=record.cluster.name,
+        ECS_SERVICE_NAME=record.service.name if record.service else None,
+        ECS_TASK_DEFINITION_FAMILY=record.task_definition.family,
+    )
+
+
 def _without_health(detail: dict[str, Any]) -> dict[str, Any]:
     for each in detail["containers"]:
         each.pop("healthStatus", None)

@@ -53,6 +53,15 @@ class ScriptedSurroundings:
     def alarms(self, account: str, region: str, names: Sequence[str]) -> Mapping[str, AlarmFacts]:
         return {}
 
+    def record_types(self, registry: str) -> Sequence[str] | None:
+        return ["A"]
+
+    def register(self, registry: str, instance: str, attributes: Mapping[str, str]) -> None: ...
+
+    def deregister(self, registry: str, instance: str) -> None: ...
+
+    def set_health(self, registry: str, instance: str, *, healthy: bool) -> None: ...
+
     def rule(self, arn: str) -> bool:
         return True
 
