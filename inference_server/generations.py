@@ -19,6 +19,9 @@ AFTER_FORK = "after_fork"
 """In a quarantine: load this version in each worker. Any other text is the reason not to load it at all."""
 
 
+_OUT_OF_MEMORY = ", as the kernel does where memory is too little: raise the task's"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A wish for other models, from a worker."""
@@ -138,7 +141,8 @@ class Generations:
         """Put in quarantine what caused the trouble. False if there is nothing new to put there."""
         found = dict.fromkeys(trouble.threads, AFTER_FORK)
         if trouble.loading is not None:
-            found[trouble.loading] = f"the server {describe(status)} while it loaded this version"
+            hint = _OUT_OF_MEMORY if status == -signal.SIGKILL else ""
+            found[trouble.loading] = f"the server {describe(status)} while it loaded this version{hint}"
         new = {version: what for version, what in found.items() if self._quarantine.get(version) != what}
         self._quarantine |= new
         return bool(new)

@@ -29,6 +29,15 @@ def stage(found: FoundVersion, scratch: Path) -> Path:
     target = staged_folder(found, scratch)
     if target.exists():
         return target
+    try:
+        return _make_copy(found, target)
+    except OSError as error:
+        raise ModelError(
+            f"no local copy can be made in {scratch}: {error.strerror}; see INFERENCE_SCRATCH_DIR"
+        ) from None
+
+
+def _make_copy(found: FoundVersion, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free
     if found.bytes > free:
@@ -55,17 +64,19 @@ def prune(scratch: Path, kept: Collection[Path]) -> None:
 
 def _copy(entry: ManifestEntry, source: Path, target: Path) -> None:
     origin = source / entry.file
-    if not origin.resolve().is_relative_to(source.resolve()):
-        raise ModelError(f"file {entry.file} is a link out of the version's folder")
     copy = target / entry.file
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
+        if not origin.resolve().is_relative_to(source.resolve()):
+            raise ModelError(f"file {entry.file} is a link out of the version's folder")
         with origin.open("rb") as reading, copy.open("wb") as writing:
             size, digest = copy_and_hash(reading, writing)
     except FileNotFoundError:
         raise ModelError(f"file {entry.file} is missing, though manifest.json lists it") from None
     except OSError as error:
-        raise ModelError(f"file {entry.file} can't be read: {error.strerror}") from None
+        raise ModelError(f"file {entry.file} can't be copied: {error.strerror}") from None
+    except RuntimeError as error:  # what Python before 3.13 makes of links that go in a circle
+        raise ModelError(f"file {entry.file} can't be copied: {error}") from None
     if size != entry.bytes:
         raise ModelError(f"file {entry.file} has {size} bytes; manifest.json says {entry.bytes}")
     if digest != entry.sha256:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_server.protocol.datatypes import DATATYPES, DatatypeName, narrow_to_bf16, widen_bf16
-from inference_server.protocol.errors import InvalidRequestError, NotSupportedError, RequestError
+from inference_server.protocol.errors import InvalidRequestError, NotSupportedError
 from inference_server.protocol.request import InferRequest, Limits, read_request
 from inference_server.protocol.response import write_response
 from inference_server.protocol.signature import RequestedOutput, Signature, TensorSpec
@@ -380,41 +380,3 @@ def test_what_is_written_can_be_read_again(tensor: tuple[str, np.ndarray], binar
     again = read_request(head + tail, str(len(head)), signature, Limits()).inputs["y"]
     assert again.dtype == array.dtype
     np.testing.assert_array_equal(again, array)
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
-_ENTRY = st.fixed_dictionaries(
-    {},
-    optional={
-        "name": st.sampled_from(["x", "b", "s", "z"]) | _JSON,
-        "datatype": st.sampled_from(list(DATATYPES)) | _JSON,
-        "shape": st.lists(st.integers(-1, 3) | _JSON, max_size=3) | _JSON,
-        "data": st.lists(_JSON, max_size=6) | _JSON,
-        "parameters": st.dictionaries(st.sampled_from(["binary_data_size", "binary_data", "classification"]), _JSON)
-        | _JSON,
-    },
-)
-_DOCUMENT = st.fixed_dictionaries(
-    {"inputs": st.lists(_ENTRY | _JSON, max_size=3) | _JSON},
-    optional={"outputs": st.lists(_ENTRY | _JSON, max_size=3) | _JSON, "id": _JSON, "parameters": _JSON},
-)
-_THREE = Signature.of(
-    [TensorSpec("x", "FP32", (-1,)), TensorSpec("b", "BOOL", (-1, 2), optional=True), TensorSpec("s", "BYTES", (1,))],
-    [TensorSpec("x", "FP32", (-1,))],
-)
-
-
-@given(_DOCUMENT | _JSON, st.binary(max_size=24), st.none() | st.integers(-2, 400).map(str) | st.text(max_size=4))
-def test_no_request_whatever_breaks_the_codec(document: Any, tail: bytes, header_length: str | None) -> None:
-    body = json.dumps(document).encode() + tail
-    try:
-        request = read_request(body, header_length, _THREE, Limits())
-    except RequestError:
-        return
-    for name, array in request.inputs.items():
-        assert array.dtype == _THREE.inputs[name].type.array
-        assert _THREE.inputs[name].admits(array.shape)

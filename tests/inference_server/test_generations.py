@@ -66,6 +66,14 @@ def test_a_version_that_kills_the_server_is_left_out_with_the_reason() -> None:
     assert generations.on_up(3) == []
 
 
+def test_a_version_that_takes_too_much_memory_is_left_out_with_a_hint() -> None:
+    generations = Generations()
+    generations.start()
+    (start,) = generations.on_exit(1, -9, Trouble(loading="a/1"))
+    assert isinstance(start, Start)
+    assert "killed by SIGKILL while it loaded this version, as the kernel does" in start.quarantine["a/1"]
+
+
 def test_versions_that_start_threads_are_loaded_after_the_fork() -> None:
     generations = Generations()
     generations.start()

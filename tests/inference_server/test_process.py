@@ -8,6 +8,9 @@ import os
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +19,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.inference_server.models import linear, published, write_linear, write_top_n
-from tests.inference_server.running import DEADLINE, running
+from tests.inference_server.running import DEADLINE, RunningServer, running
 
 ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.5, -1, 2, 3]}]}
 
@@ -46,45 +49,72 @@ def test_it_serves_predictions_and_says_so_in_json_lines(models: Path) -> None:
     assert {record["level"] for record in server.records} == {"INFO"}
 
 
+@contextmanager
+def callers(server: RunningServer) -> Iterator[Counter[str]]:
+    """Sixteen callers that go on asking until nobody listens; outcomes by status or error."""
+    address = urlsplit(server.base_url)
+    outcomes: Counter[str] = Counter()
+    stopped = threading.Event()
+
+    def ask_on_and_on() -> None:
+        while not stopped.is_set():
+            connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                stopped.set()
+                outcomes["refused"] += 1
+                return
+            try:
+                connection.request("POST", "/v2/models/linear/infer", json.dumps(ROW))
+                outcomes[str(connection.getresponse().status)] += 1
+            except (OSError, http.client.HTTPException) as error:
+                outcomes[repr(error)] += 1
+            finally:
+                connection.close()
+
+    threads = [threading.Thread(target=ask_on_and_on) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield outcomes
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+
+
 @pytest.mark.parametrize("privileged", [True, False])
 def test_sigterm_under_load_fails_no_request_and_exits_zero(models: Path, *, privileged: bool) -> None:
     with running(models, drain_seconds=1, privileged=privileged) as server:
         server.wait_until_live()
-        address = urlsplit(server.base_url)
-        outcomes: Counter[str] = Counter()
-        stopped = threading.Event()
-
-        def ask_on_and_on() -> None:
-            while not stopped.is_set():
-                connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
-                try:
-                    connection.connect()
-                except ConnectionRefusedError:
-                    stopped.set()
-                    outcomes["refused"] += 1
-                    return
-                try:
-                    connection.request("POST", "/v2/models/linear/infer", json.dumps(ROW))
-                    outcomes[str(connection.getresponse().status)] += 1
-                except OSError as error:
-                    outcomes[repr(error)] += 1
-                finally:
-                    connection.close()
-
-        callers = [threading.Thread(target=ask_on_and_on) for _ in range(16)]
-        for caller in callers:
-            caller.start()
-        eventually(lambda: outcomes["200"] > 100, DEADLINE)
-        server.process.send_signal(signal.SIGTERM)
-        eventually(lambda: server.logged("draining"), DEADLINE)
-        before = outcomes["200"]
-        assert server.get("/readyz").status_code == 503
-        assert server.get("/healthz").status_code == 200
-        assert server.wait() == 0
-        for caller in callers:
-            caller.join()
+        with callers(server) as outcomes:
+            eventually(lambda: outcomes["200"] > 100, DEADLINE)
+            server.process.send_signal(signal.SIGTERM)
+            eventually(lambda: server.logged("draining"), DEADLINE)
+            before = outcomes["200"]
+            assert server.get("/readyz").status_code == 503
+            assert server.get("/healthz").status_code == 200
+            assert server.wait() == 0
         assert set(outcomes) == {"200", "refused"}, outcomes
         assert outcomes["200"] > before
+
+
+def test_a_worker_that_is_killed_under_load_loses_no_request_but_its_own(models: Path) -> None:
+    kills = 4
+    with running(models) as server:
+        server.wait_until_live()
+        with callers(server) as outcomes:
+            for _ in range(kills):
+                eventually(partial(answers_go_on, outcomes, outcomes["200"]), DEADLINE)
+                os.kill(server.workers()[0], signal.SIGKILL)
+                eventually(lambda: len(server.workers()) == 2, DEADLINE)
+        assert outcomes.total() - outcomes["200"] <= kills, outcomes
+        assert outcomes["refused"] == 0
+
+
+def answers_go_on(outcomes: Counter[str], before: int) -> bool:
+    return outcomes["200"] > before + 50
 
 
 def test_the_workers_share_the_supervisors_fate(models: Path) -> None:

@@ -160,7 +160,7 @@ def test_staging_copies_what_the_manifest_lists(root: Path, tmp_path: Path) -> N
         (lambda path: path.write_bytes(b"ab"), "has 2 bytes; manifest.json says 3"),
         (lambda path: path.write_bytes(b"abd"), "a.txt is corrupt"),
         (lambda path: (path.unlink(), path.symlink_to("/etc/hostname")), "a link out of the version's folder"),
-        (lambda path: (path.unlink(), path.mkdir()), "can't be read: Is a directory"),
+        (lambda path: (path.unlink(), path.mkdir()), "can't be copied: Is a directory"),
     ],
 )
 def test_staging_refuses_files_that_are_not_those_published(
@@ -180,7 +180,7 @@ def test_an_unreadable_file_is_named(root: Path, tmp_path: Path) -> None:
     version = write_version(root, "m", 1, {"a.txt": b"abc"}, {"runtime": "onnx"})
     publish(root)
     (version / "a.txt").chmod(0)
-    with pytest.raises(ModelError, match=r"a\.txt can't be read: Permission denied"):
+    with pytest.raises(ModelError, match=r"a\.txt can't be copied: Permission denied"):
         stage(only_version(root), tmp_path / "scratch")
 
 

@@ -1,0 +1,259 @@
+"""Requests that were right until something about them was changed: the codec answers or refuses, and does nothing else.
+
+`pytest --hypothesis-profile=long` tries thirty thousand of each kind, for about ten minutes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference_server.compression import choose_encoding, compress, inflate
+from inference_server.protocol.datatypes import DATATYPES, narrow_to_bf16
+from inference_server.protocol.errors import RequestError
+from inference_server.protocol.request import InferRequest, Limits, read_request
+from inference_server.protocol.response import write_response
+from inference_server.protocol.signature import RequestedOutput, Signature, TensorSpec
+
+T = TypeVar("T")
+
+LIMITS = Limits(elements=10_000, rows=50)
+INTEGERS = {name: np.iinfo(str(kind.array)) for name, kind in DATATYPES.items() if kind.array.kind in "iu"}
+WIDTHS: dict[str, Any] = {"FP16": 16, "FP32": 32, "FP64": 64}
+
+
+def elements(datatype: str) -> st.SearchStrategy[Any]:
+    if datatype == "BOOL":
+        return st.booleans()
+    if datatype in INTEGERS:
+        return st.integers(int(INTEGERS[datatype].min), int(INTEGERS[datatype].max))
+    if datatype == "BF16":  # whose largest number is a little smaller than float32's
+        return st.floats(-3e38, 3e38, width=32)
+    if datatype in WIDTHS:
+        return st.floats(width=WIDTHS[datatype], allow_nan=False, allow_infinity=False)
+    return st.text(max_size=6).map(str.encode)
+
+
+def attempt(action: Callable[[], T]) -> T | RequestError:
+    """What it gives, or the error by which it refuses; any other exception is a failure."""
+    try:
+        return action()
+    except RequestError as error:
+        return error
+
+
+class Tensor(NamedTuple):
+    spec: TensorSpec
+    array: np.ndarray
+    binary: bool
+
+
+@st.composite
+def tensors(draw: st.DrawFn, name: str) -> Tensor:
+    datatype = draw(st.sampled_from(list(DATATYPES)))
+    shape = tuple(draw(st.lists(st.integers(0, 4), max_size=3)))
+    values = draw(st.lists(elements(datatype), min_size=math.prod(shape), max_size=math.prod(shape)))
+    array = np.empty(len(values), dtype=DATATYPES[datatype].array)
+    array[:] = values
+    stated = tuple(draw(st.sampled_from([size, -1])) for size in shape)
+    binary = datatype == "BF16" or draw(st.booleans())
+    return Tensor(TensorSpec(name, datatype, stated, optional=draw(st.booleans())), array.reshape(shape), binary)
+
+
+class Case(NamedTuple):
+    signature: Signature
+    tensors: list[Tensor]
+    document: dict[str, Any]
+    tail: bytes
+
+
+def entry_of(tensor: Tensor, *, nested: bool) -> tuple[dict[str, Any], bytes]:
+    """The tensor's part of the JSON document, and its binary data."""
+    spec, array = tensor.spec, tensor.array
+    entry: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype, "shape": list(array.shape)}
+    if not tensor.binary:
+        data = array if nested and array.ndim else array.ravel()
+        entry["data"] = json.loads(json.dumps(data.tolist(), default=bytes.decode))
+        return entry, b""
+    if spec.datatype == "BYTES":
+        raw = b"".join(len(element).to_bytes(4, "little") + element for element in array.ravel())
+    elif spec.datatype == "BF16":
+        raw = narrow_to_bf16(array).tobytes()
+    else:
+        raw = array.tobytes()
+    entry["parameters"] = {"binary_data_size": len(raw)}
+    return entry, raw
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """A signature, and a request that fits it."""
+    chosen = [draw(tensors(name)) for name in "abc"[: draw(st.integers(1, 3))]]
+    signature = Signature.of([tensor.spec for tensor in chosen], [tensor.spec for tensor in chosen])
+    parts = [entry_of(tensor, nested=draw(st.booleans())) for tensor in chosen]
+    document: dict[str, Any] = {"inputs": [entry for entry, _ in parts]}
+    if draw(st.booleans()):
+        document["id"] = draw(st.text(max_size=5))
+    if draw(st.booleans()):
+        document["outputs"] = [{"name": "a", "parameters": {"binary_data": draw(st.booleans())}}]
+    if draw(st.booleans()):
+        document["parameters"] = {"binary_data_output": draw(st.booleans()), "timeout": draw(st.integers(0, 10**7))}
+    return Case(signature, chosen, document, b"".join(raw for _, raw in parts))
+
+
+@given(cases())
+def test_a_request_that_fits_arrives_as_it_was_meant(case: Case) -> None:
+    head = orjson.dumps(case.document)
+    request = read_request(head + case.tail, str(len(head)), case.signature, LIMITS)
+    assert request.id == case.document.get("id")
+    for spec, array, _ in case.tensors:
+        arrived = request.inputs[spec.name]
+        assert (arrived.dtype, arrived.shape) == (array.dtype, array.shape)
+        if spec.datatype == "BF16":
+            np.testing.assert_allclose(arrived, array, rtol=2**-8, atol=1e-38)
+        else:
+            np.testing.assert_array_equal(arrived, array)
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**66), 2**66)
+    | st.sampled_from([0, 1, -1, 2**31, 2**32, 2**62, 2**63, 2**64, 1.0, 1e308, -0.0, "", "a", "NaN", "BYTES", "FP32"])
+    | st.floats()
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in a document with a key into it."""
+    if isinstance(value, dict | list):
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from places(value[key])
+
+
+@st.composite
+def broken_cases(draw: st.DrawFn) -> tuple[Case, bytes, str | None]:
+    """A case, its body after some changes, and the header that tells the length of the JSON."""
+    case = draw(cases())
+    document = json.loads(json.dumps(case.document))
+    for _ in range(draw(st.integers(0, 3))):
+        found = list(places(document))
+        if not found:
+            break
+        container, key = draw(st.sampled_from(found))
+        match draw(st.sampled_from(["replace", "remove", "repeat"])):
+            case "replace":
+                container[key] = draw(JUNK)
+            case "remove":
+                del container[key]
+            case _:
+                container[key] = [container[key]] * draw(st.integers(0, 3))
+    head = json.dumps(document).encode()
+    body = bytearray(head + case.tail)
+    length: str | None = str(len(head))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(body)))
+        match draw(st.sampled_from(["put in", "cut out", "cut off", "length"])):
+            case "put in":
+                body[at:at] = draw(st.binary(max_size=5) | st.sampled_from([b"{", b"]", b'"', b"\\ud800", b"\xff"]))
+            case "cut out":
+                del body[at : at + draw(st.integers(1, 8))]
+            case "cut off":
+                del body[at:]
+            case _:
+                length = draw(st.none() | st.integers(-1, len(body) + 1).map(str) | st.text(max_size=3))
+    return case, bytes(body), length
+
+
+@given(broken_cases())
+def test_a_request_that_was_changed_is_read_or_refused(broken: tuple[Case, bytes, str | None]) -> None:
+    case, body, length = broken
+    outcome = attempt(lambda: read_request(body, length, case.signature, LIMITS))
+    if isinstance(outcome, RequestError):
+        assert outcome.status in {400, 501}
+        assert 0 < len(str(outcome)) < 2000
+    else:
+        check_fits(outcome, case.signature)
+
+
+@given(JUNK, st.binary(max_size=20), st.none() | st.integers(-1, 99).map(str))
+def test_junk_is_refused(document: Any, tail: bytes, length: str | None) -> None:
+    signature = Signature.of([TensorSpec("a", "FP32", (-1, 2))], [TensorSpec("a", "FP32", (-1, 2))])
+    outcome = attempt(lambda: read_request(json.dumps(document).encode() + tail, length, signature, LIMITS))
+    if not isinstance(outcome, RequestError):
+        check_fits(outcome, signature)
+
+
+def check_fits(request: InferRequest, signature: Signature) -> None:
+    for spec in signature.inputs.values():
+        if spec.name in request.inputs:
+            array = request.inputs[spec.name]
+            assert array.dtype == spec.type.array
+            assert spec.admits(array.shape)
+            assert array.size <= LIMITS.elements
+        else:
+            assert spec.optional
+    assert {output.name for output in request.outputs} <= signature.outputs.keys()
+    assert request.rows >= 0
+
+
+@given(cases(), st.data())
+def test_whatever_a_model_gives_is_written_or_refused(case: Case, data: st.DataObject) -> None:
+    arrays: dict[str, np.ndarray] = {tensor.spec.name: tensor.array for tensor in case.tensors}
+    spoiled = [name for name, array in arrays.items() if array.dtype.kind == "f" and array.size]
+    if spoiled and data.draw(st.sampled_from([True, False])):
+        array = arrays[spoiled[0]].copy()
+        array.flat[0] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+        arrays[spoiled[0]] = array
+    wanted = [RequestedOutput(name, data.draw(st.booleans())) for name in arrays]
+    encoded = attempt(lambda: write_response({"model_name": "m"}, arrays, wanted, case.signature))
+    if isinstance(encoded, RequestError):
+        assert any(not output.binary for output in wanted), encoded
+        return
+    document = json.loads(encoded.body[: encoded.header_length])
+    rest = len(encoded.body) - (encoded.header_length or len(encoded.body))
+    for output, entry in zip(wanted, document["outputs"], strict=True):
+        assert tuple(entry["shape"]) == arrays[output.name].shape
+        if output.binary:
+            rest -= entry["parameters"]["binary_data_size"]
+        else:
+            assert len(entry["data"]) == arrays[output.name].size
+            assert None not in entry["data"]
+    assert rest == 0
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@given(plain=st.binary(max_size=300), data=st.data())
+def test_a_compressed_body_that_was_changed_is_inflated_or_refused(
+    encoding: str, pack: Any, plain: bytes, data: st.DataObject
+) -> None:
+    assert inflate(compress(plain, encoding), encoding, 300) == plain
+    body = bytearray(pack(plain))
+    at = data.draw(st.integers(0, len(body)))
+    body[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    outcome = attempt(lambda: inflate(bytes(body), encoding, 200))
+    if isinstance(outcome, RequestError):
+        assert outcome.status in {400, 413}
+    else:
+        assert len(outcome) <= 200
+
+
+@given(
+    st.text(max_size=40) | st.lists(st.sampled_from(["gzip", "deflate", "*", ";", "q=", "0", ",", " "])).map("".join)
+)
+def test_any_accept_encoding_is_understood(header: str) -> None:
+    assert choose_encoding(header) in {"gzip", "deflate", None}
