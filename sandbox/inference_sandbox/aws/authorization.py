@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from moto.efs.models import efs_backends
 from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
+from moto.secretsmanager.models import secretsmanager_backends
 from moto.sts.models import sts_backends
 
 from inference_sandbox.aws.policies import Access, Policy, allowed
@@ -126,13 +127,33 @@ def accesses(call: Asked, own: Own) -> Iterable[Access]:
     resources = (known(_caller(call), call.parameters) if known else _resources(call)) or ["*"]
     for resource in resources:
         tags = {f"aws:resourcetag/{key.lower()}": [value] for key, value in _tags_of(resource, call, own).items()}
-        yield Access(action=f"{prefix}:{call.operation}", resource=resource, context=context | tags)
+        yield Access(action=_action(prefix, call.operation), resource=resource, context=context | tags)
     if given and call.operation.startswith(("Create", "Register", "RunTask")):
         tagging = "AddTags" if call.service == "elasticloadbalancing" else "TagResource"
         for resource in resources:
             yield Access(action=f"{prefix}:{tagging}", resource=resource, context=context)
     for role, to in _passed_roles(call):
         yield Access(action="iam:PassRole", resource=role, context={"iam:passedtoservice": [to]})
+
+
+S3_ACTIONS = {
+    "AbortMultipartUpload": "AbortMultipartUpload",
+    "CompleteMultipartUpload": "PutObject",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "HeadObject": "GetObject",
+    "HeadBucket": "ListBucket",
+    "ListObjects": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListBuckets": "ListAllMyBuckets",
+    "DeleteObjects": "DeleteObject",
+}
+"""Operations of S3 that are not allowed by their own name (S3 user guide, "Required permissions for Amazon S3 API
+operations")."""
+
+
+def _action(prefix: str, operation: str) -> str:
+    return f"{prefix}:{S3_ACTIONS.get(operation, operation) if prefix == 's3' else operation}"
 
 
 def _requested_tags(call: Asked) -> Tags:
@@ -188,6 +209,10 @@ def _resources(call: Asked) -> list[str]:
         "events": _named_resource("Name", "Rule", form="rule/{}"),
         "sqs": _sqs_resources,
         "sns": _named_resource("Name", form="{}", arn="TopicArn"),
+        "s3": _s3_resources,
+        "ecr": _named_resource("repositoryName", form="repository/{}"),
+        "ssm": _parameters,
+        "secretsmanager": _secrets,
         "iam": _named_resource("RoleName", form="role/{}", regional=False),
         "monitoring": _named_resource("AlarmName", form="alarm:{}", service="cloudwatch"),
     }.get(call.service)
@@ -254,6 +279,27 @@ def _logs_resources(call: Asked) -> list[str]:
 def _sqs_resources(call: Asked) -> list[str]:
     name = call.parameters.get("QueueName") or str(call.parameters.get("QueueUrl") or "").rsplit("/", 1)[-1]
     return [_arn(call, "sqs", name)] if name else []
+
+
+def _s3_resources(call: Asked) -> list[str]:
+    bucket, key = call.parameters.get("Bucket"), call.parameters.get("Key")
+    if not bucket:
+        return []
+    return [f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"]
+
+
+def _parameters(call: Asked) -> list[str]:
+    names = call.parameters.get("Names") or [call.parameters.get("Name")]
+    return [_arn(call, "ssm", f"parameter/{str(name).removeprefix('/')}") for name in names if name]
+
+
+def _secrets(call: Asked) -> list[str]:
+    """A secret's ARN ends in six characters that its name does not tell."""
+    name = call.parameters.get("SecretId")
+    if name is None:
+        return []
+    known = secretsmanager_backends[call.account][call.region].secrets
+    return [str(known[name].arn) if name in known else str(name)]
 
 
 def _named_resource(

@@ -22,6 +22,7 @@ THROTTLING = {
     "application-autoscaling": "ThrottlingException",
     "ec2": "RequestLimitExceeded",
     "iam": "Throttling",
+    "s3": "SlowDown",
     "sts": "Throttling",
     "sns": "Throttling",
     "sqs": "RequestThrottled",
@@ -34,6 +35,7 @@ DENIALS = {
     "elasticloadbalancing": "AccessDenied",
     "iam": "AccessDenied",
     "sts": "AccessDenied",
+    "s3": "AccessDenied",
     "ec2": "UnauthorizedOperation",
     "sns": "AuthorizationError",
 }
@@ -115,7 +117,7 @@ class Faults:
 def answer(fault: Fault, service: str, operation: str, principal: str) -> ErrorAnswer:
     """The error of a throttle, a 500 or a denial, as the service words it."""
     if fault.kind == "throttle":
-        status = 503 if service == "ec2" else 429 if service == "elasticfilesystem" else 400
+        status = 503 if service in ("ec2", "s3") else 429 if service == "elasticfilesystem" else 400
         return ErrorAnswer(
             code=fault.code or THROTTLING.get(service, "Throttling"), message="Rate exceeded", status=status
         )

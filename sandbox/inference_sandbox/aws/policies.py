@@ -1,4 +1,4 @@
-"""IAM's evaluation of identity-based policies: documents and a request in, a verdict out.
+"""IAM's evaluation of policies: documents and a request in, a verdict out.
 
 Source: IAM user guide, "Policy evaluation logic" and "IAM JSON policy elements". This module must not know services.
 """
@@ -33,6 +33,18 @@ def allowed(policies: Sequence[Policy], access: Access) -> bool:
         if _applies(statement, access)
     }
     return "Allow" in effects and "Deny" not in effects
+
+
+def granted(policy: Policy, service: str, access: Access) -> bool:
+    """Whether the policy of a resource lets an AWS service do it; `service` such as events.amazonaws.com."""
+    statements = [each for each in _listed(policy.get("Statement")) if _names(each.get("Principal"), service)]
+    return allowed([{"Statement": statements}], access)
+
+
+def _names(principal: Any, service: str) -> bool:
+    if isinstance(principal, Mapping):
+        return bool(service in _listed(principal.get("Service")) or "*" in _listed(principal.get("AWS")))
+    return bool(principal == "*")
 
 
 def _applies(statement: Mapping[str, Any], access: Access) -> bool:

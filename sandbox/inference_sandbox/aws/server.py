@@ -29,6 +29,7 @@ from inference_sandbox.aws.gateway import Gateway
 from inference_sandbox.aws.in_process import CREDENTIALS
 from inference_sandbox.aws.logs import Logs
 from inference_sandbox.aws.scaling import Scaling, ScalingApi
+from inference_sandbox.aws.sqs import queues
 from inference_sandbox.aws.surroundings import MotoSurroundings
 from inference_sandbox.ecs.api import Ecs
 from inference_sandbox.ecs.failures import Failure
@@ -135,6 +136,7 @@ class Aws:
                 "ec2": Ec2,
                 "elasticfilesystem": Efs,
                 "servicediscovery": CloudMap,
+                "sqs": queues(self.clock),
                 "logs": Logs,
                 "monitoring": cloudwatch.responses(self.cloudwatch),
             },
@@ -226,8 +228,8 @@ class Aws:
         self.gateway.quotas.on = on
 
     def enforce_iam(self, *, on: bool = True) -> None:
-        """Let callers other than root do what their policies allow, and nothing else."""
-        self.gateway.iam = on
+        """Let callers other than root do what their policies allow, and EventBridge what those of its targets do."""
+        self.gateway.iam = self.surroundings.events.permissions = on
 
     def delay_reads(self, delay: timedelta) -> None:
         """For so long after a change, DescribeServices and ListServices tell what was before."""

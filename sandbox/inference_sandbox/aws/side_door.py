@@ -101,7 +101,7 @@ def _modes(aws: Aws, given: Given) -> Any:
     events.duplicates = float(given.get("duplicates", events.duplicates))
     events.shuffled = bool(given.get("shuffled", events.shuffled))
     gateway.quotas.on = bool(given.get("throttling", gateway.quotas.on))
-    gateway.iam = bool(given.get("iam", gateway.iam))
+    aws.enforce_iam(on=bool(given.get("iam", gateway.iam)))
     gateway.stale_reads.delay = timedelta(
         seconds=float(given.get("staleness", gateway.stale_reads.delay.total_seconds()))
     )
