@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_KNOWN_HARMLESS = ("you are running uWSGI as root", "harakiri without post buffering")
+_KNOWN_HARMLESS = ("you are running uWSGI as root", "harakiri without post buffering", "[uwsgi-body-read]")
+"""The last is a caller that stopped sending: the access log has it as a 408."""
 _TRACEBACK = "Traceback (most recent call last):"
 _ERROR = re.compile(
     r"DAMN|HARAKIRI|segfault|Segmentation fault|killed by signal|no python application|unable to|[Ee]rror"

@@ -64,6 +64,7 @@ ValueError: boom
 DAMN ! worker 1 (pid: 7) died, killed by signal 9 :( trying respawn ...
 Respawned uWSGI worker 1 (new pid: 9)
 *** WARNING: you are running uWSGI as root !!! ***
+[uwsgi-body-read] Error reading 9 bytes. Content-Length: 9 message: Client closed connection
 last words"""
 
 RECORDS = [
@@ -77,6 +78,7 @@ RECORDS = [
     ("ERROR", "DAMN ! worker 1 (pid: 7) died, killed by signal 9 :( trying respawn ..."),
     ("WARNING", "Respawned uWSGI worker 1 (new pid: 9)"),
     ("DEBUG", "*** WARNING: you are running uWSGI as root !!! ***"),
+    ("DEBUG", "[uwsgi-body-read] Error reading 9 bytes. Content-Length: 9 message: Client closed connection"),
     ("DEBUG", "last words"),
 ]
 

@@ -1,0 +1,197 @@
+"""Whatever comes over the wire is answered or its connection is ended; no 500, no worker lost, no memory kept."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+import socket
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.inference_server.models import published, write_linear, write_top_n
+from tests.inference_server.running import DEADLINE, RunningServer, running
+
+INFER = b"/v2/models/linear/infer"
+ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.5, -1, 2, 3]}]}
+GOOD = json.dumps(ROW).encode()
+LIMIT = 200_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    root: Path = tmp_path_factory.mktemp("models")
+    write_linear(root)
+    write_top_n(root)
+    with running(published(root), max_body_bytes=LIMIT, client_timeout_seconds=1, access_log_per_second=0) as started:
+        yield started.wait_until_live()
+
+
+def send(server: RunningServer, raw: bytes, *, end: bool = False) -> bytes:
+    """What comes back before the connection is closed; nothing if it is reset. `end`: half-close after sending."""
+    address = urlsplit(server.base_url)
+    answer = b""
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=DEADLINE) as connection:
+        with suppress(OSError):
+            connection.sendall(raw)
+            if end:
+                connection.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionError):
+            while block := connection.recv(65536):
+                answer += block
+    return answer
+
+
+def status(answer: bytes) -> int | None:
+    """UWSGI repeats the version that it was asked in, whatever that is."""
+    found = re.match(rb"[^\r\n]*? (\d{3}) ", answer)
+    return int(found.group(1)) if found else None
+
+
+def post(body: bytes, *headers: str, path: bytes = INFER, length: object = None) -> bytes:
+    lines = [b"POST " + path + b" HTTP/1.1", b"Host: x", *(header.encode("latin-1") for header in headers)]
+    if not any(header.lower().startswith("transfer-encoding") for header in headers):
+        lines.append(f"Content-Length: {len(body) if length is None else length}".encode())
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def chunks(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+def tensor(**changes: object) -> bytes:
+    return json.dumps({"inputs": [ROW["inputs"][0] | changes]}).encode()
+
+
+ENDED = None
+"""The connection ends without an answer, which is what uWSGI does with what is not HTTP."""
+
+BODIES: dict[str, tuple[bytes, set[int | None]]] = {
+    "deep nesting": (post(b'{"inputs":' + b"[" * 90_000), {400}),
+    "deep nesting that is closed": (post(b"[" * 50_000 + b"]" * 50_000), {400}),
+    "NaN": (post(tensor().replace(b"0.5", b"NaN")), {400}),
+    "Infinity": (post(tensor().replace(b"0.5", b"-Infinity")), {400}),
+    "a number beyond a double": (post(tensor().replace(b"0.5", b"1e999")), {400}),
+    "a number beyond a float": (post(tensor().replace(b"0.5", b"1e39")), {400}),
+    "a number of many digits": (post(tensor().replace(b"0.5", b"9" * 50_000)), {400}),
+    "duplicate keys": (post(tensor()[:-1] + b"," + tensor()[1:]), {200}),
+    "a lone surrogate": (post(b'{"id":"\\ud800",' + tensor()[1:]), {400}),
+    "invalid UTF-8": (post(b'{"id":"\xff",' + tensor()[1:]), {400}),
+    "a byte order mark": (post(b"\xef\xbb\xbf" + GOOD), {400}),
+    "NUL in the id": (post(b'{"id":"\\u0000",' + tensor()[1:]), {200}),
+    "UTF-16": (post(GOOD.decode().encode("utf-16")), {400}),
+    "a negative dimension": (post(tensor(shape=[-1, 4])), {400}),
+    "a huge dimension": (post(tensor(shape=[2**63, 4])), {400}),
+    "dimensions whose product wraps": (post(tensor(shape=[2**62, 4])), {400}),
+    "a huge dimension beside an empty one": (post(tensor(shape=[0, 4], data=[])), {200, 400}),
+    "a dimension that is true": (post(tensor(shape=[True, 4])), {400}),
+    "too many dimensions": (post(tensor(shape=[1] * 1000)), {400}),
+    "data of another length": (post(tensor(data=[1, 2, 3])), {400}),
+    "ragged data": (post(tensor(data=[[1, 2, 3], [4]])), {400}),
+    "a thousand inputs": (post(json.dumps({"inputs": ROW["inputs"] * 1000}).encode()), {400}),
+    "a bomb": (post(gzip.compress(b" " * 10**7), "Content-Encoding: gzip"), {413}),
+    "a bomb in a bomb": (post(gzip.compress(gzip.compress(b" " * 10**7)), "Content-Encoding: gzip"), {400}),
+    "two encodings": (post(gzip.compress(GOOD), "Content-Encoding: gzip, gzip"), {415}),
+    "raw deflate": (post(zlib.compress(GOOD)[2:-4], "Content-Encoding: deflate"), {400}),
+    "a header length beyond the body": (post(GOOD, f"Inference-Header-Content-Length: {len(GOOD) + 1}"), {400}),
+    "a header length below zero": (post(GOOD, "Inference-Header-Content-Length: -1"), {400}),
+    "a header length of many digits": (post(GOOD, "Inference-Header-Content-Length: " + "9" * 5000), {400}),
+    "raw bytes that are no row": (post(b"x" * 17, "Inference-Header-Content-Length: 0"), {400}),
+}
+
+HTTP: dict[str, tuple[bytes, set[int | None]]] = {
+    "nothing": (b"", {ENDED}),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20, {ENDED}),
+    "half a request line": (b"POST /v2", {ENDED}),
+    "headers that do not end": (b"POST /v2/models HTTP/1.1\r\nHost: x\r\n", {ENDED}),
+    "a header of 60 kB": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 60_000 + b"\r\n\r\n", {ENDED}),
+    "a thousand headers": (b"GET /healthz HTTP/1.1\r\n" + b"A: b\r\n" * 1000 + b"\r\n", {200, ENDED}),
+    "a header without a colon": (b"GET /healthz HTTP/1.1\r\nnonsense\r\n\r\n", {200, 400, ENDED}),
+    "a NUL in a header": (b"GET /healthz HTTP/1.1\r\nA: \x00b\r\n\r\n", {200, 400, ENDED}),
+    "bare line feeds": (b"GET /healthz HTTP/1.1\nHost: x\n\n", {200, 400, ENDED}),
+    "an unknown method": (b"BREW /healthz HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
+    "an unknown method for an inference": (b"BREW " + INFER + b" HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
+    "an absolute address": (b"GET http://elsewhere/healthz HTTP/1.1\r\nHost: x\r\n\r\n", {200, 404}),
+    "a path of bytes": (b"GET /\xff\xfe%ff%00 HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
+    "a path that climbs": (b"GET /v2/models/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
+    "a name with a slash": (post(GOOD, path=b"/v2/models/a%2Fb/infer"), {404}),
+    "a length that is no number": (post(GOOD, length="x"), {400, ENDED}),
+    "a length below zero": (post(GOOD, length=-5), {400, ENDED}),
+    "a length beyond 64 bits": (post(GOOD, length="9" * 40), {413}),
+    "two lengths": (post(GOOD, "Content-Length: 3"), {200, 400, ENDED}),
+    "more than it said": (post(GOOD + b"GET / HTTP/1.1\r\n\r\n", length=len(GOOD)), {200}),
+    "an unknown transfer encoding": (post(GOOD, "Transfer-Encoding: gzip"), {411}),
+    "chunks": (post(chunks(GOOD[:9], GOOD[9:], b""), "Transfer-Encoding: chunked"), {200}),
+    "chunks whose length is no number": (post(b"zz\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"), {400}),
+    "a chunk of 2^64 bytes": (post(b"1" + b"0" * 16 + b"\r\n{}\r\n", "Transfer-Encoding: chunked"), {400, 413}),
+    "a chunk that is not there": (post(b"ff\r\n{}", "Transfer-Encoding: chunked"), {400}),
+    "chunks and a length": (post(chunks(GOOD, b""), "Transfer-Encoding: chunked", "Content-Length: 4"), {200, 400}),
+    "expecting to be told to continue": (post(GOOD, "Expect: 100-continue"), {200}),
+    "a body for a health check": (
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde",
+        {200},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_a_hostile_body_is_refused_by_a_client_error(server: RunningServer, what: str) -> None:
+    raw, wanted = BODIES[what]
+    check(server, send(server, raw), wanted)
+
+
+@pytest.mark.parametrize("what", HTTP)
+@pytest.mark.parametrize("end", [False, True], ids=["open", "half-closed"])
+def test_hostile_http_is_answered_or_ended(server: RunningServer, what: str, *, end: bool) -> None:
+    raw, wanted = HTTP[what]
+    check(server, send(server, raw, end=end), wanted | ({ENDED} if end else set()))
+
+
+def check(server: RunningServer, answer: bytes, wanted: set[int | None]) -> None:
+    assert status(answer) in wanted, answer[:300]
+    if (status(answer) or 0) >= 400:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"Content-Type: application/json\r\n" in head + b"\r\n"
+        assert isinstance(json.loads(body)["error"], str)
+    assert send(server, post(GOOD)).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_sends_a_byte_at_a_time_holds_a_worker_no_longer_than_it_is_allowed(
+    server: RunningServer,
+) -> None:
+    address = urlsplit(server.base_url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=DEADLINE) as slow:
+        slow.sendall(post(b"", length=500)[:-1])
+        assert send(server, post(GOOD)).startswith(b"HTTP/1.1 200")
+        assert slow.recv(100) == b""
+
+
+def test_memory_and_workers_are_the_same_after_hundreds_of_hostile_requests(server: RunningServer) -> None:
+    """The mix is random, and the same in each run."""
+    chance = random.Random(3)  # noqa: S311  (no secret is made)
+    quick = [raw for raw, wanted in (*BODIES.values(), *HTTP.values()) if ENDED not in wanted]
+    for raw in quick:
+        send(server, raw)
+    workers, before = server.workers(), private_memory(server)
+    for _ in range(500):
+        raw = chance.choice(quick)
+        changed = chance.random() < 0.3
+        if changed:
+            at = chance.randrange(len(raw))
+            raw = raw[:at] + chance.randbytes(1) + raw[at + 1 :]
+        assert status(send(server, raw, end=changed)) != 500, raw[:300]
+    assert server.workers() == workers
+    assert private_memory(server) - before < 8_000_000
+    assert not [record for record in server.records if record["level"] in {"ERROR", "CRITICAL"}]
+
+
+def private_memory(server: RunningServer) -> int:
+    """Of all workers, in bytes."""
+    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() for pid in server.workers()]
+    return sum(int(line.split()[1]) for lines in rollups for line in lines if line.startswith("Private_")) * 1024
