@@ -14,7 +14,7 @@ from inference_operator.aws.iam import policy
 from inference_operator.domain.causes import causes
 from inference_operator.domain.conditions import Type
 from inference_operator.domain.reasons import EXPLANATIONS, Reason
-from inference_operator.resources import KINDS
+from inference_operator.resources import ENVIRONMENT_KINDS, KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +23,7 @@ def conditions_page() -> str:
     """Every condition and every reason, with what to do."""
     about = "\n".join(f"| `{t.value}` | {t.about} |" for t in Type)
     kinds = "\n".join(f"| `{kind.name}Ready` | {(kind.__doc__ or '').strip()} |" for kind in KINDS)
+    own = "\n".join(f"| `{kind.name}Ready` | {(kind.__doc__ or '').strip()} |" for kind in ENVIRONMENT_KINDS)
     reasons = "\n".join(f"| `{r.value}` | {' | '.join(EXPLANATIONS[r])} |" for r in Reason)
     return f"""<!-- Generated from the operator's code: edit it, then `make manifests`. -->
 
@@ -41,6 +42,12 @@ def conditions_page() -> str:
 | condition | True means that this is there, as specified and settled |
 |---|---|
 {kinds}
+
+Of an InferenceEnvironment that asks for events ([events](../events.md)):
+
+| condition | True means that this is there, as specified and settled |
+|---|---|
+{own}
 
 ## Reasons
 

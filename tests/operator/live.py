@@ -37,6 +37,7 @@ OBJECT = (GROUP, VERSION)
 PROGRAM = (sys.executable, "-m", "inference_operator", "run")
 HASTY = (sys.executable, str(Path(__file__).with_name("hasty.py")))
 """The same with its waits shortened."""
+MERGE = "application/merge-patch+json"
 MOMENT = timedelta(milliseconds=30)
 TICK = 0.02
 GOES_OFF = 45.0
@@ -300,6 +301,9 @@ def stage(cluster: Cluster, folder: Path, namespace: str, *, program: Sequence[s
             for name in made.names():
                 made.patch(name, {"metadata": {"finalizers": None}})
                 made.delete(name)
+            custom.patch_cluster_custom_object(
+                *OBJECT, ENVIRONMENTS, namespace, {"metadata": {"finalizers": None}}, _content_type=MERGE
+            )
             custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, namespace)
             if made.environment() is not None:
                 made.patch_environment({"metadata": {"finalizers": None}})

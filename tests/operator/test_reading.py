@@ -74,11 +74,21 @@ def test_a_service_that_is_gone_or_inactive_is_none() -> None:
 
 def test_a_describe_that_lags_behind_our_write_is_not_believed_for_half_a_minute() -> None:
     services, ecs, clock, _ = reader("a")
-    written = ecs_service("a", ecs_deployment("r:2", name="ecs-svc/2"), ecs_deployment("r:1", status="ACTIVE"))
+    sent = ecs_deployment("r:2", name="ecs-svc/2", createdAt=NOW, updatedAt=NOW)
+    written = ecs_service("a", sent, ecs_deployment("r:1", status="ACTIVE"))
     services.record("c", "a", written)
     clock.advance(timedelta(seconds=10))
     assert services.get("c", "a", max_age=timedelta()) == written
     clock.advance(timedelta(seconds=30))
+    assert services.get("c", "a", max_age=timedelta()) == ecs.services["a"]
+
+
+def test_a_describe_that_shows_something_newer_than_our_write_is_believed_at_once() -> None:
+    services, ecs, clock, _ = reader("a")
+    sent = ecs_deployment("r:2", name="ecs-svc/2", createdAt=NOW, updatedAt=NOW)
+    services.record("c", "a", ecs_service("a", sent, ecs_deployment("r:1", status="ACTIVE")))
+    clock.advance(timedelta(seconds=10))
+    ecs.services["a"] = ecs_service("a", ecs_deployment("r:1", updatedAt=clock()))  # rolled back, and forgotten
     assert services.get("c", "a", max_age=timedelta()) == ecs.services["a"]
 
 

@@ -61,7 +61,7 @@ def connected(*, patient: bool = False) -> Aws:
         configs = {name: config.merge(_ONE_TRY) for name, config in configs.items()}
     with mock.patch.dict(os.environ, _NOWHERE), mock.patch.multiple(clients, **configs):
         made = clients.connect(REGION)
-    for client in (made.ecs, made.efs, made.elb, made.logs):
+    for client in (made.ecs, made.efs, made.elb, made.logs, made.sqs, made.events):
         for one in (client._client, client._once):  # type: ignore[union-attr]  # no port tells of boto3
             one.meta.events.register_first("before-send", _send)
     return made

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from inference_operator.api.constraints import Flag, Unique, immutable, refuse, stays, text, whole
 from inference_operator.api.destinations import RETENTION_DAYS, Destinations, Router
-from inference_operator.api.model import Conditions, SpecModel, StatusModel
+from inference_operator.api.model import Conditions, SpecModel, StatusModel, cut
 from inference_operator.api.policy import Policy
 
 ROLE_ARN = text(
@@ -114,6 +114,16 @@ class EnvironmentLogging(SpecModel):
     """Where the routes of services can go."""
 
 
+class Events(SpecModel):
+    """How the operator hears of what happens to tasks and deployments within a second or two, instead of asking."""
+
+    queue: Annotated[
+        str, *text(64, "[A-Za-z0-9_-]+", "the name of an SQS queue: letters, digits, - and _, such as inference-events")
+    ]
+    """Name of the SQS queue that the operator reads, and of the EventBridge rule that fills it. Both are made if they
+    are absent, and removed with the environment. Where one exists that is not this environment's, it is left alone."""
+
+
 class InferenceEnvironmentSpec(SpecModel):
     """Where services run, and what they may ask for."""
 
@@ -156,6 +166,10 @@ class InferenceEnvironmentSpec(SpecModel):
     logging: EnvironmentLogging = EnvironmentLogging()
     """What becomes of what the containers write."""
 
+    events: Events | None = None
+    """How the operator hears of what happens within a second or two. Without it, it asks: every few seconds during a
+    rollout, else every few minutes."""
+
     policy: Policy | None = None
     """What services in this environment may ask for. No limits if absent."""
 
@@ -179,6 +193,15 @@ class InferenceEnvironmentSpec(SpecModel):
         return self
 
 
+class EventsState(StatusModel):
+    """Where the operator hears of what happens."""
+
+    queue: Annotated[str, *cut(128)] | None = None
+    """Name of the SQS queue and of the EventBridge rule."""
+    url: Annotated[str, *cut(2048)] | None = None
+    """URL of the queue."""
+
+
 class InferenceEnvironmentStatus(StatusModel):
     """What the operator knows of the environment."""
 
@@ -189,3 +212,5 @@ class InferenceEnvironmentStatus(StatusModel):
     """`Ready` is True when the environment can be used by services."""
     services: Annotated[int, Field(ge=0)] = 0
     """Number of InferenceDeployments that run in it."""
+    events: EventsState | None = None
+    """Where the operator hears of what happens. Absent where it asks."""

@@ -26,6 +26,8 @@ from inference_operator.api.deployment import (
 )
 from inference_operator.api.environment import (
     EnvironmentLogging,
+    Events,
+    EventsState,
     InferenceEnvironmentSpec,
     InferenceEnvironmentStatus,
     LoadBalancer,
@@ -60,6 +62,8 @@ __all__ = [
     "DesiredRevision",
     "EnvVar",
     "EnvironmentLogging",
+    "Events",
+    "EventsState",
     "Exec",
     "ExecState",
     "Failure",

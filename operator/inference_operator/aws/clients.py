@@ -78,13 +78,15 @@ def connect(
         make: Any = session.client  # its overloads name each service; here the name is a variable
         return _Translating(make(name, config=CONFIG), make(name, config=ONCE), observer)
 
-    ecs, efs, elb, logs = client("ecs"), client("efs"), client("elbv2"), client("logs")
+    ecs, efs, elb = client("ecs"), client("efs"), client("elbv2")
     return Aws(
         region=region,
         ecs=ecs,
         efs=efs,
         elb=elb,
-        logs=logs,
+        logs=client("logs"),
+        sqs=client("sqs"),
+        events=client("events"),
         services=BatchedServices(ecs, utc_now, on_change or (lambda _cluster, _service: None)),
         listings=SharedListings(efs, elb, utc_now),
     )

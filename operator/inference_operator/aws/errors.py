@@ -51,6 +51,8 @@ NOT_FOUND = frozenset(
         "LoadBalancerNotFound",
         "ClusterNotFoundException",
         "ObjectNotFoundException",
+        "QueueDoesNotExist",
+        "AWS.SimpleQueueService.NonExistentQueue",
     }
 )
 EXISTS = frozenset(
@@ -59,6 +61,8 @@ EXISTS = frozenset(
         "ResourceAlreadyExistsException",
         "DuplicateTargetGroupName",
         "DuplicateTargetGroupNameException",
+        "QueueAlreadyExists",
+        "QueueNameExists",
     }
 )
 BUSY = frozenset(
@@ -71,6 +75,9 @@ BUSY = frozenset(
         "ConflictException",
         "IncorrectFileSystemLifeCycleState",
         "PriorityInUse",
+        "ConcurrentModificationException",
+        "QueueDeletedRecently",
+        "AWS.SimpleQueueService.QueueDeletedRecently",
     }
 )
 LIMIT = frozenset(

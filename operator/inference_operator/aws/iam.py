@@ -12,6 +12,8 @@ _SERVICES: tuple[tuple[type, str], ...] = (
     (ports.Efs, "elasticfilesystem"),
     (ports.Elb, "elasticloadbalancing"),
     (ports.Logs, "logs"),
+    (ports.Sqs, "sqs"),
+    (ports.Events, "events"),
 )
 
 # Creating something with tags also needs the right to tag it (Service Authorization Reference, "Dependent actions").
@@ -22,13 +24,17 @@ _TAGGING = {
     "ecs": "ecs:TagResource",
 }
 
+_BATCHES = {"sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
+"""A batch needs the right to do the single thing (SQS developer guide, "Amazon SQS API permissions")."""
+
 
 def actions() -> list[str]:
     found = set(_TAGGING.values())
     for port, prefix in _SERVICES:
         for name, _ in inspect.getmembers(port, inspect.isfunction):
             if not name.startswith("_"):
-                found.add(f"{prefix}:{''.join(word.capitalize() for word in name.split('_'))}")
+                action = f"{prefix}:{''.join(word.capitalize() for word in name.split('_'))}"
+                found.add(_BATCHES.get(action, action))
     return sorted(found)
 
 

@@ -25,13 +25,17 @@ class Offline:
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def aws(self) -> Aws:
-        ecs, efs, elb, logs = (_Client(service, self) for service in ("ecs", "efs", "elbv2", "logs"))
+        ecs, efs, elb, logs, sqs, events = (
+            _Client(service, self) for service in ("ecs", "efs", "elbv2", "logs", "sqs", "events")
+        )
         return Aws(
             region=self.region,
             ecs=ecs,
             efs=efs,
             elb=elb,
             logs=logs,
+            sqs=sqs,
+            events=events,
             services=BatchedServices(ecs, lambda: EPOCH),
             listings=SharedListings(efs, elb, lambda: EPOCH),
         )

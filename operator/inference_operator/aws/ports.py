@@ -68,6 +68,33 @@ class Logs(Protocol):
     def untag_resource(self, *, resourceArn: str, tagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
 
 
+class Sqs(Protocol):
+    def get_queue_url(self, *, QueueName: str) -> Answer: ...  # noqa: N803
+    def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str]) -> Answer: ...  # noqa: N803
+    def create_queue(self, **members: Any) -> Answer: ...
+    def set_queue_attributes(self, *, QueueUrl: str, Attributes: Mapping[str, str]) -> Answer: ...  # noqa: N803
+    def delete_queue(self, *, QueueUrl: str) -> Answer: ...  # noqa: N803
+    def list_queue_tags(self, *, QueueUrl: str) -> Answer: ...  # noqa: N803
+    def tag_queue(self, *, QueueUrl: str, Tags: Mapping[str, str]) -> Answer: ...  # noqa: N803
+    def untag_queue(self, *, QueueUrl: str, TagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
+    def receive_message(self, *, QueueUrl: str, MaxNumberOfMessages: int, WaitTimeSeconds: int) -> Answer: ...  # noqa: N803
+    def delete_message_batch(self, *, QueueUrl: str, Entries: Sequence[Mapping[str, str]]) -> Answer: ...  # noqa: N803
+
+
+class Events(Protocol):
+    """EventBridge."""
+
+    def describe_rule(self, *, Name: str) -> Answer: ...  # noqa: N803
+    def put_rule(self, **members: Any) -> Answer: ...
+    def delete_rule(self, *, Name: str) -> Answer: ...  # noqa: N803
+    def list_targets_by_rule(self, *, Rule: str) -> Answer: ...  # noqa: N803
+    def put_targets(self, *, Rule: str, Targets: Sequence[Mapping[str, str]]) -> Answer: ...  # noqa: N803
+    def remove_targets(self, *, Rule: str, Ids: Sequence[str]) -> Answer: ...  # noqa: N803
+    def list_tags_for_resource(self, *, ResourceARN: str) -> Answer: ...  # noqa: N803
+    def tag_resource(self, *, ResourceARN: str, Tags: Sequence[Mapping[str, str]]) -> Answer: ...  # noqa: N803
+    def untag_resource(self, *, ResourceARN: str, TagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
+
+
 class Services(Protocol):
     """DescribeServices for many objects at once: ten to a call (the API's limit), answers shared among the objects."""
 
@@ -106,5 +133,7 @@ class Aws:
     efs: Efs
     elb: Elb
     logs: Logs
+    sqs: Sqs
+    events: Events
     services: Services
     listings: Listings

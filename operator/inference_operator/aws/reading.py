@@ -100,14 +100,23 @@ class BatchedServices:
 
 
 def _lags(found: Answer | None, entry: _Entry, at: datetime) -> bool:
-    """Whether `found` shows the time before our last write: it does not know the deployment that the write answered."""
+    """Whether `found` shows the time before our last write: it does not know the deployment that the write answered,
+    nor anything newer. (One that fails at once is soon rolled back and forgotten.)"""
     if entry.written is None or entry.written_at is None or at - entry.written_at > LAG:
         return False
     if found is None:
         return bool(entry.written["status"] != "DRAINING")  # what drains is soon gone
-    written = {d["id"] for d in entry.written.get("deployments", ()) if d["status"] == "PRIMARY"}
-    known = {d["id"] for d in found.get("deployments", ())}
-    return not written <= known and found["status"] == entry.written["status"]
+    written = next((d for d in entry.written.get("deployments", ()) if d["status"] == "PRIMARY"), None)
+    if written is None or found["status"] != entry.written["status"]:
+        return False
+    shown = found.get("deployments", ())
+    known = any(d["id"] == written["id"] for d in shown)
+    return not known and all(_changed_at(d) <= written["createdAt"] for d in shown)
+
+
+def _changed_at(deployment: Answer) -> datetime:
+    changed: datetime = deployment.get("updatedAt", deployment["createdAt"])
+    return changed
 
 
 @dataclass

@@ -25,7 +25,8 @@ class Identity:
 
     @property
     def key(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        """`<namespace>/<name>`; of what has no namespace its name."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     @property
     def service(self) -> str:

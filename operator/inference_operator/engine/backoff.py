@@ -13,6 +13,9 @@ AUDIT = timedelta(hours=1)
 ROLLING = timedelta(seconds=5)
 """While tasks come up, drain or go."""
 
+PUSHED = 3
+"""Where events come, RESYNC and ROLLING are so many times as long: a safety net."""
+
 FIRST = timedelta(seconds=2)
 LONGEST = timedelta(minutes=5)
 

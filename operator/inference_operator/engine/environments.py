@@ -1,49 +1,134 @@
-"""One pass over one InferenceEnvironment: whether services can use it, how many do, and whether it may go."""
+"""One pass over one InferenceEnvironment: whether services can use it, how many do, what it has for itself in AWS (the
+queue of its events), and whether it may go.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
 from inference_operator.api.errors import explain
-from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec, InferenceEnvironmentStatus, ObjectMeta
+from inference_operator.api.v1alpha1 import (
+    EventsState,
+    InferenceEnvironmentSpec,
+    InferenceEnvironmentStatus,
+    ObjectMeta,
+)
 from inference_operator.domain.conditions import Said, Type, merged
+from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff
 from inference_operator.engine.objects import Document, Outcome, World
-from inference_operator.engine.reconcile import Memory
+from inference_operator.engine.plan import StepResult, Trouble
+from inference_operator.engine.reconcile import Memory, finalize, reconcile
+from inference_operator.engine.status import of_kind
+from inference_operator.resources import ENVIRONMENT_KINDS
+from inference_operator.resources.base import Fact, Settled, Site
+from inference_operator.resources.event_queue import name_of
 
 NAMED = 10
 """So many of the objects that are in the way of a deletion are named."""
 
 
-def look_after(document: Document, world: World, _memory: Memory, now: datetime) -> Outcome:
-    """Say whether services can use it."""
-    users = world.objects or ()
-    return Outcome(status=_told(document, _judged(document), len(users), now), requeue_after=backoff.AUDIT)
+def look_after(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
+    """Say whether services can use it, and keep its queue of events and the rule that fills it, if it asks for them."""
+    users = len(world.objects or ())
+    spec = _spec(document)
+    if isinstance(spec, ValidationError) or not _has_events(document, spec):
+        return Outcome(status=_told(document, [_judged(spec)], users, now), requeue_after=backoff.AUDIT)
+    site = _site(document, spec, world, now)
+    results = reconcile(ENVIRONMENT_KINDS, site, memory).results
+    said = [_judged(spec, results), *(of_kind(result) for result in results if result.outcome is not None)]
+    return Outcome(
+        status=_told(document, said, users, now, events=_events(site, results)),
+        requeue_after=_requeue(results, memory),
+        results=tuple(results),
+    )
 
 
-def take_away(document: Document, world: World, _memory: Memory, now: datetime) -> Outcome:
+def take_away(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
     """It may go once nothing runs in it: without it nobody would know where its services' resources are."""
     users = world.objects
     if not users and users is not None:
-        said = Said(Type.READY, "False", Reason.DELETING, "it is being deleted")
-        return Outcome(status=_told(document, said, 0, now), requeue_after=backoff.RESYNC)
+        return _dismantle(document, world, memory, now)
     message = "what runs in it can't be listed now; it is tried again" if users is None else _in_the_way(users)
     said = Said(Type.READY, "False", Reason.IN_USE, message)
-    told = _told(document, said, len(users or ()), now)
+    told = _told(document, [said], len(users or ()), now, events=_previous(document).events)
     return Outcome(status=told, requeue_after=backoff.FIRST if users is None else backoff.RESYNC, done=False)
 
 
-def _judged(document: Document) -> Said:
+def queue_url(status: InferenceEnvironmentStatus) -> str | None:
+    """Where its events are to be read from; None while its queue and its rule are not in order."""
+    ready = {condition.type for condition in status.conditions if condition.status == "True"}
+    in_order = status.events is not None and {f"{kind.name}Ready" for kind in ENVIRONMENT_KINDS} <= ready
+    return status.events.url if status.events is not None and in_order else None
+
+
+def _dismantle(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
+    spec, said = _spec(document), Said(Type.READY, "False", Reason.DELETING, "it is being deleted")
+    if isinstance(spec, ValidationError) or not _has_events(document, spec):  # a queue of an invalid one is left
+        return Outcome(status=_told(document, [said], 0, now), requeue_after=backoff.RESYNC)
+    results = finalize(ENVIRONMENT_KINDS, _site(document, spec, world, now), memory)
+    left = [of_kind(result) for result in results if result.outcome is not None]
+    return Outcome(
+        status=_told(document, [said, *left], 0, now, events=_previous(document).events),
+        requeue_after=_requeue(results, memory),
+        results=tuple(results),
+        done=not left,
+    )
+
+
+def _spec(document: Document) -> InferenceEnvironmentSpec | ValidationError:
     try:
-        spec = InferenceEnvironmentSpec.model_validate(document.get("spec", {}))
+        return InferenceEnvironmentSpec.model_validate(document.get("spec", {}))
     except ValidationError as error:
-        return Said(Type.READY, "False", Reason.INVALID_SPEC, f"{explain(error)} Next: mend the spec.")
-    return Said(Type.READY, "True", Reason.ACCEPTED, f"services run in cluster {spec.cluster} of {spec.region}")
+        return error
+
+
+def _has_events(document: Document, spec: InferenceEnvironmentSpec) -> bool:
+    """Whether it has, or is to have, anything for itself in AWS."""
+    return spec.events is not None or _previous(document).events is not None
+
+
+def _site(document: Document, spec: InferenceEnvironmentSpec, world: World, now: datetime) -> Site:
+    meta = ObjectMeta.model_validate(document["metadata"])
+    return Site(
+        identity=Identity(namespace="", name=meta.name, uid=meta.uid),
+        environment=spec,
+        aws=world.connect(spec),
+        now=now,
+        freshness=timedelta(),
+        known=_previous(document),
+    )
+
+
+def _judged(spec: InferenceEnvironmentSpec | ValidationError, results: Sequence[StepResult] = ()) -> Said:
+    """Services can use it whether events come or not: AWS is asked if they do not."""
+    if isinstance(spec, ValidationError):
+        return Said(Type.READY, "False", Reason.INVALID_SPEC, f"{explain(spec)} Next: mend the spec.")
+    message = f"services run in cluster {spec.cluster} of {spec.region}"
+    if spec.events is not None:
+        in_order = all(isinstance(result.outcome, Settled) for result in results)
+        message += "; events are heard" if in_order else "; events are not heard yet, so AWS is asked instead"
+    return Said(Type.READY, "True", Reason.ACCEPTED, message)
+
+
+def _events(site: Site, results: Sequence[StepResult]) -> EventsState | None:
+    """What has been made, or may have been; so that it is found again when it is no longer asked for."""
+    if all(result.outcome is None for result in results):  # neither there nor wanted
+        return None
+    known = site.known.events or EventsState()
+    return EventsState(queue=name_of(site), url=site.facts.get(Fact.EVENT_QUEUE_URL, known.url))
+
+
+def _requeue(results: Sequence[StepResult], memory: Memory) -> timedelta:
+    if any(isinstance(result.outcome, Trouble) for result in results):
+        memory.failures += 1
+        return backoff.after_failures(memory.failures)
+    memory.failures = 0
+    return backoff.RESYNC if all(isinstance(r.outcome, Settled) for r in results) else backoff.ROLLING
 
 
 def _in_the_way(users: Sequence[Document]) -> str:
@@ -55,18 +140,21 @@ def _in_the_way(users: Sequence[Document]) -> str:
     )
 
 
-def _told(document: Document, said: Said, services: int, now: datetime) -> InferenceEnvironmentStatus:
+def _told(
+    document: Document, said: Sequence[Said], services: int, now: datetime, *, events: EventsState | None = None
+) -> InferenceEnvironmentStatus:
     meta = ObjectMeta.model_validate(document["metadata"])
-    previous = _previous(document.get("status") or {})
+    previous = _previous(document)
     return InferenceEnvironmentStatus(
         observed_generation=meta.generation,
-        conditions=merged(previous.conditions, [said], generation=meta.generation, now=now),
+        conditions=merged(previous.conditions, said, generation=meta.generation, now=now),
         services=services,
+        events=events,
     )
 
 
-def _previous(status: Mapping[str, Any]) -> InferenceEnvironmentStatus:
+def _previous(document: Document) -> InferenceEnvironmentStatus:
     try:
-        return InferenceEnvironmentStatus.model_validate(status)
+        return InferenceEnvironmentStatus.model_validate(document.get("status") or {})
     except ValidationError:  # written by hand or by another version: it is made anew
         return InferenceEnvironmentStatus()

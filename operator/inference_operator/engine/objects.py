@@ -5,7 +5,7 @@ reconcile, tell. What runs around it (watching, threads, clocks, writing) is the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
@@ -22,7 +22,7 @@ from inference_operator.api.v1alpha1 import (
     InferenceEnvironmentStatus,
     ObjectMeta,
 )
-from inference_operator.aws.ports import Aws
+from inference_operator.aws.ports import Answer, Aws
 from inference_operator.domain import policy
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
@@ -33,6 +33,7 @@ from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcil
 from inference_operator.engine.status import Refusal
 from inference_operator.resources import KINDS
 from inference_operator.resources.base import Context, Failed, Scene, Wait
+from inference_operator.resources.service import Services
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,21 @@ Connect = Callable[[InferenceEnvironmentSpec], Aws]
 
 SOON = timedelta(seconds=1)
 SHARE = 0.95  # of an interval: an observation younger than this was made for the same round of looking
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """What AWS's events told of an object since its last pass."""
+
+    at: datetime | None = None
+    """When the latest one came: what was seen of the service before that is out of date."""
+    stopped_tasks: tuple[Answer, ...] = ()
+    """As DescribeTasks shows them."""
+    pushed: bool = False
+    """Events come, so that there is no need to ask often."""
+
+    def freshness(self, usual: timedelta, now: datetime) -> timedelta:
+        return usual if self.at is None else max(timedelta(), min(usual, now - self.at))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +71,7 @@ class World:
     """Of the object's namespace; None if they are not known. Read only where the environment's policy asks for some."""
     objects: Sequence[Document] | None = ()
     """In a pass over an environment: the InferenceDeployments in it; None if they can't be listed."""
+    news: News = News()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +88,23 @@ Work = Callable[[Document, World, Memory, datetime], Outcome]
 
 
 def guarded(work: Work) -> Work:
-    """The same pass, which tells of a bug in it instead of raising: the loop around it must go on."""
+    """The same pass, which tells of a bug in it instead of raising: the loop around it must go on. Whatever comes of
+    it, what events told is not lost."""
 
     @wraps(work)
     def careful(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
         try:
-            return work(document, world, memory, now)
+            outcome = work(document, world, memory, now)
         except Exception:
             log.exception("the pass failed")
             memory.forget()
             memory.failures += 1
             object_meta, previous = _read(document)
             told = status.broken(previous, generation=object_meta.generation, now=now)
-            return Outcome(status=told, requeue_after=backoff.after_failures(memory.failures), done=False)
+            outcome = Outcome(status=told, requeue_after=backoff.after_failures(memory.failures), done=False)
+        if isinstance(outcome.status, InferenceDeploymentStatus):
+            outcome = replace(outcome, status=status.with_stopped(outcome.status, world.news.stopped_tasks))
+        return outcome
 
     return careful
 
@@ -106,15 +127,16 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         environment=environment,
         aws=world.connect(environment),
         now=now,
-        freshness=timedelta() if retry is not None else memory.interval * SHARE,
+        freshness=timedelta() if retry is not None else world.news.freshness(memory.interval * SHARE, now),
         previous=previous,
+        told=world.news.stopped_tasks,
         spec=spec,
         generation=object_meta.generation,
         retry=retry,
     )
     done = reconcile(KINDS, ctx, memory)
     told = status.summarize(ctx, done)
-    memory.interval = _interval(done)
+    memory.interval = _interval(done, world.news)
     return Outcome(
         status=told,
         requeue_after=min(_requeue(done.results, memory), _debugging_ends(spec, now)),
@@ -143,9 +165,10 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
         environment=environment,
         aws=world.connect(environment),
         now=now,
-        freshness=backoff.ROLLING * SHARE,
+        freshness=world.news.freshness(backoff.ROLLING * SHARE, now),
         previous=previous,
     )
+    memory.interval = backoff.ROLLING
     results = finalize(KINDS, scene, memory)
     told = status.deleting(previous, results, generation=object_meta.generation, now=now)
     done = all(result.outcome is None for result in results)
@@ -258,12 +281,20 @@ def _without_environment(
     return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)), done=False)
 
 
-def _interval(done: Pass) -> timedelta:
-    """How often the object's service is worth a look."""
-    moving = done.wrote or any(
-        isinstance(r.outcome, Wait) or (isinstance(r.outcome, Failed) and not r.outcome.at_rest) for r in done.results
-    )
-    return backoff.ROLLING if moving else backoff.RESYNC
+def _interval(done: Pass, news: News) -> timedelta:
+    """How often the object's service is worth a look.
+
+    Events tell of the service alone, and DescribeServices may lag behind them: soon after one it is looked at again.
+    """
+    moving = {r.kind for r in done.results if isinstance(r.outcome, Wait) or _goes_on(r.outcome)}
+    if not moving and not done.wrote:
+        return backoff.PUSHED * backoff.RESYNC if news.pushed else backoff.RESYNC
+    told_of = news.pushed and news.at is None and moving <= {Services.name}
+    return backoff.PUSHED * backoff.ROLLING if told_of else backoff.ROLLING
+
+
+def _goes_on(outcome: object) -> bool:
+    return isinstance(outcome, Failed) and not outcome.at_rest
 
 
 def _requeue(results: Iterable[StepResult], memory: Memory) -> timedelta:
@@ -272,6 +303,4 @@ def _requeue(results: Iterable[StepResult], memory: Memory) -> timedelta:
         memory.failures += 1
         return backoff.after_failures(memory.failures)
     memory.failures = 0
-    if any(isinstance(outcome, Wait) for outcome in outcomes):
-        return backoff.ROLLING
     return memory.interval

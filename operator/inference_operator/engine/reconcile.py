@@ -30,7 +30,7 @@ from inference_operator.engine.plan import (
     Update,
     describe,
 )
-from inference_operator.resources.base import AnyKind, Blocked, Change, Context, Failed, Scene, Settled, Wait
+from inference_operator.resources.base import AnyKind, Blocked, Change, Failed, Scene, Settled, Wait
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Pass:
         return any(result.wrote for result in self.results)
 
 
-def reconcile(kinds: Sequence[AnyKind], ctx: Context, memory: Memory, *, act: bool = True) -> Pass:
+def reconcile(kinds: Sequence[AnyKind], ctx: Scene, memory: Memory, *, act: bool = True) -> Pass:
     """Make what is wanted. With `act` false only say what would be done."""
     run = _Run(ctx, memory, act=act)
     for kind in kinds:
@@ -91,7 +91,7 @@ def finalize(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence
 
 @dataclass
 class _Run:
-    ctx: Context
+    ctx: Scene
     memory: Memory
     act: bool
     results: list[StepResult] = field(default_factory=list)
@@ -191,7 +191,7 @@ def _subject(kind: AnyKind, have: Any) -> str:
     return next(iter(kind.facts(have).values()), "") if have is not None else ""
 
 
-def _tidy(kinds: Sequence[AnyKind], ctx: Context, memory: Memory, finished: Pass) -> None:
+def _tidy(kinds: Sequence[AnyKind], ctx: Scene, memory: Memory, finished: Pass) -> None:
     for kind in reversed(kinds):
         want, have = finished.want.get(kind.name), finished.have.get(kind.name)
         if want is not None and have is not None:

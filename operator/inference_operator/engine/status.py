@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_operator.api import meta
+from inference_operator.api.status import STOPPED_TASKS_LIMIT
 from inference_operator.api.v1alpha1 import (
     DeploymentState,
     DesiredRevision,
@@ -77,6 +78,14 @@ def blocked_deletion(trouble: Trouble) -> StepResult:
     return StepResult(kind="InferenceEnvironment", step=Hold(trouble.reason, trouble.message), outcome=trouble)
 
 
+def with_stopped(status: InferenceDeploymentStatus, tasks: Sequence[Mapping[str, Any]]) -> InferenceDeploymentStatus:
+    """The same, with stopped tasks added, which are told of as DescribeTasks does."""
+    if not tasks:
+        return status
+    merged_tasks = _stopped(status.stopped_tasks, tasks)[:STOPPED_TASKS_LIMIT]
+    return status.model_copy(update={"stopped_tasks": merged_tasks})
+
+
 def deleting(
     previous: InferenceDeploymentStatus, results: Sequence[StepResult], *, generation: int, now: Any
 ) -> InferenceDeploymentStatus:
@@ -133,7 +142,7 @@ def _rollout(ctx: Context, done: Pass) -> Rollout | None:
 
 
 def _conditions(ctx: Context, done: Pass, rollout: Rollout | None) -> list[Said]:
-    kinds = [_of_kind(result) for result in done.results if result.outcome is not None]
+    kinds = [of_kind(result) for result in done.results if result.outcome is not None]
     running = done.have[SERVICE].answer["runningCount"] if SERVICE in done.have else 0
     ready = _ready(ctx, done, running)
     progressing = _progressing(done)
@@ -159,7 +168,7 @@ def _degraded(reason: Reason, message: str, *, serving: bool) -> Said:
     return Said(Type.DEGRADED, "False", reason, "nothing serves")
 
 
-def _of_kind(result: StepResult) -> Said:
+def of_kind(result: StepResult) -> Said:
     type_ = f"{result.kind}Ready"
     match result.outcome:
         case Settled(message):
@@ -182,7 +191,7 @@ def _ready(ctx: Context, done: Pass, running: int) -> Said:
     for family in _URGENCY:
         for result in done.results:
             if isinstance(result.outcome, family) and _tells(result):
-                said = _of_kind(result)
+                said = of_kind(result)
                 return Said(Type.READY, "False", said.reason, f"{result.kind}: {said.message}")
     if ctx.spec.replicas == 0:
         return Said(Type.READY, "True", Reason.SCALED_TO_ZERO, "scaled to zero, as asked")
@@ -199,7 +208,7 @@ def _progressing(done: Pass) -> Said:
         outcome = result.outcome
         waits = isinstance(outcome, Wait) and _tells(result)
         if waits or (isinstance(outcome, Trouble) and outcome.retry_soon):
-            said = _of_kind(result)
+            said = of_kind(result)
             return Said(Type.PROGRESSING, "True", said.reason, f"{result.kind}: {said.message}")
     return Said(Type.PROGRESSING, "False", Reason.STEADY, "nothing is under way")
 

@@ -6,6 +6,8 @@ To add a kind: write its module beside the others, add its line here, and the op
 
 from inference_operator.resources.access_point import AccessPoints
 from inference_operator.resources.base import AnyKind
+from inference_operator.resources.event_queue import EventQueues
+from inference_operator.resources.event_rule import EventRules
 from inference_operator.resources.listener_rule import ListenerRules
 from inference_operator.resources.log_group import LogGroups
 from inference_operator.resources.service import Services
@@ -21,3 +23,6 @@ KINDS: tuple[AnyKind, ...] = (
     Services(),
 )
 """Each kind reads the facts of those before it."""
+
+ENVIRONMENT_KINDS: tuple[AnyKind, ...] = (EventQueues(), EventRules())
+"""The same for what an environment has for itself."""

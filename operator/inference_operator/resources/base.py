@@ -6,14 +6,19 @@ teardown, its lines of the plan and its metrics labels follow from the list.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
-from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceDeploymentStatus, InferenceEnvironmentSpec
-from inference_operator.aws.ports import Aws
+from inference_operator.api.v1alpha1 import (
+    InferenceDeploymentSpec,
+    InferenceDeploymentStatus,
+    InferenceEnvironmentSpec,
+    InferenceEnvironmentStatus,
+)
+from inference_operator.aws.ports import Answer, Aws
 from inference_operator.domain import tags
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
@@ -29,6 +34,10 @@ class Fact(StrEnum):
     LISTENER_RULE = "listenerRule"
     TASK_DEFINITION = "taskDefinition"
     SERVICE = "service"
+    EVENT_QUEUE = "eventQueue"
+    """ARN."""
+    EVENT_QUEUE_URL = "eventQueueUrl"
+    EVENT_RULE = "eventRule"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +51,8 @@ class Scene:
     freshness: timedelta
     """How old an observation of something that changes by itself may be."""
     previous: InferenceDeploymentStatus = field(default_factory=InferenceDeploymentStatus)
+    told: Sequence[Answer] = ()
+    """Stopped tasks that events told of, as DescribeTasks shows them. ECS may have forgotten them."""
     facts: dict[Fact, str] = field(default_factory=dict)
 
 
@@ -58,6 +69,17 @@ class Context(Scene):
     def tags(self) -> dict[str, str]:
         """The tags of everything that is made for the object."""
         return tags.wanted(self.identity, {tag.key: tag.value for tag in self.spec.tags})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site(Scene):
+    """Where a pass over an environment itself plays."""
+
+    known: InferenceEnvironmentStatus = field(default_factory=InferenceEnvironmentStatus)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return tags.ownership(self.identity)
 
 
 # What a kind wants, if not a thing: nothing, or nothing yet.
@@ -116,13 +138,15 @@ class Tagged(Protocol):
     def tags(self) -> Mapping[str, str]: ...
 
 
+C_contra = TypeVar("C_contra", bound=Scene, contravariant=True)
 W = TypeVar("W", bound=Tagged)
 H = TypeVar("H", bound=Tagged)
 
 
-class Kind(Protocol[W, H]):
+class Kind(Protocol[C_contra, W, H]):
     """One kind of AWS resource, of which an object has at most one in use. All but the last six methods are pure.
 
+    The kinds of an InferenceDeployment are given a `Context`, those of an InferenceEnvironment a `Site`.
     The methods that call AWS raise `aws.errors.AwsError`; doing again what is done already is no error.
     """
 
@@ -134,32 +158,32 @@ class Kind(Protocol[W, H]):
     def volatile(self) -> bool:
         """It changes without us, so each pass looks; the others are looked at now and then, and after a doubt."""
 
-    def desire(self, ctx: Context) -> W | Blocked | Wait | None:
+    def desire(self, ctx: C_contra) -> W | Blocked | Wait | None:
         """What there should be; None if there should be nothing."""
 
     def diff(self, want: W, have: H) -> Change:
         """Tags aside, which the engine compares."""
 
-    def settled(self, ctx: Context, want: W, have: H) -> Settled | Wait | Failed: ...
+    def settled(self, ctx: C_contra, want: W, have: H) -> Settled | Wait | Failed: ...
 
     def facts(self, have: H) -> Mapping[Fact, str]: ...
 
-    def observe(self, scene: Scene) -> H | None: ...
+    def observe(self, scene: C_contra) -> H | None: ...
 
-    def create(self, ctx: Context, want: W) -> H: ...
+    def create(self, ctx: C_contra, want: W) -> H: ...
 
-    def update(self, ctx: Context, want: W, have: H, change: Change) -> H: ...
+    def update(self, ctx: C_contra, want: W, have: H, change: Change) -> H: ...
 
-    def retag(self, scene: Scene, have: H, retag: Retag) -> H: ...
+    def retag(self, scene: C_contra, have: H, retag: Retag) -> H: ...
 
-    def delete(self, scene: Scene, have: H) -> Wait | None:
+    def delete(self, scene: C_contra, have: H) -> Wait | None:
         """None when it is gone; else what is waited for."""
 
-    def tidy(self, ctx: Context, want: W, have: H) -> H:
+    def tidy(self, ctx: C_contra, want: W, have: H) -> H:
         """Called once the whole object is settled: remove what an earlier replacement left, if anything."""
 
 
-AnyKind = Kind[Any, Any]
+AnyKind = Kind[Any, Any, Any]
 
 
 def differing(pairs: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:

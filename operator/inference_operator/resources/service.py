@@ -93,6 +93,8 @@ class Services:
         want = self.desire(scene) if isinstance(scene, Context) else None
         if isinstance(want, Want) and have.status == ACTIVE:
             have = _looked_into(scene, want, have)
+        if scene.told:
+            have = replace(have, stopped_tasks=service_tasks.newest_first(scene.told, have.stopped_tasks))
         if answer.get("enableExecuteCommand") and answer["runningCount"]:
             have = replace(have, running_tasks=service_tasks.running(scene.aws.ecs, cluster, name))
         return have

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from inference_operator.aws.ports import Answer, Ecs
 
 STOPPED_TASKS_READ = 20
@@ -15,8 +17,13 @@ def stopped(ecs: Ecs, cluster: str, service: str) -> list[Answer]:
     )["taskArns"]
     if not listed:
         return []
-    tasks = ecs.describe_tasks(cluster=cluster, tasks=listed)["tasks"]
-    return sorted((t for t in tasks if t.get("stoppedAt")), key=lambda t: (t["stoppedAt"], t["taskArn"]), reverse=True)
+    return newest_first(ecs.describe_tasks(cluster=cluster, tasks=listed)["tasks"])
+
+
+def newest_first(*shown: Iterable[Answer]) -> list[Answer]:
+    """The stopped ones of several lists, each once: as the last of the lists shows it."""
+    tasks = {task["taskArn"]: task for some in shown for task in some if task.get("stoppedAt")}
+    return sorted(tasks.values(), key=lambda t: (t["stoppedAt"], t["taskArn"]), reverse=True)
 
 
 def running(ecs: Ecs, cluster: str, service: str) -> list[Answer]:

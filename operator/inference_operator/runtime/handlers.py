@@ -24,7 +24,7 @@ from inference_operator.engine import environments
 from inference_operator.runtime import metrics
 from inference_operator.runtime.health import Health
 from inference_operator.runtime.kube import COMPONENT, DEPLOYMENTS, ENVIRONMENTS, Kube
-from inference_operator.runtime.loop import Keeper, Slot
+from inference_operator.runtime.loop import Keeper, Slot, service_of
 from inference_operator.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -45,6 +45,10 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
         await keeper.start(own, health)
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        keeper.it.inboxes.stop()
 
     own = settings
     _register_environments(registry, keeper)
@@ -129,6 +133,7 @@ class _LateKeeper:
         self.comparing = asyncio.create_task(health.keep_comparing(kube))
         # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
         self.it.environments.update(await asyncio.to_thread(kube.environments))
+        self.it.expected |= {service_of({"metadata": m}) for m in await asyncio.to_thread(kube.metadata)}
         log.info("started", component=COMPONENT, environments=sorted(self.it.environments))
 
 

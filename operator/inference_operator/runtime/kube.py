@@ -58,7 +58,7 @@ class Kube:
             lists: Any = [self._objects.list_namespaced_custom_object(*what, n, DEPLOYMENTS, **options) for n in each]
         else:
             lists = [self._objects.list_cluster_custom_object(*what, DEPLOYMENTS, **options)]
-        return [item for listed in lists for item in listed["items"]]
+        return [item for listed in lists for item in listed["items"] or ()]  # null if empty
 
     def namespace_labels(self, namespace: str) -> dict[str, str]:
         found: Any = self._core.read_namespace(namespace, _request_timeout=TIMEOUT)

@@ -6,9 +6,11 @@ Level-triggered: a wake says only "look again". The state kept here saves work; 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from collections.abc import Awaitable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,17 +19,26 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from inference_operator.api.meta import RECONCILE_AT
+from inference_operator.api.status import STOPPED_TASKS_LIMIT
+from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec, InferenceEnvironmentStatus
+from inference_operator.aws.ports import Answer
+from inference_operator.domain import ecs_events
 from inference_operator.domain.names import Identity
 from inference_operator.engine.backoff import after_failures
-from inference_operator.engine.objects import Connect, Outcome, Work, World, look_after, take_away
+from inference_operator.engine.environments import queue_url
+from inference_operator.engine.objects import Connect, News, Outcome, Work, World, look_after, take_away
+from inference_operator.engine.plan import Trouble
 from inference_operator.engine.reconcile import Memory
 from inference_operator.runtime import metrics
+from inference_operator.runtime.inboxes import Inboxes
 from inference_operator.runtime.kube import GoneError, Kube
 from inference_operator.runtime.recorder import Recorder
 
 log = structlog.get_logger(__name__)
 
 Document = Mapping[str, Any]
+SPACING = 1.0
+"""Seconds between the beginnings of two passes over an object for the sake of events: they come in bursts."""
 JITTER = 0.05  # of a wait, either way: a fleet does not look all at once
 
 
@@ -36,6 +47,14 @@ class Stopped(Protocol):
 
     def __bool__(self) -> bool: ...
     def wait(self) -> Awaitable[object]: ...
+
+
+@dataclass(frozen=True)
+class StoppedTask:
+    shown: Answer
+    """As DescribeTasks shows it."""
+    kept: Callable[[], None]
+    """To be called when it is in the status, and so need not be told again."""
 
 
 @dataclass
@@ -53,6 +72,14 @@ class Slot:
     """Writes to the Kubernetes API that failed in a row."""
     due: float | None = None
     """When its next pass should begin (monotonic); None while one is under way."""
+    began: float = -math.inf
+    """When its latest pass began; seconds of the event loop's clock."""
+    hinted: bool = False
+    """It will be woken as soon as it may."""
+    heard_at: datetime | None = None
+    """When the latest event about it came that no pass has looked into yet."""
+    stopped: OrderedDict[str, StoppedTask] = field(default_factory=OrderedDict)
+    """By ARN: what events told and the status does not yet."""
 
     def wait(self, seconds: float) -> None:
         self.due = time.monotonic() + seconds
@@ -92,11 +119,19 @@ class Keeper:
     labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """By namespace, its labels as last read."""
 
+    expected: set[str] = field(default_factory=set)
+    """ECS service names of the objects that there were at the start and that the watch has not shown yet."""
+
+    def __post_init__(self) -> None:
+        self.inboxes = Inboxes(hear=self.hear, lost=self.queue_lost, complete=lambda: not self.expected)
+
     def notice(self, document: Document, slot: Slot) -> None:
         """Something happened to an object."""
-        if service_of(document) not in self.slots:
+        service = service_of(document)
+        if service not in self.slots:
             self._call_environment(document)
-        self.slots[service_of(document)] = (slot, document)
+        self.slots[service] = (slot, document)
+        self.expected.discard(service)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
             slot.seen = seen
@@ -105,6 +140,7 @@ class Keeper:
     def forget(self, document: Document) -> None:
         if self.slots.pop(service_of(document), None) is not None:
             self._call_environment(document)
+        self.expected.discard(service_of(document))
 
     def environment_noticed(self, document: Document, slot: Slot) -> None:
         """Something happened to an environment: if to its spec, everything in it is looked at again."""
@@ -122,6 +158,7 @@ class Keeper:
     def environment_gone(self, name: str) -> None:
         self.environments.pop(name, None)
         self.environment_slots.pop(name, None)
+        self._listen(name, None)
         self._call_those_in(name)
 
     def _call_those_in(self, name: str) -> None:
@@ -140,16 +177,63 @@ class Keeper:
         """Another object's look at AWS showed that this service is not what it was."""
         kept = self.slots.get(service)
         if kept is not None:
-            kept[0].call()
+            self._hint(kept[0])
+
+    def queue_lost(self, environment: str) -> None:
+        """The queue of its events is gone: it is looked at again."""
+        slot = self.environment_slots.get(environment)
+        if slot is not None:
+            slot.memory.forget()
+            self._hint(slot)
+
+    def _listen(self, environment: str, status: InferenceEnvironmentStatus | None) -> None:
+        """Events are read where the status of an environment, which has just been looked at, says."""
+        spec = (self.environments.get(environment) or {}).get("spec")
+        self.inboxes.follow(
+            environment,
+            queue_url(status) if status is not None else None,
+            lambda: self.connect(InferenceEnvironmentSpec.model_validate(spec)).sqs,
+        )
+
+    def hear(
+        self, environment: str, news: ecs_events.News, kept: Callable[[], None]
+    ) -> Literal["mine", "later", "foreign"]:
+        """An event about a service came. "later": what it tells is safe once `kept` is called."""
+        slot, document = self.slots.get(news.service, (None, {}))
+        if slot is None or environment_of(document) != environment:
+            return "foreign"
+        slot.heard_at = datetime.now(UTC)
+        self._hint(slot)
+        if news.stopped is None or news.task is None:
+            return "mine"
+        slot.stopped[news.task] = StoppedTask(news.stopped, kept)
+        if len(slot.stopped) > STOPPED_TASKS_LIMIT:
+            slot.stopped.popitem(last=False)[1].kept()  # the status holds no more either
+        return "later"
+
+    def _hint(self, slot: Slot) -> None:
+        """Wakes the object, but not so soon that it would be looked at twice within SPACING."""
+        loop = asyncio.get_running_loop()
+        wait = slot.began + SPACING - loop.time()
+        if wait <= 0:
+            slot.hinted = False
+            slot.call()
+        elif not slot.hinted:
+            slot.hinted = True
+            loop.call_later(wait, self._hint_again, slot)
+
+    def _hint_again(self, slot: Slot) -> None:
+        slot.hinted = False
+        self._hint(slot)
 
     async def keep(self, body: Document, slot: Slot, stopped: Stopped, work: Work = look_after) -> None:
         """Until the object goes or the operator stops. Never raises: kopf does not start a daemon twice."""
         slot.wait(0)
         while not stopped:
-            slot.wake.clear()  # before reading: what happens from here on is the next pass's
             async with self.gate, slot.lock:
                 if stopped:
                     return
+                slot.wake.clear()  # before reading: what happens from here on is the next pass's
                 slot.begin()
                 outcome = await self._pass(work, dict(body), slot)
             await self._rest(slot, stopped, outcome)
@@ -158,8 +242,8 @@ class Keeper:
         """Until nothing of a deleted object is left."""
         slot.wait(0)
         while True:
-            slot.wake.clear()
             async with self.gate, slot.lock:
+                slot.wake.clear()
                 slot.begin()
                 outcome = await self._pass(work, dict(body), slot)
             if outcome.done:
@@ -185,15 +269,24 @@ class Keeper:
         ):
             known = slot.status if slot.status is not None else document.get("status")
             started = time.perf_counter()
-            world = await self._world(document)
+            slot.began = asyncio.get_running_loop().time()
+            stopped = dict(slot.stopped)
+            world = await self._world(document, slot)
+            if metadata.get("deletionTimestamp") and "namespace" not in metadata:
+                self._listen(metadata["name"], None)
             outcome = await asyncio.to_thread(
                 work, {**document, "status": known}, world, slot.memory, datetime.now(UTC)
             )
             metrics.RECONCILE_SECONDS.observe(time.perf_counter() - started)
             metrics.RECONCILES.labels(result=_result(outcome)).inc()
-            return await self._tell(document, slot, known, outcome)
+            told = await self._tell(document, slot, known, outcome)
+            if slot.status == outcome.status.document():
+                _settle(slot, world.news, stopped, outcome)
+            if isinstance(outcome.status, InferenceEnvironmentStatus) and not metadata.get("deletionTimestamp"):
+                self._listen(metadata["name"], outcome.status)
+            return told
 
-    async def _world(self, document: Document) -> World:
+    async def _world(self, document: Document, slot: Slot) -> World:
         environments = dict(self.environments)
         if "namespace" not in document["metadata"]:
             objects = await asyncio.to_thread(self._objects_in, document)
@@ -202,7 +295,12 @@ class Keeper:
         labels = None
         if asked.get("namespaces"):  # the right to read them is needed only where a policy asks for them
             labels = await asyncio.to_thread(self._labels_of, document["metadata"]["namespace"])
-        return World(environments=environments, connect=self.connect, labels=labels)
+        news = News(
+            at=slot.heard_at,
+            stopped_tasks=tuple(task.shown for task in slot.stopped.values()),
+            pushed=self.inboxes.hears(environment_of(document)),
+        )
+        return World(environments=environments, connect=self.connect, labels=labels, news=news)
 
     def _objects_in(self, environment: Document) -> list[Document] | None:
         """What has been seen; or, as an environment that goes does not come back, what the API server lists."""
@@ -243,6 +341,17 @@ class Keeper:
                 except Exception as error:  # noqa: BLE001 an Event is a courtesy; in a namespace that goes it can't be posted at all
                     log.warning("event not posted", reason=event.reason, error=str(error))
         return outcome
+
+
+def _settle(slot: Slot, heard: News, stopped: Mapping[str, StoppedTask], outcome: Outcome) -> None:
+    """The status is written: what events had told before the pass is in it."""
+    looked = outcome.results and not any(isinstance(r.outcome, Trouble) for r in outcome.results)
+    if looked and slot.heard_at == heard.at:
+        slot.heard_at = None
+    for arn, task in stopped.items():
+        if slot.stopped.get(arn) is task:
+            del slot.stopped[arn]
+            task.kept()
 
 
 def service_of(document: Document) -> str:

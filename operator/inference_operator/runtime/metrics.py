@@ -17,6 +17,24 @@ AWS_CALLS = Counter(
 )
 AWS_CALL_SECONDS = Histogram("inference_operator_aws_call_seconds", "Duration of calls to AWS.", ["operation"])
 
+EVENTS = Counter(
+    "inference_operator_events_total",
+    "Messages read from the queues of environments: mine, repeated, foreign (of no object here) or junk.",
+    ["environment", "outcome"],
+)
+EVENT_AGE_SECONDS = Histogram(
+    "inference_operator_event_age_seconds",
+    "Age of an event about an object of ours when it was read.",
+    ["environment"],
+    buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+)
+EVENT_LAST_SECONDS = Gauge(
+    "inference_operator_event_last_timestamp_seconds", "When the latest event was read, in Unix time.", ["environment"]
+)
+EVENTS_HEARD = Gauge(
+    "inference_operator_events_heard", "1 while the queue of an environment can be read, else 0.", ["environment"]
+)
+
 
 def aws_call(*, operation: str, code: str, seconds: float) -> None:
     """The observer for `aws.clients.connect`."""

@@ -1,0 +1,229 @@
+"""What an environment has for itself in AWS: its queue of events and the rule that fills it."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from inference_operator.api.v1alpha1 import InferenceEnvironmentStatus
+from inference_operator.engine.environments import look_after, queue_url, take_away
+from inference_operator.engine.objects import Outcome, Work
+from inference_operator.engine.objects import World as Surroundings
+from inference_operator.engine.reconcile import Memory
+from tests.operator.world import CLUSTER, World
+
+QUEUE = "inference-events"
+ARN = f"arn:aws:sqs:eu-west-1:123456789012:{QUEUE}"
+OWNED = {"ecs-inference.dev/owner": "default", "ecs-inference.dev/uid": "e-1"}
+
+
+@dataclass
+class Environment:
+    world: World
+    memory: Memory = field(default_factory=Memory)
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.document = deepcopy(dict(self.world.environments["default"]))
+        self.ask(queue=QUEUE)
+
+    def ask(self, **events: str) -> None:
+        """No events are asked for without any."""
+        self.document["spec"]["events"] = events or None
+        self.document["metadata"]["generation"] += 1
+
+    def look(self) -> str | None:
+        """Where events are to be read from after one pass."""
+        self._pass(look_after)
+        return queue_url(InferenceEnvironmentStatus.model_validate(self.document["status"]))
+
+    def take_away(self) -> bool:
+        return self._pass(take_away).done
+
+    def _pass(self, work: Work) -> Outcome:
+        around = Surroundings(environments={}, connect=lambda _: self.world.aws)
+        outcome = work(deepcopy(self.document), around, self.memory, self.world.clock.now())
+        self.document["status"] = outcome.status.document()
+        return outcome
+
+    def stands(self, name: str) -> tuple[str, str]:
+        found = (c for c in self.document["status"]["conditions"] if c["type"] == name)
+        return next(((c["status"], c["reason"]) for c in found), ("Absent", ""))
+
+    def message(self, name: str) -> str:
+        return next(str(c["message"]) for c in self.document["status"]["conditions"] if c["type"] == name)
+
+
+@pytest.fixture
+def environment(world: World) -> Environment:
+    return Environment(world)
+
+
+def queues(world: World) -> list[str]:
+    return [url.rpartition("/")[2] for url in world.client("sqs").list_queues().get("QueueUrls", [])]
+
+
+def rules(world: World) -> list[str]:
+    return [rule["Name"] for rule in world.client("events").list_rules()["Rules"]]
+
+
+def url(world: World, name: str = QUEUE) -> str:
+    return str(world.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def attributes(world: World) -> dict[str, Any]:
+    found: dict[str, Any] = world.client("sqs").get_queue_attributes(QueueUrl=url(world), AttributeNames=["All"])[
+        "Attributes"
+    ]
+    return found
+
+
+def test_a_queue_and_a_rule_are_made_that_fit_together(world: World, environment: Environment) -> None:
+    read_from = environment.look()
+    assert read_from is not None
+    assert read_from.endswith(f"/{QUEUE}")
+    assert environment.stands("EventQueueReady") == environment.stands("EventRuleReady") == ("True", "AsSpecified")
+    assert environment.message("Ready").endswith("events are heard")
+    assert environment.document["status"]["events"] == {"queue": QUEUE, "url": read_from}
+
+    (statement,) = json.loads(attributes(world)["Policy"])["Statement"]
+    rule = world.client("events").describe_rule(Name=QUEUE)
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": rule["Arn"]}}
+    assert (statement["Action"], statement["Resource"]) == ("sqs:SendMessage", ARN)
+    assert [t["Arn"] for t in world.client("events").list_targets_by_rule(Rule=QUEUE)["Targets"]] == [ARN]
+    assert world.client("sqs").list_queue_tags(QueueUrl=url(world))["Tags"] == OWNED
+    tagged = world.client("events").list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tagged} == OWNED
+
+
+def test_a_second_look_changes_nothing(world: World, environment: Environment) -> None:
+    environment.look()
+    mark = world.mark
+    again = Environment(world)
+    again.document = environment.document
+    again.look()
+    assert [call for call in world.writes(since=mark) if ":Get" not in call] == []
+
+
+def test_the_events_of_our_cluster_come_and_those_of_others_do_not(world: World, environment: Environment) -> None:
+    environment.look()
+    sqs, ecs = world.client("sqs"), world.client("ecs")
+    ecs.create_cluster(clusterName="another")
+    ecs.register_task_definition(
+        family="web",
+        networkMode="awsvpc",
+        requiresCompatibilities=["FARGATE"],
+        cpu="256",
+        memory="512",
+        containerDefinitions=[{"name": "web", "image": "web"}],
+    )
+    network = {"awsvpcConfiguration": {"subnets": world.account.subnets}}
+    for cluster in (CLUSTER, "another"):
+        ecs.create_service(
+            cluster=cluster,
+            serviceName=f"web-{cluster}",
+            taskDefinition="web",
+            desiredCount=1,
+            launchType="FARGATE",
+            networkConfiguration=network,
+        )
+    for _ in range(60):
+        world.advance(timedelta(seconds=5))
+    told = []
+    while messages := sqs.receive_message(QueueUrl=url(world), MaxNumberOfMessages=10).get("Messages"):
+        told += [json.loads(message["Body"]) for message in messages]
+    assert {it["detail-type"] for it in told} == {
+        "ECS Task State Change",
+        "ECS Deployment State Change",
+        "ECS Service Action",
+    }
+    assert not [it for it in told if "another" in json.dumps(it)]
+    assert {it["detail"]["lastStatus"] for it in told if it["detail-type"].startswith("ECS Task")} == {"RUNNING"}
+
+
+def test_what_somebody_changed_is_put_right(world: World, environment: Environment) -> None:
+    environment.look()
+    events, sqs = world.client("events"), world.client("sqs")
+    events.disable_rule(Name=QUEUE)
+    events.remove_targets(Rule=QUEUE, Ids=["inference-operator"])
+    sqs.set_queue_attributes(QueueUrl=url(world), Attributes={"Policy": "", "VisibilityTimeout": "0"})
+    environment.memory.forget()
+    environment.look()
+    assert events.describe_rule(Name=QUEUE)["State"] == "ENABLED"
+    assert events.list_targets_by_rule(Rule=QUEUE)["Targets"]
+    assert json.loads(attributes(world)["Policy"])["Statement"]
+    assert attributes(world)["VisibilityTimeout"] == "30"
+
+
+def test_a_queue_that_is_gone_is_made_again(world: World, environment: Environment) -> None:
+    environment.look()
+    world.client("sqs").delete_queue(QueueUrl=url(world))
+    environment.memory.forget()
+    environment.look()
+    assert environment.stands("EventQueueReady") == ("False", "Waiting"), "AWS keeps the name for a minute"
+    world.advance(timedelta(seconds=61))
+    environment.look()
+    assert queues(world) == [QUEUE]
+
+
+def test_a_queue_of_somebody_else_is_left_alone(world: World, environment: Environment) -> None:
+    theirs = world.client("sqs").create_queue(QueueName=QUEUE, tags={"team": "search"})["QueueUrl"]
+    read_from = environment.look()
+    assert read_from is None
+    assert environment.stands("EventQueueReady") == ("False", "NotOwned")
+    assert environment.stands("EventRuleReady") == ("False", "DependencyNotReady")
+    assert environment.stands("Ready")[0] == "True", "services run all the same"
+    assert rules(world) == []
+    environment.take_away()
+    assert world.client("sqs").list_queue_tags(QueueUrl=theirs)["Tags"] == {"team": "search"}
+
+
+def test_a_rule_of_somebody_else_is_left_alone(world: World, environment: Environment) -> None:
+    world.client("events").put_rule(Name=QUEUE, EventPattern='{"source":["aws.ec2"]}')
+    assert environment.look() is None
+    assert environment.stands("EventRuleReady") == ("False", "NotOwned")
+    environment.take_away()
+    assert json.loads(world.client("events").describe_rule(Name=QUEUE)["EventPattern"]) == {"source": ["aws.ec2"]}
+
+
+def test_they_go_with_the_environment(world: World, environment: Environment) -> None:
+    environment.look()
+    assert environment.take_away()
+    assert (queues(world), rules(world)) == ([], [])
+    assert environment.take_away(), "doing it again is harmless"
+
+
+def test_they_go_when_they_are_no_longer_asked_for(world: World, environment: Environment) -> None:
+    environment.look()
+    environment.ask()
+    read_from = environment.look()
+    assert read_from is None
+    assert (queues(world), rules(world)) == ([], [])
+    environment.look()
+    assert "events" not in environment.document["status"]
+    assert environment.stands("EventQueueReady") == ("Absent", "")
+
+
+def test_a_queue_with_another_name_takes_the_place_of_the_first(world: World, environment: Environment) -> None:
+    environment.look()
+    environment.ask(queue="renamed")
+    for _ in range(3):
+        environment.look()
+    assert (queues(world), rules(world)) == (["renamed"], ["renamed"])
+    assert environment.document["status"]["events"]["queue"] == "renamed"
+
+
+def test_an_operator_that_may_not_make_a_queue_says_so_and_services_run(world: World, environment: Environment) -> None:
+    world.fault("deny", "sqs:CreateQueue")
+    read_from = environment.look()
+    assert read_from is None
+    assert environment.stands("EventQueueReady") == ("False", "AccessDenied")
+    assert "sqs:CreateQueue" in environment.message("EventQueueReady")
+    assert environment.stands("Ready")[0] == "True"
+    assert "asked instead" in environment.message("Ready")

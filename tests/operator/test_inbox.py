@@ -1,0 +1,215 @@
+"""The reader of the queue of events, beside a queue that forgets nothing and gives everything twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from inference_operator.aws.errors import NotFound
+from inference_operator.domain.ecs_events import News
+from inference_operator.runtime import loop
+from inference_operator.runtime.inbox import BATCH, Heard, Inbox
+from inference_operator.runtime.loop import Keeper, Slot
+from tests.operator.builders import deployment_document
+from tests.operator.test_ecs_events import STOPPED, event, task_event
+
+
+@dataclass
+class Queue:
+    """SQS, as far as an inbox asks: what is received is invisible until `reappear`."""
+
+    messages: list[str] = field(default_factory=list)
+    in_flight: dict[str, str] = field(default_factory=dict)
+    deleted: int = 0
+    error: NotFound | None = None
+    _receipts: int = 0
+
+    def receive_message(self, *, MaxNumberOfMessages: int, **_: Any) -> Mapping[str, Any]:  # noqa: N803 boto3's name
+        if self.error is not None:
+            raise self.error
+        taken, self.messages = self.messages[:MaxNumberOfMessages], self.messages[MaxNumberOfMessages:]
+        told = []
+        for body in taken:
+            self._receipts += 1
+            self.in_flight[str(self._receipts)] = body
+            told.append({"MessageId": "m", "ReceiptHandle": str(self._receipts), "Body": body})
+        return {"Messages": told} if told else {}
+
+    def delete_message_batch(self, *, Entries: Sequence[Mapping[str, str]], **_: Any) -> Mapping[str, Any]:  # noqa: N803
+        assert 1 <= len(Entries) <= BATCH
+        assert len({entry["Id"] for entry in Entries}) == len(Entries)
+        for entry in Entries:
+            self.deleted += self.in_flight.pop(entry["ReceiptHandle"], None) is not None
+        return {}
+
+    def reappear(self) -> None:
+        """The visibility timeout of everything that is in flight is over."""
+        self.messages += self.in_flight.values()
+        self.in_flight.clear()
+
+
+@dataclass
+class Listener:
+    answer: Heard = "mine"
+    heard: list[News] = field(default_factory=list)
+    kept: list[Callable[[], None]] = field(default_factory=list)
+
+    def __call__(self, news: Sequence[tuple[News, Callable[[], None]]], /) -> list[Heard]:
+        self.heard += [it for it, _ in news]
+        self.kept += [kept for _, kept in news]
+        return [self.answer] * len(news)
+
+
+def inbox(queue: Queue, hear: Callable[..., Any], lost: Callable[[], None] = lambda: None) -> Inbox:
+    return Inbox(environment="default", sqs=queue, queue_url="q", hear=hear, lost=lost)  # type: ignore[arg-type]  # the two operations that it asks for
+
+
+def action(number: int, service: str = "shop_recommender") -> str:
+    return event("ECS Service Action", f"service/inference/{service}", {}, id=f"e{number}")
+
+
+def drain(it: Inbox, queue: Queue) -> None:
+    while queue.messages:
+        it.turn()
+    it.turn()
+
+
+def test_what_only_says_look_is_deleted_at_once() -> None:
+    queue, listener = Queue([action(1), action(2)]), Listener()
+    inbox(queue, listener).turn()
+    assert [it.service for it in listener.heard] == ["shop_recommender"] * 2
+    assert queue.deleted == 2
+
+
+def test_why_a_task_stopped_is_deleted_only_once_it_is_kept() -> None:
+    queue, listener = Queue([task_event(**STOPPED)]), Listener("later")
+    it = inbox(queue, listener)
+    it.turn()
+    assert queue.deleted == 0
+    queue.reappear()
+    it.turn()
+    assert len(listener.heard) == 1, "it is not told again meanwhile"
+    assert queue.deleted == 0
+    listener.kept[0]()
+    it.turn()
+    assert queue.deleted == 1
+    assert not queue.in_flight
+    assert not it._pending
+
+
+def test_what_was_not_kept_is_told_to_the_next_process() -> None:
+    queue = Queue([task_event(**STOPPED)])
+    inbox(queue, Listener("later")).turn()  # and this one dies
+    queue.reappear()
+    listener = Listener("later")
+    inbox(queue, listener).turn()
+    assert [it.stopped is not None for it in listener.heard] == [True]
+
+
+def test_repeated_events_are_told_once() -> None:
+    bodies = [action(n) for n in range(50)] * 2
+    random.Random(7).shuffle(bodies)  # noqa: S311 an order
+    queue, listener = Queue(bodies), Listener()
+    drain(inbox(queue, listener), queue)
+    assert len(listener.heard) == 50
+    assert queue.deleted == 100
+
+
+def test_junk_is_deleted_and_stops_nothing() -> None:
+    queue, listener = Queue(["}{", "", json.dumps({"hello": 1}), action(1), "\x00" * 1000]), Listener()
+    drain(inbox(queue, listener), queue)
+    assert [it.id for it in listener.heard] == ["e1"]
+    assert queue.deleted == 5
+
+
+def test_a_queue_that_is_gone_is_told_and_is_not_heard() -> None:
+    told: list[str] = []
+    queue = Queue(error=NotFound(code="QueueDoesNotExist", message="", operation="sqs:ReceiveMessage"))
+    it = inbox(queue, Listener())
+
+    def lost() -> None:
+        told.append("lost")
+        it.stop()
+
+    it.lost = lost
+    it._run()
+    assert told == ["lost"]
+    assert not it.hears
+
+
+def test_an_inbox_that_has_read_nothing_for_a_minute_does_not_hear() -> None:
+    times = [datetime(2026, 11, 24, tzinfo=UTC)]
+    it = inbox(Queue(), Listener())
+    it.clock = lambda: times[-1]
+    heard = [it.hears]
+    it.turn()
+    heard.append(it.hears)
+    times.append(times[0] + timedelta(seconds=61))
+    assert [*heard, it.hears] == [False, True, False]
+
+
+# -- and the loop that it tells
+
+
+def keeper() -> Keeper:
+    return Keeper(kube=None, connect=None, gate=nullcontext())  # type: ignore[arg-type]  # it makes no pass here
+
+
+def told(number: int, service: str = "shop_recommender", **members: Any) -> News:
+    return News(id=str(number), at=datetime.now(UTC), service=service, **members)
+
+
+def test_an_event_of_no_object_here_is_foreign() -> None:
+    async def hear() -> list[str]:
+        it = keeper()
+        it.notice(deployment_document(environment="production"), Slot())
+        return [
+            it.hear("production", told(1), print),
+            it.hear("production", told(2, "shop_another"), print),
+            it.hear("staging", told(3), print),
+        ]
+
+    assert asyncio.run(hear()) == ["mine", "foreign", "foreign"]
+
+
+def test_a_burst_wakes_an_object_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SPACING", 0.1)
+
+    async def burst() -> list[float]:
+        it, slot = keeper(), Slot()
+        it.notice(deployment_document(environment="e"), slot)
+        slot.wake.clear()
+        clock = asyncio.get_running_loop()
+        began, woken = clock.time(), []
+        while clock.time() < began + 0.5:
+            it.hear("e", told(1), print)
+            if slot.wake.is_set():
+                slot.wake.clear()
+                slot.began = clock.time()
+                woken.append(slot.began)
+            await asyncio.sleep(0.001)
+        return woken
+
+    woken = asyncio.run(burst())
+    assert 3 <= len(woken) <= 6
+    assert all(later - earlier >= 0.09 for earlier, later in pairwise(woken))
+
+
+def test_no_more_stopped_tasks_are_held_for_an_object_than_its_status_can_hold() -> None:
+    async def flood() -> tuple[int, int]:
+        it, slot, kept = keeper(), Slot(), []
+        it.notice(deployment_document(environment="e"), slot)
+        for number in range(1000):
+            it.hear("e", told(number, task=f"t{number}", stopped={"taskArn": f"t{number}"}), lambda: kept.append(1))
+        return len(slot.stopped), len(kept)
+
+    assert asyncio.run(flood()) == (20, 980)
