@@ -20,11 +20,14 @@ from inference_sandbox.ecs.clock import WallClock
 from inference_sandbox.live import REGION, LiveAws
 from inference_sandbox.load_balancer.balancer import HttpLoadBalancer
 from inference_sandbox.tasks.choice import LocalRunner, Means
+from inference_sandbox.tasks.egress import Egress
 from inference_sandbox.tasks.images import Choice, ProcessImage
+from inference_sandbox.tasks.router import FluentBit
 
 _TICK_SECONDS = 0.1
 _logger = logging.getLogger(__name__)
 
+_NO_ROUTER = "none: what goes to a log router stays in the tasks' log files (set FLUENT_BIT to a Fluent Bit program)"
 _SERVER = ProcessImage(
     entrypoint=[sys.executable, "-m", "inference_server", "run"],
     environment={"INFERENCE_HOST": "{address}", "INFERENCE_SCRATCH_DIR": "{workdir}"},
@@ -44,9 +47,11 @@ class LiveCloud:
 def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage], tasks: Choice = "process") -> Iterator[LiveCloud]:
     """Up within the `with` block, in this process. `images` come before `SERVER_IMAGES`. One at a time in a process.
 
-    Raises EngineUnavailableError where `tasks` must be containers and can't.
+    Raises EngineUnavailableError where `tasks` must be containers and can't, and FluentBitUnusableError for a
+    FLUENT_BIT that does not run.
     """
-    clock, logs, means = WallClock(), ContainerLogs(), Means.find(tasks)
+    clock, logs, means, fluent_bit = WallClock(), ContainerLogs(), Means.find(tasks), FluentBit.find()
+    egress = Egress(workdir / "egress", {name.upper(): value for name, value in CREDENTIALS.items()})
     runner = LocalRunner(
         means=means,
         images=images,
@@ -54,6 +59,8 @@ def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage], tasks: Choic
         workdir=workdir / "tasks",
         clock=clock,
         log_sink=logs.sink,
+        egress=egress,
+        fluent_bit=fluent_bit,
     )
     with closing(runner), closing(HttpLoadBalancer()) as load_balancer:
         aws = LiveAws(
@@ -65,10 +72,12 @@ def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage], tasks: Choic
             runs_as=runner.runs_as,
         )
         with _serving(aws) as url:
-            yield LiveCloud(aws=aws, details=_details(aws, url, tasks=str(means)))
+            egress.upstream = url
+            router = str(fluent_bit) if fluent_bit else _NO_ROUTER
+            yield LiveCloud(aws=aws, details=_details(aws, url, tasks=str(means), log_router=router))
 
 
-def _details(aws: LiveAws, url: str, *, tasks: str) -> Cloud:
+def _details(aws: LiveAws, url: str, *, tasks: str, log_router: str) -> Cloud:
     models = aws.efs_root / aws.account.file_system_id
     models.mkdir(parents=True, exist_ok=True)
     return Cloud(
@@ -80,6 +89,7 @@ def _details(aws: LiveAws, url: str, *, tasks: str) -> Cloud:
         models_dir=str(models),
         load_balancer_url=f"http://127.0.0.1:{aws.listener_port}",
         tasks=tasks,
+        log_router=log_router,
     )
 
 

@@ -41,6 +41,8 @@ class Cloud(Account):
     load_balancer_url: str
     tasks: str
     """What tasks run as, in words."""
+    log_router: str
+    """Which Fluent Bit routes the logs of tasks that have a router, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)

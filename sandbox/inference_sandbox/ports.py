@@ -50,6 +50,10 @@ class ContainerLaunch:
     """Environment and secrets, resolved."""
     mounts: Sequence[EfsMount] = ()
 
+    @property
+    def name(self) -> str:
+        return str(self.definition["name"])
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskLaunch:

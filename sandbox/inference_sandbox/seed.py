@@ -43,8 +43,11 @@ _EXECUTION_ACTIONS = (
 )
 _TASK_ACTIONS = (
     "elasticfilesystem:ClientMount",
+    # What a log router delivers to.
+    "firehose:PutRecordBatch",
     "logs:CreateLogStream",
     "logs:PutLogEvents",
+    "s3:PutObject",
     # ECS Exec.
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",

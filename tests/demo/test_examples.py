@@ -40,6 +40,7 @@ SANDBOX = Details(
     models_dir="/nowhere",
     load_balancer_url="http://127.0.0.1:2",
     tasks="processes",
+    log_router="none",
     pid=1,
     workdir="/nowhere",
     kubeconfig="/nowhere/kubeconfig",

@@ -40,6 +40,7 @@ DETAILS = Details(
     listener_arn="arn:aws:elasticloadbalancing:…:listener/app/inference/1/1",
     load_balancer_url="http://127.0.0.1:2",
     tasks="processes",
+    log_router="none",
 )
 
 HOLDER = """

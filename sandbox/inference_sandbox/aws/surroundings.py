@@ -119,7 +119,9 @@ class MotoSurroundings:
             containers = [self._container(task, each.definition) for each in task.containers]
         except _Missing as missing:
             return NotLaunched(reason=str(missing))
-        return TaskLaunch(arn=task.arn, task_definition=task.task_definition.document, containers=containers)
+        definition = task.task_definition
+        document = {**definition.document, "revision": definition.revision}
+        return TaskLaunch(arn=task.arn, task_definition=document, containers=containers)
 
     def _container(self, task: Task, definition: dict[str, Any]) -> ContainerLaunch:
         override: dict[str, Any] = next(

@@ -152,6 +152,7 @@ The sandbox is up ({seconds:.1f} s). Ctrl-C ends it.
   AWS          AWS_ENDPOINT_URL={details.aws_endpoint_url}, region {details.region}, ECS cluster {details.cluster}
   Services     {details.load_balancer_url}
   Tasks        {details.tasks}
+  Log router   {details.log_router}
   Models       {details.models_dir} is the root of {details.file_system_id}
 
 In another terminal:

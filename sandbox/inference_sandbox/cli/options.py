@@ -11,13 +11,14 @@ import click
 from inference_sandbox import running
 from inference_sandbox.control_plane import BinariesUnavailableError, ControlPlaneError, KubectlError
 from inference_sandbox.door import DoorError
-from inference_sandbox.tasks.images import EngineUnavailableError
+from inference_sandbox.tasks.images import EngineUnavailableError, FluentBitUnusableError
 
 _EXPECTED = (
     BinariesUnavailableError,
     ControlPlaneError,
     DoorError,
     EngineUnavailableError,
+    FluentBitUnusableError,
     KubectlError,
     running.AlreadyUpError,
     running.NotUpError,

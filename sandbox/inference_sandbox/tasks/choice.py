@@ -12,11 +12,13 @@ from pathlib import Path
 
 from inference_sandbox.ports import Clock, TaskLaunch
 from inference_sandbox.tasks.container import ContainerEngine
+from inference_sandbox.tasks.egress import Egress
 from inference_sandbox.tasks.engine_cleanup import DEFAULT_HOST, find_engine, why_unreachable
 from inference_sandbox.tasks.images import Choice, EngineUnavailableError, ProcessImage, find_image
 from inference_sandbox.tasks.lifecycle import Place, TaskRunner
 from inference_sandbox.tasks.output import LogSink
 from inference_sandbox.tasks.process import ProcessEngine
+from inference_sandbox.tasks.router import FluentBit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +71,11 @@ class LocalRunner(TaskRunner):
         workdir: Path,
         clock: Clock,
         log_sink: LogSink | None = None,
+        egress: Egress | None = None,
+        fluent_bit: FluentBit | None = None,
     ) -> None:
         known = {**images, **spare} if means.processes else {}
-        processes = ProcessEngine(known, workdir, clock, log_sink)
+        processes = ProcessEngine(known, workdir, clock, log_sink, egress, fluent_bit)
         if means.engine is None:
             super().__init__(processes, clock)
             return

@@ -18,6 +18,10 @@ class EngineUnavailableError(Exception):
     """Containers were asked for, and there is no engine that could run them; the message says why."""
 
 
+class FluentBitUnusableError(Exception):
+    """FLUENT_BIT names a program that does not run."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProcessImage:
     """A program that stands for an image.

@@ -1,7 +1,8 @@
 """The life of a task, whatever runs its containers: what the ECS agent does on a host.
 
-Its duty: the order of start and of stop (`dependsOn`), essential containers, health, and the reports that
-`ports.Runner` promises. How a container is run belongs to an `Engine`; whether a task ought to run, to the scheduler.
+Its duty: the order of start and of stop (`dependsOn`, and a log router first and last), essential containers, health,
+and the reports that `ports.Runner` promises. How a container is run belongs to an `Engine`; whether a task ought to
+run, to the scheduler.
 
 A task's reports obey three rules that a reader may count on:
 
@@ -22,7 +23,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -37,6 +38,7 @@ from inference_sandbox.ports import (
     TaskLaunch,
     TaskRunning,
 )
+from inference_sandbox.tasks import firelens
 from inference_sandbox.tasks.health import HealthCheck, HealthVerdict
 
 _logger = logging.getLogger(__name__)
@@ -185,15 +187,13 @@ class TaskRunner:
 class _Container:
     """One container of a task, and how far it has come."""
 
-    def __init__(self, launch: ContainerLaunch) -> None:
+    def __init__(self, launch: ContainerLaunch, depends_on: Mapping[str, str]) -> None:
         definition = launch.definition
         self.launch = launch
         self.name: str = definition["name"]
         self.label = f"{self.name}({definition.get('image')})"
         self.essential: bool = definition.get("essential", True)
-        self.depends_on: dict[str, str] = {
-            dependency["containerName"]: dependency["condition"] for dependency in definition.get("dependsOn") or ()
-        }
+        self.depends_on = depends_on
         self.health_check = HealthCheck.of(definition)
         self.stop_timeout: float = definition.get("stopTimeout") or STOP_TIMEOUT
         self.start_timeout: float = definition.get("startTimeout") or START_TIMEOUT
@@ -234,7 +234,8 @@ class _TaskLife:
         self._engine = engine
         self._report = report
         self._clock = clock
-        self._containers = {c.definition["name"]: _Container(c) for c in launch.containers}
+        waits = firelens.dependencies(launch)
+        self._containers = {each.name: _Container(each, waits[each.name]) for each in launch.containers}
         self._waiters: list[asyncio.Future[None]] = []
         self._stopping = False
         self._abandoned = False

@@ -1,4 +1,4 @@
-"""What a container prints: into a file, and line by line to whoever listens.
+"""What a container prints: into a file, line by line to whoever listens, and to its log driver if it has one here.
 
 It must not know what runs the container, nor where logs are sent.
 """
@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from inference_sandbox.ports import Clock
+from inference_sandbox.tasks.log_driver import LogDriver
 
 _logger = logging.getLogger(__name__)
 
@@ -49,9 +50,19 @@ class LineReader:
 
 
 class ContainerOutput:
-    """One container's output: `write` bytes as they come, `close` at its end."""
+    """One container's output: `write` bytes as they come, `end` at its end. `close` is for one that never began."""
 
-    def __init__(self, *, arn: str, container: str, file: Path, clock: Clock, sink: LogSink | None) -> None:
+    def __init__(
+        self,
+        *,
+        arn: str,
+        container: str,
+        file: Path,
+        clock: Clock,
+        sink: LogSink | None,
+        driver: LogDriver | None = None,
+    ) -> None:
+        self._driver = driver
         self._arn = arn
         self._container = container
         self._clock = clock
@@ -61,8 +72,16 @@ class ContainerOutput:
 
     def write(self, stream: str, data: bytes) -> None:
         self._file.write(data)
+        if self._driver is not None:
+            self._driver.write(stream, data)
         if self._sink is not None:
             self._lines[stream].feed(data)
+
+    async def end(self) -> None:
+        """Returns when its log driver has sent what it can."""
+        self.close()
+        if self._driver is not None:
+            await self._driver.close()
 
     def close(self) -> None:
         for lines in self._lines.values():

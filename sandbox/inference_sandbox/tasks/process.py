@@ -28,19 +28,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from inference_sandbox.ports import Clock, ContainerLaunch, TaskLaunch
-from inference_sandbox.tasks import watchdog
+from inference_sandbox.ports import Clock, ContainerLaunch, Document, TaskLaunch
+from inference_sandbox.tasks import firelens, watchdog
 from inference_sandbox.tasks.addresses import claim_address
 from inference_sandbox.tasks.child import Child
+from inference_sandbox.tasks.egress import Egress
 from inference_sandbox.tasks.host_view import HostView
 from inference_sandbox.tasks.images import ProcessImage, find_image, pull_failure
 from inference_sandbox.tasks.lifecycle import Exit, RunningContainer, StartError, TaskRunner
+from inference_sandbox.tasks.log_driver import LogDriver
 from inference_sandbox.tasks.memory import MIB, OUT_OF_MEMORY, ContainerMemory, find_memory_limits
 from inference_sandbox.tasks.output import ContainerOutput, LogSink
+from inference_sandbox.tasks.router import (
+    AbsentRouter,
+    FluentBit,
+    folder_of,
+    lay_out,
+    process_image,
+    process_mounts,
+    socket_folder,
+)
 from inference_sandbox.tasks.volumes import mount_failure, task_volumes
 
 _OUT_OF_FILE_MODES = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 _PR_CAPBSET_DROP = 24
+_EGRESS_ADDRESS = "127.0.0.1"
+_SOCKET = f"run/{firelens.SOCKET}"
+"""Seen from the router's folder, where it starts: a socket's path has room for 107 bytes."""
 _TEMPORARY = "/tmp"  # noqa: S108 - a path in containers, not here
 
 
@@ -50,7 +64,8 @@ class ProcessRunner(TaskRunner):
     `images`: patterns of image references (shell wildcards) to what runs for them, the first that fits counts.
     `workdir`: below it, `<task id>/<container>.log` has what a container prints, and `<task id>/<container>.health.log`
     what its last health check did; they stay after the task's end. The task's own storage, scratch folders and volumes
-    that are no EFS, goes with it. `log_sink` gets each line of output.
+    that are no EFS, goes with it. `log_sink` gets each line of output. `egress` is the way to AWS, and `fluent_bit`
+    what a log router is; without both, routers are stand-ins that deliver nothing.
     """
 
     def __init__(
@@ -60,17 +75,27 @@ class ProcessRunner(TaskRunner):
         workdir: Path,
         clock: Clock,
         log_sink: LogSink | None = None,
+        egress: Egress | None = None,
+        fluent_bit: FluentBit | None = None,
     ) -> None:
-        super().__init__(ProcessEngine(images, workdir, clock, log_sink), clock)
+        super().__init__(ProcessEngine(images, workdir, clock, log_sink, egress, fluent_bit), clock)
 
 
 class ProcessEngine:
     """A `lifecycle.Engine`: its parameters are those of `ProcessRunner`."""
 
     def __init__(
-        self, images: Mapping[str, ProcessImage], workdir: Path, clock: Clock, log_sink: LogSink | None
+        self,
+        images: Mapping[str, ProcessImage],
+        workdir: Path,
+        clock: Clock,
+        log_sink: LogSink | None,
+        egress: Egress | None = None,
+        fluent_bit: FluentBit | None = None,
     ) -> None:
         self.images = images
+        self.egress = egress
+        self.fluent_bit = fluent_bit
         self.workdir = workdir
         self.clock = clock
         self.log_sink = log_sink
@@ -87,14 +112,17 @@ class ProcessEngine:
         for container in task.containers:
             reference = container.definition["image"]
             image = find_image(self.images, reference)
+            if image is None and container.definition.get("firelensConfiguration"):
+                continue  # whatever image a router has, it is the Fluent Bit of this machine
             if image is None:
                 refusal = pull_failure(reference)
                 raise StartError(refusal, container=container.definition["name"], container_reason=refusal)
             images[reference] = image
         if failure := mount_failure(task):
             raise StartError(failure)
+        outside = await self.egress.environment(_EGRESS_ADDRESS) if self.egress else {}
         try:
-            return _ProcessPlace(self, task, images)
+            return _ProcessPlace(self, task, images, outside)
         except OSError as error:
             raise StartError(f"ResourceInitializationError: {error}") from error
 
@@ -106,6 +134,8 @@ class ProcessEngine:
                 pipe.flush()
 
     async def close(self) -> None:
+        if self.egress is not None:
+            await self.egress.close()
         await self.memory.close()
         self._watchdog.communicate()
 
@@ -115,13 +145,21 @@ class _ProcessPlace:
 
     kind = "process"
 
-    def __init__(self, engine: ProcessEngine, task: TaskLaunch, images: Mapping[str, ProcessImage]) -> None:
+    def __init__(
+        self,
+        engine: ProcessEngine,
+        task: TaskLaunch,
+        images: Mapping[str, ProcessImage],
+        outside: Mapping[str, str],
+    ) -> None:
         self._engine = engine
         self._task = task
         self._images = images
+        self._outside = outside
         self._claim = claim_address()
         name = task.arn.rsplit("/", 1)[-1]
         self._folder = engine.workdir / name
+        self._router_folder = folder_of(engine.workdir, task.arn)
         self._memory = engine.memory.task(name, _bytes(task.task_definition.get("memory")))
 
     @property
@@ -129,31 +167,79 @@ class _ProcessPlace:
         return self._claim.address
 
     async def start(self, container: ContainerLaunch) -> RunningContainer:
-        name = container.definition["name"]
+        name, definition = container.name, container.definition
+        is_router = definition["image"] not in self._images
+        if is_router and not self._has_router:
+            output = self._output(container, driver=None)
+            return AbsentRouter(output, kind=definition["firelensConfiguration"]["type"])
         try:
-            own_volumes = task_volumes(self._task, container.definition, self._folder / "volumes")
-            view = HostView(self.address, [*container.mounts, *own_volumes])
-            start = self._how_to_start(container, view)
+            own_volumes = task_volumes(self._task, definition, self._folder / "volumes")
+            router_files = process_mounts(self._router_folder) if is_router else ()
+            view = HostView(self.address, [*container.mounts, *own_volumes, *router_files])
+            image = self._router_image(view) if is_router else self._images[definition["image"]]
+            start = self._how_to_start(container, view, image)
         except OSError as error:
             raise StartError(f"ResourceInitializationError: {error}", container=name) from error
+        output = self._output(container, driver=self._driver(definition))
         try:
-            return _ProcessContainer(self._engine, self._task.arn, start, view, log_file=self._folder / f"{name}.log")
+            return _ProcessContainer(self._engine, start, view, output, probe_log=self._folder / f"{name}.health.log")
         except (OSError, IndexError) as error:
+            output.close()
             raise _cannot_start(start, error) from error
 
-    def _how_to_start(self, container: ContainerLaunch, view: HostView) -> _Start:
+    @property
+    def _has_router(self) -> bool:
+        """Whether the task's router is one that takes logs."""
+        found = firelens.router(self._task)
+        kind = found["firelensConfiguration"]["type"] if found else None
+        return kind == "fluentbit" and self._engine.fluent_bit is not None and self._engine.egress is not None
+
+    def _router_image(self, view: HostView) -> ProcessImage:
+        engine = self._engine
+        if engine.fluent_bit is None or engine.egress is None:
+            raise RuntimeError("a router was to be started without Fluent Bit or a way to AWS")
+        try:
+            lay_out(self._router_folder, firelens.main_file(self._task, socket=_SOCKET, rewrite=view.of))
+        except firelens.MissingOutput as error:
+            raise StartError(f"ResourceInitializationError: failed to create firelens resource: {error}") from error
+        return process_image(
+            engine.fluent_bit,
+            self._router_folder,
+            proxy=self._outside["AWS_ENDPOINT_URL"],
+            authority=engine.egress.certificate,
+            own_addresses=[self.address],
+        )
+
+    def _driver(self, definition: Document) -> LogDriver | None:
+        sender = firelens.sender(self._task, definition) if self._has_router else None
+        return LogDriver(sender, socket_folder(self._router_folder)) if sender else None
+
+    def _output(self, container: ContainerLaunch, *, driver: LogDriver | None) -> ContainerOutput:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return ContainerOutput(
+            arn=self._task.arn,
+            container=container.name,
+            file=self._folder / f"{container.name}.log",
+            clock=self._engine.clock,
+            sink=self._engine.log_sink,
+            driver=driver,
+        )
+
+    def _how_to_start(self, container: ContainerLaunch, view: HostView, image: ProcessImage) -> _Start:
         definition = container.definition
         scratch = self._folder / "scratch" / definition["name"]
         scratch.mkdir(parents=True, exist_ok=True)
         temporary = view.of(_TEMPORARY)
-        image = self._images[definition["image"]].at(address=self.address, workdir=str(scratch))
+        image = image.at(address=self.address, workdir=str(scratch))
         own = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(scratch),
             "TMPDIR": str(scratch) if temporary == _TEMPORARY else temporary,
             "HOSTNAME": f"ip-{self.address.replace('.', '-')}",
+            **self._outside,
         }
-        given = {name: view.of(value) for name, value in container.environment.items()}
+        environment = {**firelens.environment(definition), **container.environment}
+        given = {name: view.of(value) for name, value in environment.items()}
         working = Path(view.of(definition.get("workingDirectory") or "") or scratch)
         return _Start(
             name=definition["name"],
@@ -169,7 +255,7 @@ class _ProcessPlace:
 
     async def release(self) -> None:
         await self._memory.release()
-        for storage in ("scratch", "volumes"):
+        for storage in ("scratch", "volumes", "router"):
             await asyncio.to_thread(shutil.rmtree, self._folder / storage, ignore_errors=True)
         self._claim.release()
 
@@ -189,24 +275,20 @@ class _Start:
 class _ProcessContainer:
     """A container's process group, its log and its probes."""
 
-    def __init__(self, engine: ProcessEngine, arn: str, start: _Start, view: HostView, *, log_file: Path) -> None:
+    def __init__(
+        self, engine: ProcessEngine, start: _Start, view: HostView, output: ContainerOutput, *, probe_log: Path
+    ) -> None:
         self._engine = engine
         self._start = start
         self._view = view
-        self._probe_log = log_file.with_suffix(".health.log")
-        self._output = ContainerOutput(
-            arn=arn, container=start.name, file=log_file, clock=engine.clock, sink=engine.log_sink
-        )
-        try:
-            self._child = self._spawn(start.argv, on_output=self._output.write)
-        except BaseException:
-            self._output.close()
-            raise
+        self._probe_log = probe_log
+        self._output = output
+        self._child = self._spawn(start.argv, on_output=self._output.write)
         start.memory.started(self._child.pid, self._child.kill)
 
     async def wait(self) -> Exit:
         code = await self._child.wait()
-        self._output.close()
+        await self._output.end()
         return Exit(code, OUT_OF_MEMORY if self._start.memory.ended() else None)
 
     def terminate(self) -> None:
