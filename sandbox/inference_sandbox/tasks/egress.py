@@ -83,7 +83,7 @@ class Egress:
                 if not refused:
                     await self._pass_on(first, reader, writer)
         finally:
-            await _close(writer)
+            writer.close()
 
     async def _tunnel(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Be the server that a CONNECT asks for; False: it was refused."""
@@ -111,10 +111,10 @@ class Egress:
             # A client that has said all it had to say still waits for its answer; a server that has ended is done.
             await other_way
         finally:
+            back.close()
             one_way.cancel()
             other_way.cancel()
             await asyncio.gather(one_way, other_way, return_exceptions=True)
-            await _close(back)
 
     def _context(self, host: str) -> ssl.SSLContext:
         if host not in self._contexts:
@@ -137,12 +137,6 @@ class Egress:
                 context.load_cert_chain(both.name)
             self._contexts[host] = context
         return self._contexts[host]
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        writer.close()
-        await writer.wait_closed()
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
