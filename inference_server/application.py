@@ -53,6 +53,8 @@ class Application:
         self._max_body_bytes = max_body_bytes
         self._clock = clock
         self._read_chunk = read_chunk
+        self.leave: Callable[[], None] | None = None
+        """Called before the next answer, if set: the worker is to be replaced once it has answered."""
 
     def refresh(self) -> None:
         """Called when the catalog is complete."""
@@ -68,6 +70,8 @@ class Application:
             log.exception("a request failed", method=environ.get("REQUEST_METHOD"), path=environ.get("PATH_INFO"))
             answer = error_answer(500, "internal error; see the server's log")
         self._observe(environ, exchange, answer)
+        if self.leave is not None:
+            self.leave()
         size = str(len(answer.body))
         start_response(
             STATUS_LINES[answer.status],

@@ -5,15 +5,22 @@ Must not know HTTP, uWSGI or where models come from; `loading.py` fills it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+
+from inference_server.batching import Batcher
 from inference_server.protocol.errors import UnavailableError, UnknownNameError
 from inference_server.protocol.request import Limits
 from inference_server.protocol.signature import Signature
 from inference_server.repository.model_config import ModelConfig
 from inference_server.repository.scan import Problem
-from inference_server.runtimes.base import Runtime
+from inference_server.runtimes.base import Prediction, Runtime
+
+Predict = Callable[[Mapping[str, np.ndarray], Sequence[str], Mapping[str, Any]], Prediction]
+"""See Runtime.predict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class ModelLimits:
 
 @dataclass(slots=True)
 class LoadedModel:
-    """One version of a model, in memory."""
+    """One version of a model, in memory. Raises ModelError if model.json asks for what the model can't do."""
 
     name: str
     version: int
@@ -34,12 +41,17 @@ class LoadedModel:
     limits: ModelLimits = field(default_factory=ModelLimits)
     load_seconds: float = 0.0
     signature: Signature = field(init=False)
+    predict: Predict = field(init=False)
+    """The runtime's own, or that of what stands before it."""
     version_text: str = field(init=False)
     key: tuple[str, str] = field(init=False)
     """Name and version, as labels and counters call the model."""
 
     def __post_init__(self) -> None:
         self.signature = self.runtime.signature
+        self.predict = self.runtime.predict
+        if self.config.batching is not None:
+            self.predict = Batcher(self.runtime, self.signature, self.config.batching.max_rows).predict
         self.version_text = str(self.version)
         self.key = (self.name, self.version_text)
 

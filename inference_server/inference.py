@@ -111,7 +111,7 @@ class Inference:
 def _ask(model: LoadedModel, request: InferRequest) -> Prediction:
     wanted = [output.name for output in request.outputs]
     try:
-        return model.runtime.predict(request.inputs, wanted, request.parameters)
+        return model.predict(request.inputs, wanted, request.parameters)
     except RequestError:
         raise
     except Exception as error:  # whatever a model raises is a failed prediction, not a failed server

@@ -37,7 +37,7 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "platform": model.runtime.platform,
         "backend": model.config.runtime,
         "version_policy": _version_policy(model),
-        "max_batch_size": 0,
+        "max_batch_size": model.config.batching.max_rows if model.config.batching is not None else 0,
         "input": [_tensor(spec) | {"optional": spec.optional} for spec in signature.inputs.values()],
         "output": [_tensor(spec) for spec in signature.outputs.values()],
         "parameters": {name: {"string_value": str(value)} for name, value in model.config.parameters.items()},

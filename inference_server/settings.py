@@ -38,6 +38,16 @@ class Settings(BaseModel):
         default_factory=lambda: max(2, cpus()),
         description="Worker processes; the cpu quota rounded up, at least 2 so that one is free for health checks.",
     )
+    threads: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1,
+        description="Requests that each worker takes at once. More than one helps models with batching, and those that "
+        "wait for something; others only get slower.",
+    )
+    worker_memory_bytes: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="A worker that has more memory of its own than this, beside what it shares with the others, is "
+        "replaced once its request is answered. Not set: never.",
+    )
     drain_seconds: Annotated[float, Field(ge=0, le=110)] = Field(
         default=10,
         description="After SIGTERM, seconds of serving on with readiness at 503, for load balancers to look elsewhere.",

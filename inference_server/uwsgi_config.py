@@ -1,9 +1,9 @@
 """The uWSGI configuration, from the settings. Pure: settings in, text out.
 
 Facts that shape it: http-socket does not announce that it closes the connection, so the header is added; a worker has
-one thread, as inference is bound by CPU and a second thread only adds latency; models are loaded before the fork, so
-that workers share their memory. Limits on bodies are the application's, which can answer 413; uWSGI's would reset the
-connection.
+one thread unless it is told otherwise, as inference is bound by CPU and a second thread only adds latency; models are
+loaded before the fork, so that workers share their memory. Limits on bodies are the application's, which can answer
+413; uWSGI's would reset the connection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def uwsgi_ini(settings: Settings) -> str:
         ("py-call-uwsgi-fork-hooks", "true"),
         ("master", "true"),
         ("processes", settings.workers),
-        ("threads", 1),
+        ("threads", settings.threads),
         ("lazy-apps", "false"),
         ("no-orphans", "true"),
         ("add-header", "Connection: close"),

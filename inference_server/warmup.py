@@ -18,7 +18,7 @@ def warm_up(model: LoadedModel, folder: Path) -> None:
         try:
             request = read_request((folder / name).read_bytes(), None, signature, model.limits.request)
             wanted = [output.name for output in request.outputs]
-            prediction = model.runtime.predict(request.inputs, wanted, request.parameters)
+            prediction = model.predict(request.inputs, wanted, request.parameters)
             write_response({}, prediction.outputs, request.outputs, signature)
         except FileNotFoundError:
             raise ModelError(f"warm-up request {name} is missing") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -30,8 +31,9 @@ from inference_server.generation_folder import GenerationFolder, ask_supervisor
 from inference_server.inference import Inference, InferenceLimits
 from inference_server.loading import Loader, Loading
 from inference_server.logs import Logger
+from inference_server.memory import watch_memory
 from inference_server.metrics.exposition import Metrics, WorkerFacts
-from inference_server.metrics.store import Store
+from inference_server.metrics.store import LockedStore, Store
 from inference_server.model_control import ModelControl, watch_repository, what_is_lost, without_unloaded
 from inference_server.overload import Overload
 from inference_server.readiness import Readiness
@@ -121,7 +123,13 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
     settings, catalog = here.settings, loader.catalog
     keys = [model.key for versions in catalog.models.values() for model in versions.values()]
     keys += [(entry.model, str(entry.version)) for entry in loading.after_fork]
-    store = Store(here.scratch / f"{here.folder.path.name}.counters", keys, settings.workers)
+    if settings.threads == 1 and any(
+        model.config.batching for versions in catalog.models.values() for model in versions.values()
+    ):
+        log.warning("batching has no effect with one thread; set INFERENCE_THREADS")
+    store = (Store if settings.threads == 1 else LockedStore)(
+        here.scratch / f"{here.folder.path.name}.counters", keys, settings.workers
+    )
     # A duplicate, as the object closes its descriptor when it is collected.
     overload = Overload(socket.socket(fileno=os.dup(uwsgi.sockets[0])), settings.max_waiting)
     watchdog = Watchdog(clock)
@@ -162,12 +170,19 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         _load_after_fork(here, loader, loading, slot)
         application.refresh()
         watchdog.start()
+        if settings.worker_memory_bytes is not None:
+            watch_memory(settings.worker_memory_bytes, partial(setattr, application, "leave", _leave))
         if slot == 0 and settings.model_control == "poll":
             watch_repository(settings.models_dir, found, settings.poll_seconds, ask)
         here.folder.mark_up()
 
     uwsgi.post_fork_hook = start_worker
     return application
+
+
+def _leave() -> None:
+    """UWSGI lets a worker that gets this signal during a request answer it, and forks another one in its place."""
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 def _load_after_fork(here: Surroundings, loader: Loader, loading: Loading, slot: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,7 +63,7 @@ class Store:
     def observe(
         self, key: Key, code: int, seconds: float, stages: Sequence[float], amounts: tuple[int, int, int]
     ) -> None:
-        """Count one request. Only the thread that answers a worker's requests may.
+        """Count one request. One thread of a process may: see LockedStore.
 
         `stages` are the seconds by stage, in the order of STAGES; `amounts` its rows, and the bytes of its body and of
         its answer's.
@@ -80,6 +81,20 @@ class Store:
             cells[_DECODE] += stages[1]
             cells[_PREDICT] += stages[2]
             cells[_ENCODE] += stages[3]
+
+
+class LockedStore(Store):
+    """For workers of several threads."""
+
+    def __init__(self, path: Path, keys: Iterable[Key], slots: int) -> None:
+        super().__init__(path, keys, slots)
+        self._lock = threading.Lock()
+
+    def observe(
+        self, key: Key, code: int, seconds: float, stages: Sequence[float], amounts: tuple[int, int, int]
+    ) -> None:
+        with self._lock:
+            super().observe(key, code, seconds, stages, amounts)
 
 
 def read_stores(folder: Path) -> dict[Key, list[float]]:

@@ -53,6 +53,13 @@ class LimitsConfig(_Part):
     """In all input tensors together."""
 
 
+class BatchingConfig(_Part):
+    """Ask the model for several requests at once, when they wait for it anyway."""
+
+    max_rows: Annotated[int, Field(ge=2)]
+    """In one call, all requests together."""
+
+
 class ModelConfig(_Part):
     """The content of `model.json`."""
 
@@ -72,6 +79,8 @@ class ModelConfig(_Part):
     load: Literal["before_fork", "after_fork"] = "before_fork"
     """When: once, before the workers are forked, which then share its memory; or in each worker, after."""
     limits: LimitsConfig = LimitsConfig()
+    batching: BatchingConfig | None = None
+    """Off if absent. Only requests of one worker meet: it needs INFERENCE_THREADS of more than one."""
     warmup: list[Annotated[str, Field(pattern=_FILE_NAME)]] = []
     """Files in the version's folder, each the JSON body of a request that is made before the model serves."""
     parameters: dict[str, Any] = {}

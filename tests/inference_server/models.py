@@ -110,6 +110,8 @@ class Awkward(Runtime):
                 return Prediction({})
             case "pid":
                 return Prediction(inputs, {"pid": os.getpid()})
+            case "grow":
+                self.kept = np.ones(int(parameters["bytes"]), dtype=np.uint8)
             case "die":
                 os._exit(1)
         return Prediction({"x": inputs["x"]})

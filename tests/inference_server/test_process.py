@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.eventually import eventually
-from tests.inference_server.models import linear, published, write_linear, write_top_n
+from tests.inference_server.models import linear, published, write_awkward, write_linear, write_plug_in, write_top_n
 from tests.inference_server.running import DEADLINE, RunningServer, running
 
 ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.5, -1, 2, 3]}]}
@@ -111,6 +111,25 @@ def test_a_worker_that_is_killed_under_load_loses_no_request_but_its_own(models:
                 eventually(lambda: len(server.workers()) == 2, DEADLINE)
         assert outcomes.total() - outcomes["200"] <= kills, outcomes
         assert outcomes["refused"] == 0
+
+
+def test_a_worker_with_too_much_memory_of_its_own_is_replaced_without_a_failed_request(
+    models: Path, tmp_path: Path
+) -> None:
+    write_awkward(models)
+    grow = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
+    grow["parameters"] = {"what": "grow", "bytes": 100_000_000}  # type: ignore[assignment]  # a document of JSON
+    plug_ins = write_plug_in(tmp_path / "plug_ins")
+    with running(published(models), python_path=plug_ins, worker_memory_bytes=60_000_000) as server:
+        server.wait_until_live()
+        before = server.workers()
+        with callers(server) as outcomes:
+            assert server.post("/v2/models/awkward/infer", json=grow).status_code == 200
+            eventually(lambda: set(server.workers()) - set(before), DEADLINE)
+            eventually(partial(answers_go_on, outcomes, outcomes["200"]), DEADLINE)
+        assert set(outcomes) == {"200"}, outcomes
+        assert len(set(server.workers()) & set(before)) == 1
+        assert server.logged("a worker has too much memory, and is replaced")
 
 
 def answers_go_on(outcomes: Counter[str], before: int) -> bool:
