@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from inference_operator.api import fargate
-from inference_operator.api.deployment import rollout_refusal
 from inference_operator.api.errors import explain
 from inference_operator.api.meta import API_VERSION, GROUP, VERSION
 from inference_operator.api.quantities import Cpu, Memory
+from inference_operator.api.rollout import rollout_refusal
 from inference_operator.api.v1alpha1 import InferenceDeployment, InferenceEnvironment
 from tests.api.samples import (
     ABSENT,

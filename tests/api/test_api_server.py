@@ -85,6 +85,8 @@ def full_status() -> InferenceDeploymentStatus:
         running=RunningRevision(since=AT, **revision),
         deployment=DeploymentState(
             id="ecs-svc/1",
+            service_deployment=ARN,
+            asked_hash="8f",
             revision=ARN,
             generation=7,
             state="RolledBack",
@@ -93,8 +95,10 @@ def full_status() -> InferenceDeploymentStatus:
             failed_tasks=3,
             threshold=3,
             strategy="ROLLING",
+            stage="BAKE_TIME",
         ),
         last_failure=Failure(
+            deployment="ecs-svc/1",
             generation=7,
             revision=ARN,
             cause="EfsAccessDenied",
@@ -105,7 +109,19 @@ def full_status() -> InferenceDeploymentStatus:
             tasks=("a",),
             at=AT,
         ),
-        history=(HistoryEntry(revision=ARN, generation=7, outcome="RolledBack", started_at=AT, finished_at=AT),),
+        history=(
+            HistoryEntry(
+                deployment="ecs-svc/1",
+                revision=ARN,
+                generation=7,
+                image="image",
+                model="/model",
+                outcome="RolledBack",
+                cause="EfsAccessDenied",
+                started_at=AT,
+                finished_at=AT,
+            ),
+        ),
         events=(ServiceEvent(id="1", at=AT, message="(service x) has reached a steady state.", severity="Info"),),
         stopped_tasks=(
             StoppedTask(
@@ -129,6 +145,7 @@ def full_status() -> InferenceDeploymentStatus:
         ),
         exec=ExecState(ready_tasks=2, message="aws ecs execute-command"),
         last_reconcile_at="2026-11-24T09:30:00Z",
+        last_rollback_at="2026-11-24T09:30:00Z",
     )
 
 
@@ -159,7 +176,7 @@ def test_the_server_fills_in_the_defaults(contract: Cluster, kube: Kube, stored:
         "rollout": {
             "minimumHealthyPercent": 100,
             "maximumPercent": 200,
-            "circuitBreaker": {"enabled": True, "rollback": True},
+            "circuitBreaker": {"enabled": True, "rollback": True, "resetOnHealthyTask": True},
             "progressDeadline": "30m",
         },
     }

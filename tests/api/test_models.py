@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from inference_operator.api.deployment import rollout_refusal
 from inference_operator.api.model import MESSAGE_LENGTH
 from inference_operator.api.quantities import Cpu, Memory
+from inference_operator.api.rollout import rollout_refusal
 from inference_operator.api.status import HISTORY_LIMIT
 from inference_operator.api.v1alpha1 import (
     Condition,

@@ -53,6 +53,7 @@ HELD_OUT = tuple(entry for entry in corpus() if entry.get("held_out"))
 
 # For what no text of the corpus that may be looked at tells of: documented stop codes, exit codes, and rarer errors.
 EXAMPLES: tuple[tuple[Fact, str], ...] = (
+    (Fact(text="Service deployment rollback was requested by the user."), "RollbackRequested"),
     (Fact(text="", stop_code="TerminationNotice"), "SpotInterrupted"),
     (Fact(text="", stop_code="InfrastructureHealth"), "InfrastructureMaintenance"),
     (

@@ -188,6 +188,18 @@ ROWS = [
     row("rollout.maximumPercent", 150, {"Service": ("deploymentConfiguration",)}, replicas=2),
     row("rollout.circuitBreaker.enabled", False, {"Service": ("deploymentConfiguration",)}),
     row("rollout.circuitBreaker.rollback", False, {"Service": ("deploymentConfiguration",)}),
+    *(
+        row("rollout.circuitBreaker.threshold", {"type": kind, "value": 7}, {"Service": ("deploymentConfiguration",)})
+        for kind in ("COUNT", "BOUNDED_PERCENT", "UNBOUNDED_PERCENT")
+    ),
+    row("rollout.circuitBreaker.resetOnHealthyTask", False, {"Service": ("deploymentConfiguration",)}),
+    row("rollout.alarms", {"names": ["errors", "latency"]}, {"Service": ("deploymentConfiguration",)}),
+    row(
+        "rollout.alarms.rollback",
+        False,
+        {"Service": ("deploymentConfiguration",)},
+        rollout__alarms__names=["errors"],
+    ),
     row("rollout.progressDeadline", "1h", {}),
     row("availabilityZoneRebalancing", False, {"Service": ("availabilityZoneRebalancing",)}),
     row(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from inference_operator.api.meta import ROLLBACK_AT
 from inference_operator.engine.backoff import RESYNC
 from inference_sandbox.tasks.scripted import Script, failing
 from tests.operator.builders import deployment_document
@@ -226,3 +227,45 @@ def test_an_object_at_rest_asks_for_no_records(up: Object, world: World) -> None
     up.live_on(timedelta(hours=2))
     held.live_on(timedelta(hours=2))
     assert not {c.operation for c in world.calls(since=mark)} & set(RECORDS)
+
+
+# -- rolled back on request
+
+
+def under_way(it: Object) -> None:
+    """A rollout whose tasks run but are not healthy yet."""
+    it.change(image="registry.example.com/inference-server:1.5.0")
+    it.look()
+
+
+def test_rollback_at_is_honoured_once(up: Object, records: bool) -> None:
+    under_way(up)
+    up.annotate(ROLLBACK_AT, "now")
+    settled(up, "RolledBack")
+    assert up.status["lastRollbackAt"] == "now"
+    assert up.status["lastFailure"]["cause"] == "RollbackRequested"
+    up.reconcile_at("again")
+    up.live(lambda: up.ready)
+    stops = [c for c in up.world.calls() if c.operation == "StopServiceDeployment"]
+    assert len(stops) == 1
+
+
+def test_a_rollback_asked_for_survives_a_crash_before_the_status_was_written(up: Object, records: bool) -> None:
+    under_way(up)
+    up.annotate(ROLLBACK_AT, "now")
+    before_the_status_was_written(up)
+    settled(up, "RolledBack")
+    assert up.status["lastRollbackAt"] == "now"
+    up.live_on(timedelta(hours=1))
+    assert len(sent(up)) == 2
+
+
+def test_a_first_rollout_can_not_be_rolled_back_and_says_so(world: World) -> None:
+    it = Object(world)
+    it.look()
+    it.annotate(ROLLBACK_AT, "now")
+    it.look()
+    assert it.stands("Ready") == ("False", "RejectedByAws")
+    assert "nothing was deployed before this" in it.condition("Ready")["message"]
+    it.live(lambda: it.ready)
+    assert it.status["lastRollbackAt"] == "now"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from inference_operator.api.meta import ROLLBACK_AT
 from inference_operator.aws import ports
 from inference_operator.engine.backoff import RESYNC
 from inference_sandbox.aws.faults import Kind
@@ -448,6 +449,8 @@ class Occasion:
     first: Mapping[str, Any] = field(default_factory=dict)
     """What the object has been before the change."""
     when_deleted: bool = False
+    rolling_back: bool = False
+    """When a rollout is to be stopped half-way."""
 
 
 TAGGED = {"tags": [{"key": "team", "value": "search"}]}
@@ -466,6 +469,7 @@ OCCASIONS: Mapping[str, Occasion] = {
     "ecs:RegisterTaskDefinition": Occasion(kind="TaskDefinition"),
     "ecs:CreateService": Occasion(kind="Service"),
     "ecs:UpdateService": Occasion(kind="Service", change={"replicas": 2}),
+    "ecs:StopServiceDeployment": Occasion(kind="Service", rolling_back=True),
     "logs:TagResource": Occasion(kind="LogGroup", change=TAGGED),
     "elasticfilesystem:TagResource": Occasion(kind="AccessPoint", change=TAGGED),
     "elasticloadbalancing:AddTags": Occasion(kind="TargetGroup", change=TAGGED),
@@ -523,6 +527,11 @@ def test_an_operation_that_aws_refuses_is_told_the_other_kinds_go_on_and_it_ends
     if occasion.change is not None or occasion.when_deleted:
         it.live(lambda: it.ready)
         it.change(**(occasion.change or {}))
+    if occasion.rolling_back:
+        it.live(lambda: it.ready)
+        it.change(image=BETTER)
+        it.look()
+        it.annotate(ROLLBACK_AT, "now")
     it.world.fault(fault, operation)
 
     if occasion.when_deleted:
@@ -555,6 +564,9 @@ def test_an_operation_that_aws_refuses_is_told_the_other_kinds_go_on_and_it_ends
         it.vanish()
         assert not any(it.world.holdings().values())
     else:
+        if occasion.rolling_back:
+            it.live(lambda: it.stands("Ready")[1] == "RolledBack")
+            return
         it.live(lambda: it.ready)
         assert {kind: len(things) for kind, things in it.world.holdings().items()} == dict.fromkeys(EVERY_KIND, 1)
         assert it.stands("Stalled")[0] == "Absent"

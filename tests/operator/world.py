@@ -311,8 +311,11 @@ class Object:
         self.document["spec"] = {**self.document["spec"], **spec}
         self.document["metadata"]["generation"] += 1
 
+    def annotate(self, annotation: str, value: str) -> None:
+        self.document["metadata"].setdefault("annotations", {})[annotation] = value
+
     def reconcile_at(self, value: str) -> None:
-        self.document["metadata"].setdefault("annotations", {})[RECONCILE_AT] = value
+        self.annotate(RECONCILE_AT, value)
 
     # -- what the operator does
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inference_operator.api import fargate
-from inference_operator.api.constraints import Flag, Form, Unique, decimal, immutable, refuse, text, whole
+from inference_operator.api.constraints import Flag, Form, Unique, immutable, refuse, text, whole
 from inference_operator.api.containers import (
     ONCE_RULE,
     Arguments,
@@ -27,6 +27,7 @@ from inference_operator.api.meta import CONTAINER, TAG_PREFIX
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, SpecModel
 from inference_operator.api.policy import MAXIMUM_REPLICAS
 from inference_operator.api.quantities import Cpu, DurationRange, Memory
+from inference_operator.api.rollout import Rollout, rollout_refusal, room_rule
 
 SUCCESS_CODES = "[0-9]{1,3}(-[0-9]{1,3})?(,[0-9]{1,3}(-[0-9]{1,3})?)*"
 SUCCESS_CODES_ARE = "codes and ranges of codes with commas between them, such as 200 or 200-299,404"
@@ -101,67 +102,6 @@ class Health(SpecModel):
             "message": _CHECKS_OVERLAP,
         },
     )
-
-
-class CircuitBreaker(SpecModel):
-    """What ECS does with a rollout whose tasks do not come up."""
-
-    enabled: Flag = True
-    """Whether ECS gives up a rollout after too many tasks failed to come up."""
-
-    rollback: Flag = True
-    """Whether a rollout that was given up is rolled back to the last one that completed."""
-
-
-class Rollout(SpecModel):
-    """How tasks are replaced when the spec changes."""
-
-    minimum_healthy_percent: Annotated[int, whole(0, 100)] = 100
-    """Percentage of replicas, rounded up, that stay healthy during a rollout."""
-
-    maximum_percent: Annotated[int, whole(100, 200)] = 200
-    """Percentage of replicas, rounded down, that may run during a rollout."""
-
-    circuit_breaker: CircuitBreaker = CircuitBreaker()
-    """What ECS does with a rollout whose tasks do not come up."""
-
-    progress_deadline: Annotated[timedelta, DurationRange(timedelta(minutes=1), timedelta(hours=24))] = timedelta(
-        minutes=30
-    )
-    """How long a rollout may take before it counts as failed, whatever ECS says."""
-
-
-def rollout_refusal(replicas: int, minimum: int, maximum: int) -> str | None:
-    """Why a rollout with these percentages could never replace a task, and what would work; None if it can.
-
-    ECS rounds the minimum up and the maximum down, and needs room to start or to stop one task.
-    """
-    may_run = maximum * replicas // 100
-    must_stay = -(-minimum * replicas // 100)
-    if replicas == 0 or may_run > replicas or must_stay < replicas:
-        return None
-    shortfall = -(-100 // replicas)
-    return (
-        f"with {replicas} replicas, minimumHealthyPercent {minimum} and maximumPercent {maximum} "
-        f"leave no room to replace a task; "
-        f"set maximumPercent to at least {100 + shortfall} "
-        f"or minimumHealthyPercent to at most {100 - shortfall}"
-    )
-
-
-def _room_rule() -> dict[str, str]:
-    """`rollout_refusal` in CEL, whose division of integers cuts, as `//` does where nothing is negative."""
-    replicas, minimum, maximum = "self.replicas", "self.rollout.minimumHealthyPercent", "self.rollout.maximumPercent"
-    shortfall = f"((100 + {replicas} - 1) / {replicas})"  # one task in percent of the replicas, rounded up
-    return {
-        "rule": f"{replicas} == 0 || {maximum} * {replicas} / 100 > {replicas}"
-        f" || ({minimum} * {replicas} + 99) / 100 < {replicas}",
-        "messageExpression": f"'with ' + {decimal(replicas, 4)} + ' replicas, minimumHealthyPercent '"
-        f" + {decimal(minimum, 3)} + ' and maximumPercent ' + {decimal(maximum, 3)}"
-        " + ' leave no room to replace a task; set maximumPercent to at least '"
-        f" + {decimal(f'(100 + {shortfall})', 3)} + ' or minimumHealthyPercent to at most '"
-        f" + {decimal(f'(100 - {shortfall})', 3)}",
-    }
 
 
 class Capacity(SpecModel):
@@ -406,6 +346,6 @@ class InferenceDeploymentSpec(SpecModel):
             "message": _WRONG_CODES,
         },
         fargate.rule("self.cpu", "self.memory"),
-        _room_rule(),
+        room_rule(),
         immutable("environment", "what was made stays where it is; make another object instead"),
     )

@@ -11,6 +11,12 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 RECONCILE_AT: Final = f"{GROUP}/reconcile-at"
 """Annotation: any new value means "look again now, and try a held failed revision again"."""
 
+ROLLBACK_AT: Final = f"{GROUP}/rollback-at"
+"""Annotation: any new value means "stop the rollout that is under way, and go back to the last one that completed"."""
+
+WAKING: Final = (RECONCILE_AT, ROLLBACK_AT)
+"""Annotations whose change is acted upon."""
+
 FINALIZER: Final = f"{GROUP}/finalizer"
 
 OWNER_TAG: Final = f"{GROUP}/owner"

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from inference_operator.api.crd import KINDS, Kind
 from inference_operator.api.fargate import SIZES
-from inference_operator.api.meta import API_VERSION, RECONCILE_AT, RESERVED_ENV, RESERVED_ENV_PREFIXES
+from inference_operator.api.meta import API_VERSION, RECONCILE_AT, RESERVED_ENV, RESERVED_ENV_PREFIXES, ROLLBACK_AT
 from inference_operator.api.prose import default, limit, type_name
 from inference_operator.api.schema import structural_schema
 
@@ -34,6 +34,9 @@ _TAIL: Final = f"""\
 
 `{RECONCILE_AT}`: any new value makes the operator look again at once, and try a held failed revision again.
 `status.lastReconcileAt` shows the value that was last honoured.
+
+`{ROLLBACK_AT}`: any new value stops the rollout that is under way and goes back to the deployment that completed last,
+whether or not `rollout.circuitBreaker.rollback` is on. `status.lastRollbackAt` shows the value that was last honoured.
 
 ## Reserved environment variables
 

@@ -219,3 +219,5 @@ class InferenceDeploymentStatus(StatusModel):
     """The AWS resources of this service."""
     last_reconcile_at: _Name | None = None
     """Value of the annotation `ecs-inference.dev/reconcile-at` that was last honoured."""
+    last_rollback_at: _Name | None = None
+    """Value of the annotation `ecs-inference.dev/rollback-at` that was last honoured."""

@@ -16,12 +16,10 @@ from inference_operator.api.constraints import refuse
 from inference_operator.api.containers import EnvVar, Secret, Sidecar
 from inference_operator.api.deployment import (
     Capacity,
-    CircuitBreaker,
     Exec,
     Health,
     InferenceDeploymentSpec,
     Models,
-    Rollout,
     Tag,
 )
 from inference_operator.api.environment import (
@@ -40,6 +38,7 @@ from inference_operator.api.logging import Logging, Route
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, Condition, ObjectMeta
 from inference_operator.api.policy import LoggingPolicy, Maximum, NamespaceSelector, Policy
 from inference_operator.api.quantities import Cpu, Memory
+from inference_operator.api.rollout import Alarms, CircuitBreaker, Rollout, Threshold
 from inference_operator.api.status import (
     DeploymentState,
     DesiredRevision,
@@ -54,6 +53,7 @@ from inference_operator.api.status import (
 )
 
 __all__ = [
+    "Alarms",
     "Capacity",
     "CircuitBreaker",
     "Condition",
@@ -98,6 +98,7 @@ __all__ = [
     "Stickiness",
     "StoppedTask",
     "Tag",
+    "Threshold",
 ]
 
 NAME_MUST_BE = f"at most {NAME_LENGTH} lower-case letters, digits and -, with a letter or digit at both ends"

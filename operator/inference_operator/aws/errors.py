@@ -150,6 +150,16 @@ class Busy(AwsError):
         return "nothing to do: the operator tries again when AWS has finished what is under way"
 
 
+class NothingToGoBackTo(AwsError):
+    """A rollback was asked for where there is none to be had."""
+
+    def next_step(self) -> str:
+        return (
+            "nothing was deployed before this, or it has ended already: change the spec instead, "
+            "and remove the annotation"
+        )
+
+
 class LimitReached(AwsError):
     reason = Reason.LIMIT_EXCEEDED
 

@@ -22,6 +22,7 @@ class Ecs(Protocol):
     def list_service_deployments(self, *, cluster: str, service: str, maxResults: int) -> Answer: ...  # noqa: N803
     def describe_service_deployments(self, *, serviceDeploymentArns: Sequence[str]) -> Answer: ...  # noqa: N803
     def describe_service_revisions(self, *, serviceRevisionArns: Sequence[str]) -> Answer: ...  # noqa: N803
+    def stop_service_deployment(self, *, serviceDeploymentArn: str, stopType: str) -> Answer: ...  # noqa: N803
     def register_task_definition(self, **members: Any) -> Answer: ...
     def deregister_task_definition(self, *, taskDefinition: str) -> Answer: ...  # noqa: N803 boto3's names
     def describe_task_definition(self, *, taskDefinition: str, include: Sequence[str]) -> Answer: ...  # noqa: N803

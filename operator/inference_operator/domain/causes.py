@@ -436,6 +436,11 @@ STOPPED_BY_USER = _info("StoppedByUser", "Somebody stopped the task.", "Nothing 
 ROLLBACK = _warning(
     "RollingBack", "ECS goes back to the last revision that worked.", "Find the cause in the stopped tasks."
 )
+ROLLBACK_REQUESTED = _info(
+    "RollbackRequested",
+    "Somebody had the rollout stopped and rolled back.",
+    "Ask who did so and why; then change the spec, or have it tried again.",
+)
 PROGRESS = _info("Progress", "Tasks are started, stopped, registered or drained.")
 STEADY = _info("SteadyState", "The service is at rest.")
 
@@ -583,6 +588,7 @@ RULES: tuple[Rule, ...] = (
     # The scheduler.
     Rule(cause=HOOK, pattern=r"lifecycle hook"),
     Rule(cause=ALARM, pattern=r"\balarms?\b"),
+    Rule(cause=ROLLBACK_REQUESTED, pattern=r"roll ?back (was )?requested|deployment (was )?stopped by"),
     Rule(cause=BREAKER, pattern=r"circuit breaker|deployment failed"),
     Rule(cause=ROLLBACK, pattern=r"rolling back|rolled back"),
     Rule(cause=BACKOFF, pattern=r"unable to consistently start tasks"),

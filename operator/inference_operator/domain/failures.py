@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -16,10 +17,13 @@ from inference_operator.domain.causes import Cause, Fact, Severity
 ROUTINE = "Scaling activity initiated by"
 """Begins `stoppedReason` when the scheduler stops a task that it no longer needs."""
 
+SERVICE = re.compile(r"^\(service [^)]*\) ")
+"""What every event begins with."""
+
 ROUTER = "log_router"
 """Name of the container that routes logs."""
 
-NO_MORE_THAN_THAT = (causes.BREAKER, causes.ROLLBACK, causes.UNKNOWN, causes.PROGRESS, causes.STEADY)
+NO_MORE_THAN_THAT = (causes.BREAKER, causes.ROLLBACK, causes.UNKNOWN)
 """Causes of a verdict that say no more than that tasks failed."""
 
 NOTHING_KNOWN = "Look at status.events and status.stoppedTasks, and at the containers' log."
@@ -89,7 +93,7 @@ class Evidence:
     def complaints(self) -> list[tuple[Cause, str]]:
         """Events since it began that tell of trouble, newest first, with their causes."""
         recent = [e for e in self.events if self.since is None or e.at >= self.since.replace(microsecond=0)]
-        told = [(causes.classify(Fact(text=event.message)), event.message) for event in recent]
+        told = [(causes.classify(Fact(text=e.message)), SERVICE.sub("", e.message)) for e in recent]
         return [(cause, text) for cause, text in told if cause.severity is not Severity.INFO]
 
     def verdict(self) -> str | None:
@@ -109,12 +113,14 @@ class Trouble:
 
 def trouble(evidence: Evidence) -> Trouble | None:
     """What its newest stopped task says; else what the newest event says that names a cause; None if nothing does."""
+    named = [each for each in evidence.complaints() if each[0] not in (*NO_MORE_THAN_THAT, causes.BACKOFF)]
     told = evidence.stopped()
     if told:
-        return Trouble(cause=cause_of(told[0]), text=told[0].reason, tasks=told)
-    named = (each for each in evidence.complaints() if each[0] not in (*NO_MORE_THAN_THAT, causes.BACKOFF))
-    cause, text = next(named, (None, None))
-    return Trouble(cause=cause, text=text) if cause is not None else None
+        cause, text = cause_of(told[0]), told[0].reason
+        if cause is causes.TARGET_UNHEALTHY:  # the load balancer's reason is in an event about the task alone
+            cause, text = next((each for each in named if f"(task {told[0].task})" in each[1]), (cause, text))
+        return Trouble(cause=cause, text=text, tasks=told)
+    return Trouble(cause=named[0][0], text=named[0][1]) if named else None
 
 
 def waits_longer(evidence: Evidence) -> bool:
@@ -126,10 +132,21 @@ def failure(evidence: Evidence, *, generation: int, verdict: str | None, at: dat
     """Why a deployment failed. `verdict` is ECS's reason for its end: if that says no more than that tasks failed, what
     they say counts.
     """
-    verdict = verdict or evidence.verdict()
+    if verdict is None or causes.classify(Fact(text=verdict)) is causes.PROGRESS:  # as it was when it was last seen
+        verdict = evidence.verdict()
     judged = Trouble(cause=causes.classify(Fact(text=verdict or "")), text=verdict)
-    found = trouble(evidence) if judged.cause in NO_MORE_THAN_THAT else None
-    told = found or judged
+    found = trouble(evidence)
+    told = judged
+    if found is not None and judged.cause in NO_MORE_THAN_THAT:
+        told = found
+    elif found is not None and judged.cause is causes.ROLLBACK_REQUESTED:
+        also = f"{(verdict or '').rstrip('.')}; its tasks: {found.cause.name} ({(found.text or '').rstrip('.')})"
+        return _failure(evidence, replace(judged, text=also), found.cause.next_step, generation=generation, at=at)
+    step = told.cause.next_step if told.text else NOTHING_KNOWN
+    return _failure(evidence, told, step, generation=generation, at=at)
+
+
+def _failure(evidence: Evidence, told: Trouble, step: str, *, generation: int, at: datetime) -> Failure:
     newest = told.tasks[0] if told.tasks else None
     return Failure(
         deployment=evidence.deployment,
@@ -137,7 +154,7 @@ def failure(evidence: Evidence, *, generation: int, verdict: str | None, at: dat
         revision=evidence.revision,
         cause=told.cause.name,
         message=told.text,
-        next_step=told.cause.next_step if told.text else NOTHING_KNOWN,
+        next_step=step,
         exit_code=newest.exit_code if newest is not None else None,
         container=newest.container if newest is not None else None,
         tasks=tuple(task.task for task in told.tasks),

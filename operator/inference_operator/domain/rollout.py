@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from inference_operator.api.meta import ROLLBACK_AT
 from inference_operator.domain.service_deployment import Record
 
 Deployment = Mapping[str, Any]
@@ -34,6 +35,9 @@ class State(StrEnum):
 
 HELD = (State.FAILED, State.ROLLED_BACK)
 
+ROLLBACK_ASKED = f"rollback was requested with the annotation {ROLLBACK_AT}"
+"""Our reason for a deployment's end; it counts for more than ECS's words for it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
@@ -47,6 +51,7 @@ class Known:
     state: str | None = None
     started_at: datetime | None = None
     """In whole seconds."""
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +125,15 @@ def _current(primary: Deployment, asked: Asked, stand: Stand, known: Known, now:
         deployment=primary["id"],
         started_at=primary["createdAt"],
         updated_at=primary.get("updatedAt"),
-        reason=primary.get("rolloutStateReason"),
+        reason=(_ours(known) if known.id == primary["id"] else None) or primary.get("rolloutStateReason"),
         failed_tasks=max(primary.get("failedTasks", 0), record.failed_tasks if record is not None else 0),
         record=record,
         overdue=state is State.IN_PROGRESS and now is not None and now - primary["createdAt"] > asked.deadline,
     )
+
+
+def _ours(known: Known) -> str | None:
+    return known.reason if known.reason == ROLLBACK_ASKED else None
 
 
 def _was_given_up(asked: Asked, stand: Stand, primary: Deployment, known: Known) -> bool:
@@ -157,7 +166,7 @@ def _given_up(asked: Asked, stand: Stand, known: Known) -> Rollout:
         deployment=shown.get("id") or followed.id,
         started_at=shown.get("createdAt") or followed.started_at or (record.created_at if record else None),
         updated_at=(record.given_up_at if record else None) or shown.get("updatedAt"),
-        reason=(record.reason if record else None) or shown.get("rolloutStateReason"),
+        reason=_ours(followed) or (record.reason if record else None) or shown.get("rolloutStateReason"),
         failed_tasks=max(shown.get("failedTasks", 0), record.failed_tasks if record else 0),
         record=record,
     )

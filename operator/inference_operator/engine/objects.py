@@ -118,8 +118,8 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         told = status.refused(previous, accepted, generation=object_meta.generation, now=now)
         return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)))
     spec, environment = accepted
-    asked = object_meta.annotations.get(meta.RECONCILE_AT)
-    retry = asked if asked != previous.last_reconcile_at else None
+    retry = _new(object_meta, meta.RECONCILE_AT, previous.last_reconcile_at)
+    rollback = _new(object_meta, meta.ROLLBACK_AT, previous.last_rollback_at)
     if retry is not None:
         memory.forget()
     ctx = Context(
@@ -127,12 +127,13 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         environment=environment,
         aws=world.connect(environment),
         now=now,
-        freshness=timedelta() if retry is not None else world.news.freshness(memory.interval * SHARE, now),
+        freshness=timedelta() if retry or rollback else world.news.freshness(memory.interval * SHARE, now),
         previous=previous,
         told=world.news.stopped_tasks,
         spec=spec,
         generation=object_meta.generation,
         retry=retry,
+        rollback=rollback,
     )
     done = reconcile(KINDS, ctx, memory)
     told = status.summarize(ctx, done)
@@ -233,6 +234,12 @@ def _read(document: Document) -> tuple[ObjectMeta, InferenceDeploymentStatus]:
     except ValidationError as error:  # of another version, or written by hand: it is made anew
         log.warning("unreadable status", name=object_meta.name, namespace=object_meta.namespace, error=explain(error))
         return object_meta, InferenceDeploymentStatus()
+
+
+def _new(object_meta: ObjectMeta, annotation: str, honoured: str | None) -> str | None:
+    """The annotation's value, unless it is the one last honoured."""
+    value = object_meta.annotations.get(annotation)
+    return value if value != honoured else None
 
 
 def _identity(object_meta: ObjectMeta) -> Identity:

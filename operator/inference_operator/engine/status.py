@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from inference_operator.api import meta
+from inference_operator.api.rollout import DEFAULT_THRESHOLD
 from inference_operator.api.status import STOPPED_TASKS_LIMIT
 from inference_operator.api.v1alpha1 import (
     DeploymentState,
@@ -127,13 +127,15 @@ def summarize(ctx: Context, done: Pass) -> InferenceDeploymentStatus:
         stopped_tasks=_stopped(previous.stopped_tasks, running.stopped_tasks if running is not None else ()),
         exec=_exec(ctx, running),
         resources=_resources(ctx, done),
-        last_reconcile_at=_honoured(ctx, done),
+        last_reconcile_at=_honoured(done, ctx.retry, previous.last_reconcile_at),
+        last_rollback_at=_honoured(done, ctx.rollback, previous.last_rollback_at),
     )
 
 
-def _honoured(ctx: Context, done: Pass) -> str | None:
+def _honoured(done: Pass, asked: str | None, before: str | None) -> str | None:
+    """The value of an annotation that was last honoured."""
     failed = any(isinstance(result.outcome, Trouble) for result in done.results)
-    return ctx.previous.last_reconcile_at if ctx.retry is None or failed else ctx.retry
+    return before if asked is None or failed else asked
 
 
 def _rollout(ctx: Context, done: Pass) -> Rollout | None:
@@ -271,7 +273,7 @@ def _deployment(ctx: Context, rollout: Rollout | None, answer: Mapping[str, Any]
         generation=same.generation or ctx.generation,
         state=rollout.state.value,
         started_at=rollout.started_at or same.started_at,
-        reason=rollout.reason or same.reason,
+        reason=rollout.reason or (same.reason if same.state == rollout.state.value else None),
         failed_tasks=max(rollout.failed_tasks, (same.failed_tasks or 0) if rollout.held else 0) or None,
         threshold=(record.threshold if record is not None else None) or _threshold(ctx, answer),
         strategy="ROLLING",
@@ -286,10 +288,10 @@ def _is_same(known: DeploymentState, rollout: Rollout) -> bool:
 
 
 def _threshold(ctx: Context, answer: Mapping[str, Any]) -> int | None:
-    """ECS's default circuit breaker, BOUNDED_PERCENT 50: half of the desired tasks, at least 3, at most 200."""
-    if not ctx.spec.rollout.circuit_breaker.enabled:
+    breaker = ctx.spec.rollout.circuit_breaker
+    if not breaker.enabled:
         return None
-    return min(200, max(3, math.ceil(int(answer.get("desiredCount", ctx.spec.replicas)) / 2)))
+    return (breaker.threshold or DEFAULT_THRESHOLD).tasks(int(answer.get("desiredCount", ctx.spec.replicas)))
 
 
 def _last_failure(ctx: Context, running: service.Service | None, rollout: Rollout | None) -> Failure | None:

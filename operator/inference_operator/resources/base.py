@@ -64,6 +64,8 @@ class Context(Scene):
     generation: int
     retry: str | None = None
     """A `reconcile-at` value that has not been honoured yet: what is held is tried again."""
+    rollback: str | None = None
+    """A `rollback-at` value that has not been honoured yet: what is under way is rolled back."""
 
     @property
     def tags(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import ClassVar
 
 from inference_operator.aws.errors import NotFound
@@ -54,6 +55,7 @@ class Services:
             ),
             known=_known(ctx),
             retry=ctx.retry is not None,
+            rollback=ctx.rollback is not None,
         )
 
     def diff(self, want: Want, have: Service) -> Change:
@@ -61,6 +63,8 @@ class Services:
             return Change()  # a draining service takes no update; its name is free once it is gone
         paths = differing(service_input.compared(want.settings, have.answer))
         seen = follow(want, have)
+        if seen.state is State.IN_PROGRESS and want.rollback:
+            return Change((service_input.ROLL_BACK,))
         if seen.held and want.retry:
             return Change((*(p for p in paths if p != "taskDefinition"), "taskDefinition", service_input.FORCE))
         if seen.held:
@@ -110,6 +114,8 @@ class Services:
         return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(want.tags)})
 
     def update(self, ctx: Context, want: Want, have: Service, change: Change) -> Service:
+        if service_input.ROLL_BACK in change.paths:
+            return self._rolled_back(ctx, want, have)
         members = service_input.update_input(want.settings, change.paths)
         try:
             answer = ctx.aws.ecs.update_service(cluster=want.cluster, service=want.name, **members)["service"]
@@ -143,6 +149,12 @@ class Services:
     def tidy(self, ctx: Context, want: Want, have: Service) -> Service:
         return have
 
+    def _rolled_back(self, ctx: Context, want: Want, have: Service) -> Service:
+        """ECS does so whether or not the deployment has the rollback option (API reference, StopServiceDeployment)."""
+        service_deployments.roll_back(ctx.aws.ecs, have.answer)
+        found = self.observe(replace(ctx, freshness=timedelta(seconds=-1)))
+        return replace(found if found is not None else have, asked_back=True)
+
     def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:
         ctx.aws.services.record(want.cluster, want.name, answer)
         return _read(answer)
@@ -158,6 +170,7 @@ def _known(ctx: Context) -> rollout.Known:
         asked=sent.asked_hash,
         state=sent.state,
         started_at=sent.started_at,
+        reason=sent.reason,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from inference_operator.aws.errors import AwsError
+from inference_operator.aws.errors import AwsError, Busy, NothingToGoBackTo
 from inference_operator.aws.ports import Answer, Ecs
 from inference_operator.domain import service_deployment
 from inference_operator.domain.rollout import Known
@@ -55,6 +55,17 @@ def _latest(
         return record
     revisions = ecs.describe_service_revisions(serviceRevisionArns=[record.target])["serviceRevisions"]
     return record if any(map(brings, revisions)) else None
+
+
+def roll_back(ecs: Ecs, service: Answer) -> None:
+    """Stop the deployment that is under way. Raises AwsError; `NothingToGoBackTo` if ECS can't."""
+    arn = service.get("currentServiceDeployment") or _newest(ecs, service)
+    if arn is None:
+        return
+    try:
+        ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
+    except Busy as error:
+        raise NothingToGoBackTo(code=error.code, message=error.message, operation=error.operation) from error
 
 
 def _newest(ecs: Ecs, service: Answer) -> str | None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inference_operator.api.meta import CONTAINER
-from inference_operator.api.v1alpha1 import Capacity, Rollout
+from inference_operator.api.v1alpha1 import Capacity
 from inference_operator.aws.ports import Answer
 from inference_operator.domain.names import digest
+from inference_operator.resources import deployment_configuration
 from inference_operator.resources.base import Context, Fact, differing
 
 
@@ -18,7 +19,7 @@ def settings(ctx: Context) -> dict[str, Any]:
     found: dict[str, Any] = {
         "taskDefinition": ctx.facts[Fact.TASK_DEFINITION],
         "desiredCount": spec.replicas,
-        "deploymentConfiguration": _deployment_configuration(spec.rollout),
+        "deploymentConfiguration": deployment_configuration.wanted(spec.rollout),
         "networkConfiguration": {
             "awsvpcConfiguration": {
                 "subnets": list(network.subnets),
@@ -60,6 +61,9 @@ def update_input(want: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any
 
 FORCE = "forceNewDeployment"
 
+ROLL_BACK = "rollback"
+"""Stands among the paths of a change for StopServiceDeployment."""
+
 BEGINS_DEPLOYMENT = (
     "taskDefinition",
     "networkConfiguration",
@@ -95,15 +99,6 @@ def brings(want: Mapping[str, Any], revision: Mapping[str, Any]) -> bool:
     return "taskDefinition" in told and not differing(compared(told, revision))
 
 
-def _deployment_configuration(asked: Rollout) -> dict[str, Any]:
-    breaker = asked.circuit_breaker
-    return {
-        "minimumHealthyPercent": asked.minimum_healthy_percent,
-        "maximumPercent": asked.maximum_percent,
-        "deploymentCircuitBreaker": {"enable": breaker.enabled, "rollback": breaker.enabled and breaker.rollback},
-    }
-
-
 def _strategy(capacity: Iterable[Capacity]) -> list[dict[str, Any]]:
     """Empty: the launch type FARGATE."""
     return [
@@ -116,6 +111,8 @@ def compared(want: Mapping[str, Any], have: Answer) -> dict[str, tuple[Any, Any]
     pairs: dict[str, tuple[Any, Any]] = {}
     for member, wanted in want.items():
         there = have.get(member, [] if wanted == [] else None)
+        if member == "deploymentConfiguration":
+            there = deployment_configuration.filled(there or {})
         pairs[member] = (_plain(wanted), _plain(_like(wanted, there)))
     return pairs
 

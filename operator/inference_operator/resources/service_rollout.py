@@ -6,17 +6,17 @@ The rules by which a rollout's state follows are `domain.rollout`'s; here are th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from inference_operator.api import meta
 from inference_operator.api.v1alpha1 import Failure
 from inference_operator.aws.ports import Answer
-from inference_operator.domain import failures, rollout
+from inference_operator.domain import causes, failures, rollout
 from inference_operator.domain.failures import Evidence
 from inference_operator.domain.reasons import Reason
-from inference_operator.domain.rollout import Asked, Known, Rollout, Stand, State
+from inference_operator.domain.rollout import ROLLBACK_ASKED, Asked, Known, Rollout, Stand, State
 from inference_operator.domain.service_deployment import Record
 from inference_operator.resources import service_input
 from inference_operator.resources.base import Context, Failed, Wait
@@ -33,6 +33,9 @@ class Want:
     asked: Asked
     known: Known
     retry: bool
+    """What is held is to be tried again."""
+    rollback: bool
+    """What is under way is to be rolled back."""
 
     @property
     def revision(self) -> str:
@@ -53,6 +56,8 @@ class Service:
     not tell enough."""
     stopped_tasks: Sequence[Answer] = ()
     """As DescribeTasks shows them, newest first; read only while there is a failure to explain."""
+    asked_back: bool = False
+    """A rollback has just been asked for."""
     running_tasks: Sequence[Answer] = ()
     """As DescribeTasks shows them; read only where ECS Exec is asked for, whose agents are told of there alone."""
 
@@ -75,7 +80,8 @@ def follow(want: Want, have: Service, *, now: datetime | None = None) -> Rollout
         left=next((d for d in others if service_input.brings(want.settings, d)), None),
         record=have.record,
     )
-    return rollout.follow(want.asked, stand, want.known, now=now)
+    known = replace(want.known, reason=ROLLBACK_ASKED) if have.asked_back else want.known
+    return rollout.follow(want.asked, stand, known, now=now)
 
 
 def evidence(ctx: Context, have: Service, seen: Rollout) -> Evidence:
@@ -112,10 +118,11 @@ def unfinished(ctx: Context, have: Service, seen: Rollout) -> Wait | Failed:
     told = _progress(ctx, have, seen)
     if seen.overdue:
         trouble = failures.trouble(evidence(ctx, have, seen))
-        step = trouble.cause.next_step if trouble is not None else "Look at status.stoppedTasks and status.events."
+        step = trouble.cause.next_step if trouble is not None else _LOOK
         return Failed(
             Reason.PROGRESS_DEADLINE_EXCEEDED,
-            f"{told}, and that for longer than rollout.progressDeadline. Next: {step} The rollout goes on meanwhile.",
+            f"{told}, and that for longer than rollout.progressDeadline. Next: {step} Meanwhile the rollout goes on; "
+            f"a new value of the annotation {meta.ROLLBACK_AT} ends it.",
             at_rest=False,
         )
     return Wait(told, Reason.ROLLING_OUT)
@@ -123,30 +130,41 @@ def unfinished(ctx: Context, have: Service, seen: Rollout) -> Wait | Failed:
 
 def _held(ctx: Context, have: Service, seen: Rollout) -> Failed:
     failure = failure_of(ctx, have, seen)
-    cause = f"{failure.cause} ({failure.message.rstrip('.')})" if failure.message else "ECS gave no cause"
-    primary = have.primary or {}
-    moving = len(have.deployments) > 1 or primary.get("rolloutState") == "IN_PROGRESS"
+    exited = f"; container {failure.container}, exit code {failure.exit_code}" if failure.exit_code else ""
+    cause = f"{failure.cause} ({failure.message.rstrip('.')}{exited})" if failure.message else "ECS gave no cause"
+    rolled_back, primary = seen.state is State.ROLLED_BACK, have.primary or {}
+    # Without a rollback the tasks before it stay for ever.
+    moving = primary.get("rolloutState") == "IN_PROGRESS" or (rolled_back and len(have.deployments) > 1)
     return Failed(
-        Reason.ROLLED_BACK if seen.state is State.ROLLED_BACK else Reason.ROLLOUT_FAILED,
-        f"{revision_of(seen.revision)} failed: {cause}. {_what_serves(primary, seen)}. "
+        Reason.ROLLED_BACK if rolled_back else Reason.ROLLOUT_FAILED,
+        f"{revision_of(seen.revision)} {_ended(failure)}: {cause}. {_what_serves(have, seen)}. "
         f"Next: {failure.next_step} {_UNTIL}.",
         at_rest=not moving,
     )
 
 
-def _what_serves(primary: Mapping[str, Any], seen: Rollout) -> str:
-    if seen.state is State.FAILED or not primary:
-        return "Nothing was rolled back"
-    before = revision_of(primary["taskDefinition"])
+def _ended(failure: Failure) -> str:
+    return "was stopped" if failure.cause == causes.ROLLBACK_REQUESTED.name else "failed"
+
+
+def _what_serves(have: Service, seen: Rollout) -> str:
+    primary = have.primary
+    if seen.state is State.FAILED or primary is None:
+        older = (d for d in have.deployments if d is not primary and d.get("runningCount"))
+        serving = next((f"; {revision_of(d['taskDefinition'])} serves on" for d in older), "")
+        return f"Nothing was rolled back{serving}"
+    same = primary["taskDefinition"] == seen.revision
+    before = "The deployment before it" if same else revision_of(primary["taskDefinition"])
     match primary.get("rolloutState"):
         case "FAILED":
-            return f"The rollback to {before} failed too: {primary.get('rolloutStateReason', '').rstrip('.')}"
+            return f"The rollback failed too: {primary.get('rolloutStateReason', '').rstrip('.')}"
         case "IN_PROGRESS":
             return f"ECS goes back to {before}"
         case _:
             return f"{before} serves again"
 
 
+_LOOK = "See in the containers' log, status.events and spec.health why tasks are not healthy."
 _UNTIL = (
     "It is not tried again until the spec (replicas aside) or its environment asks for something else, "
     f"or the annotation {meta.RECONCILE_AT} gets a new value"
@@ -171,5 +189,8 @@ def _progress(ctx: Context, have: Service, seen: Rollout) -> str:
 def _why(ctx: Context, have: Service, seen: Rollout) -> str:
     found = evidence(ctx, have, seen)
     trouble = failures.trouble(found)
-    told = f"; the latest: {trouble.cause.name} ({(trouble.text or '').rstrip('.')})" if trouble is not None else ""
-    return f"{told}; ECS waits longer and longer between tries" if failures.waits_longer(found) else told
+    slow = "; ECS waits longer and longer between tries" if failures.waits_longer(found) else ""
+    if trouble is None:
+        return slow
+    step = "" if seen.overdue else f". Next: {trouble.cause.next_step}"
+    return f"; the latest: {trouble.cause.name} ({(trouble.text or '').rstrip('.')}){slow}{step}"

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from inference_operator.api.meta import RECONCILE_AT
+from inference_operator.api.meta import WAKING
 from inference_operator.api.status import STOPPED_TASKS_LIMIT
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec, InferenceEnvironmentStatus
 from inference_operator.aws.ports import Answer
@@ -99,7 +99,7 @@ class Slot:
 def fingerprint(metadata: Mapping[str, Any]) -> object:
     """What of an object starts a pass. The status is not in it: our own write would wake us for ever."""
     annotations = metadata.get("annotations") or {}
-    return metadata.get("generation"), metadata.get("deletionTimestamp"), annotations.get(RECONCILE_AT)
+    return metadata.get("generation"), metadata.get("deletionTimestamp"), *map(annotations.get, WAKING)
 
 
 @dataclass
