@@ -76,7 +76,7 @@ def to_other_subnets_and_back(it: Object) -> None:
 def test_a_deployment_of_the_same_revision_that_failed_is_held(up: Object, records: bool) -> None:
     to_other_subnets_and_back(up)
     assert len(sent(up)) == 2
-    assert "shop_recommender:1 serves again" in up.condition("Ready")["message"]
+    assert "The deployment before it serves again" in up.condition("Ready")["message"]
     assert up.status["lastFailure"]["cause"] == "ImageRegistryUnreachable"
     up.live_on(timedelta(hours=1))
     up.restart()

@@ -76,7 +76,7 @@ def read(answer: Mapping[str, Any]) -> Record:
         stage=stage,
         traffic=target.get("requestedProductionTrafficWeight"),
         failed_tasks=breaker.get("failureCount", 0),
-        threshold=breaker.get("threshold") or None,
+        threshold=breaker.get("threshold") if breaker.get("status") != "DISABLED" else None,
         alarms=tuple((answer.get("alarms") or {}).get("triggeredAlarmNames") or ()),
         pause=_pause(answer.get("lifecycleHookDetails") or (), stage),
     )
