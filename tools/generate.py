@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+import yaml
 
 from inference_operator.api.crd import crd_files
 from inference_operator.api.reference import reference_page
@@ -15,6 +16,7 @@ from inference_operator.domain.causes import causes
 from inference_operator.domain.conditions import Type
 from inference_operator.domain.reasons import EXPLANATIONS, Reason
 from inference_operator.resources import ENVIRONMENT_KINDS, KINDS
+from inference_operator.runtime import rbac
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,10 +75,35 @@ beside them, as ECS wrote it.
 """
 
 
+def argocd_file() -> str:
+    """A patch of Argo CD's ConfigMap argocd-cm."""
+    scripts = sorted((ROOT / "argocd" / "resource_customizations").glob("*/*/health.lua"))
+    data = {
+        f"resource.customizations.health.{script.parts[-3]}_{script.parts[-2]}": script.read_text()
+        for script in scripts
+    }
+    lines = ["# Generated from argocd/resource_customizations: edit those, then `make manifests`.", "data:"]
+    for key, text in data.items():
+        lines += [f"  {key}: |", *(f"    {line}".rstrip() for line in text.splitlines())]
+    return "\n".join(lines) + "\n"
+
+
+def rbac_file() -> str:
+    """The rules of the chart's roles, by scope."""
+    return "# Generated from operator/inference_operator/runtime/rbac.py: edit it, then `make manifests`.\n" + yaml.safe_dump(
+        rbac.roles(), sort_keys=False
+    )
+
+
 def generated() -> dict[Path, str]:
     crds = {ROOT / "crds" / name: text for name, text in crd_files().items()}
     reference = ROOT / "docs" / "reference"
-    return crds | {
+    chart = ROOT / "charts" / "inference-operator" / "files"
+    return {
+        **crds,
+        **{chart / "crds" / name: text for name, text in crd_files().items()},
+        chart / "rbac.yaml": rbac_file(),
+        ROOT / "argocd" / "argocd-cm.yaml": argocd_file(),
         reference / "api.md": reference_page(),
         reference / "causes.md": causes_page(),
         reference / "conditions.md": conditions_page(),

@@ -15,6 +15,7 @@ from typing import Any
 
 import kopf
 import structlog
+from prometheus_client import REGISTRY
 
 from inference_operator.api.meta import FINALIZER, GROUP, VERSION
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
@@ -22,6 +23,7 @@ from inference_operator.aws.clients import Role, connect
 from inference_operator.aws.ports import Aws
 from inference_operator.engine import environments
 from inference_operator.runtime import metrics
+from inference_operator.runtime.fleet import Fleet
 from inference_operator.runtime.health import Health
 from inference_operator.runtime.kube import COMPONENT, DEPLOYMENTS, ENVIRONMENTS, Kube
 from inference_operator.runtime.loop import Keeper, Slot, service_of
@@ -130,6 +132,7 @@ class _LateKeeper:
 
         self.it = Keeper(kube=kube, connect=_Connections(changed), gate=asyncio.Semaphore(settings.concurrency))
         health.slots = lambda: list(self.it.slots.values())
+        REGISTRY.register(Fleet(self.it.documents))
         self.comparing = asyncio.create_task(health.keep_comparing(kube))
         # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
         self.it.environments.update(await asyncio.to_thread(kube.environments))

@@ -125,6 +125,11 @@ class Keeper:
     def __post_init__(self) -> None:
         self.inboxes = Inboxes(hear=self.hear, lost=self.queue_lost, complete=lambda: not self.expected)
 
+    def documents(self) -> list[Document]:
+        """The objects, with the status last written."""
+        kept = list(self.slots.values())
+        return [{**document, "status": slot.status or document.get("status")} for slot, document in kept]
+
     def notice(self, document: Document, slot: Slot) -> None:
         """Something happened to an object."""
         service = service_of(document)

@@ -1,0 +1,61 @@
+"""The objects as Prometheus shows them, read from their last status when it asks: no series outlives its object."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+Document = Mapping[str, Any]
+
+TOLD = ("Accepted", "Ready", "Progressing", "Degraded", "Stalled")
+"""Conditions that have series of their own: one for each object."""
+
+
+class Fleet(Collector):
+    """`objects` gives each object's metadata, spec and last status."""
+
+    def __init__(self, objects: Callable[[], Iterable[Document]]) -> None:
+        self._objects = objects
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return self._families().values()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        families = self._families()
+        states: Counter[str] = Counter()
+        for document in self._objects():
+            metadata, status = document["metadata"], document.get("status") or {}
+            name = [metadata["namespace"], metadata["name"]]
+            conditions = {c["type"]: c for c in status.get("conditions", ())}
+            for type_ in TOLD:
+                value = conditions.get(type_, {}).get("status") == "True"
+                families["condition"].add_metric([*name, type_], float(value))
+            reason = conditions.get("Ready", {}).get("reason", "Unknown")
+            families["reason"].add_metric([*name, reason], 1.0)
+            families["replicas"].add_metric(name, float(status.get("replicas", 0)))
+            families["ready_replicas"].add_metric(name, float(status.get("readyReplicas", 0)))
+            states[(status.get("deployment") or {}).get("state") or "None"] += 1
+        for state, count in states.items():
+            families["rollouts"].add_metric([state], float(count))
+        yield from families.values()
+
+    @staticmethod
+    def _families() -> dict[str, GaugeMetricFamily]:
+        one, object_ = "inference_operator_object_", ["namespace", "name"]
+        return {
+            "condition": GaugeMetricFamily(
+                f"{one}condition", "1 while the condition is True.", labels=[*object_, "type"]
+            ),
+            "reason": GaugeMetricFamily(
+                f"{one}reason", "1 for the reason of the condition Ready.", labels=[*object_, "reason"]
+            ),
+            "replicas": GaugeMetricFamily(f"{one}replicas", "Tasks that run or come up.", labels=object_),
+            "ready_replicas": GaugeMetricFamily(f"{one}ready_replicas", "Tasks that run.", labels=object_),
+            "rollouts": GaugeMetricFamily(
+                "inference_operator_rollouts", "Objects, by the state of their latest rollout.", labels=["state"]
+            ),
+        }

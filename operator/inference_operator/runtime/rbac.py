@@ -1,0 +1,75 @@
+"""What the operator may do in Kubernetes: one rule for each thing that it does there, and none more.
+
+The chart's roles are made of these. A test runs the operator under them and compares them with what the API server saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from inference_operator.api.meta import GROUP
+from inference_operator.runtime.kube import DEPLOYMENTS, ENVIRONMENTS
+
+
+class Scope(StrEnum):
+    """Where a rule holds."""
+
+    OBJECTS = "objects"
+    """In the namespaces whose InferenceDeployments are looked after."""
+    CLUSTER = "cluster"
+    """For what belongs to no namespace."""
+    OWN = "own"
+    """In the operator's own namespace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    scope: Scope
+    group: str
+    resource: str
+    """With its subresource."""
+    verbs: Sequence[str]
+    why: str
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        scope=Scope.OBJECTS,
+        group=GROUP,
+        resource=DEPLOYMENTS,
+        verbs=("list", "watch", "patch"),
+        why="to see what is asked for, and to hold the finalizer",
+    ),
+    Rule(scope=Scope.OBJECTS, group=GROUP, resource=f"{DEPLOYMENTS}/status", verbs=("patch",), why="to tell the state"),
+    Rule(scope=Scope.OBJECTS, group="events.k8s.io", resource="events", verbs=("create",), why="to tell transitions"),
+    Rule(
+        scope=Scope.CLUSTER,
+        group=GROUP,
+        resource=ENVIRONMENTS,
+        verbs=("list", "watch"),
+        why="to know where services run",
+    ),
+    Rule(scope=Scope.CLUSTER, group=GROUP, resource=f"{ENVIRONMENTS}/status", verbs=("patch",), why="to tell the state"),
+    Rule(
+        scope=Scope.OWN,
+        group="coordination.k8s.io",
+        resource="leases",
+        verbs=("get", "create", "update"),
+        why="to agree on the replica that works",
+    ),
+)
+
+
+def roles() -> dict[str, list[dict[str, Any]]]:
+    """`rules` of a Role or ClusterRole (rbac.authorization.k8s.io/v1), by scope."""
+    return {
+        scope.value: [
+            {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)}
+            for rule in RULES
+            if rule.scope is scope
+        ]
+        for scope in Scope
+    }
