@@ -27,7 +27,11 @@ control-plane: $(VENV)/.installed ## Build etcd, kube-apiserver and kubectl once
 demo: control-plane ## Show the whole path on this machine: no AWS account, no cluster
 	@$(BIN)/python -m demo
 
-test: control-plane ## Run every test
+$(BIN)/helm: tools/helm/go.mod tools/helm/go.sum $(VENV)/.installed
+	@echo "Building Helm from source, once (about 2 minutes on two cores)"
+	@cd tools/helm && GOWORK=off go build -trimpath -ldflags "-s -w" -o ../../$@ helm.sh/helm/v4/cmd/helm
+
+test: control-plane $(BIN)/helm ## Run every test
 	@$(BIN)/pytest -n $(WORKERS)
 
 check: $(VENV)/.installed ## Lint, types, layers, and that generated files are up to date

@@ -90,8 +90,9 @@ def argocd_file() -> str:
 
 def rbac_file() -> str:
     """The rules of the chart's roles, by scope."""
-    return "# Generated from operator/inference_operator/runtime/rbac.py: edit it, then `make manifests`.\n" + yaml.safe_dump(
-        rbac.roles(), sort_keys=False
+    return (
+        "# Generated from operator/inference_operator/runtime/rbac.py: edit it, then `make manifests`.\n"
+        + yaml.safe_dump(rbac.roles(), sort_keys=False)
     )
 
 

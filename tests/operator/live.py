@@ -128,7 +128,8 @@ class Operator:
     metrics_port: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
-    def start(self) -> None:
+    def start(self, *, sign: str = "started") -> None:
+        """Returns once it has logged the message `sign`."""
         assert self.process is None, "it runs already"
         self.metrics_port = free_port()
         began = self.log.stat().st_size if self.log.exists() else 0
@@ -145,7 +146,7 @@ class Operator:
             text = self.log.read_bytes()[began:].decode()
             if self.process.poll() is not None:
                 raise RuntimeError(f"the operator ended with {self.process.returncode}:\n{text}")
-            return '"message": "started"' in text
+            return f'"message": "{sign}"' in text
 
         eventually(started, 30)
 

@@ -49,10 +49,19 @@ RULES: tuple[Rule, ...] = (
         scope=Scope.CLUSTER,
         group=GROUP,
         resource=ENVIRONMENTS,
-        verbs=("list", "watch"),
-        why="to know where services run",
+        verbs=("list", "watch", "patch"),
+        why="to know where services run, and to hold the finalizer",
     ),
-    Rule(scope=Scope.CLUSTER, group=GROUP, resource=f"{ENVIRONMENTS}/status", verbs=("patch",), why="to tell the state"),
+    Rule(
+        scope=Scope.CLUSTER, group=GROUP, resource=f"{ENVIRONMENTS}/status", verbs=("patch",), why="to tell the state"
+    ),
+    Rule(
+        scope=Scope.CLUSTER,
+        group="",
+        resource="namespaces",
+        verbs=("get",),
+        why="to compare their labels with an environment's policy",
+    ),
     Rule(
         scope=Scope.OWN,
         group="coordination.k8s.io",

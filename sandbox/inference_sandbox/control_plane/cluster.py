@@ -43,6 +43,8 @@ class Cluster:
     kubeconfig: Path
     """Of an administrator."""
     kubectl_program: Path
+    audit_log: Path | None = None
+    """What service accounts asked for, an audit.k8s.io/v1 Event a line; None of a cluster that is not ours."""
 
     @classmethod
     def existing(cls, kubeconfig: Path) -> Cluster:
@@ -138,7 +140,11 @@ class ControlPlane:
             assert self._connection is not None, "used outside of its `with` block"  # noqa: S101 - a bug of the caller
             greeting = _greeting(self._connection)
             if "kubeconfig" in greeting:
-                return Cluster(kubeconfig=Path(greeting["kubeconfig"]), kubectl_program=self._binaries.kubectl)
+                return Cluster(
+                    kubeconfig=Path(greeting["kubeconfig"]),
+                    kubectl_program=self._binaries.kubectl,
+                    audit_log=Path(greeting["audit_log"]),
+                )
             if "error" in greeting:
                 raise ControlPlaneError(greeting["error"])
             # It was about to end, for its last holder had left. The next one is ours.

@@ -51,6 +51,7 @@ class _Processes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
+        self.audit_log = folder / "audit.log"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *, etcd: str, kube_apiserver: str) -> None:
@@ -60,7 +61,8 @@ class _Processes:
         url = f"https://127.0.0.1:{port}"
         try:
             self._run("etcd", [etcd, *_etcd_flags(self.folder, etcd_port)])
-            self._run("kube-apiserver", [kube_apiserver, *_apiserver_flags(self.folder, certificates, etcd_port, port)])
+            flags = _apiserver_flags(self.folder, certificates, etcd_port, port) + _audit_flags(self.audit_log)
+            self._run("kube-apiserver", [kube_apiserver, *flags])
             self._wait_until_ready(url, certificates)
         except BaseException:
             self.end()
@@ -75,6 +77,9 @@ class _Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def greeting(self) -> dict[str, str]:
+        return {"kubeconfig": str(self.kubeconfig), "audit_log": str(self.audit_log)}
 
     def ended(self) -> str | None:
         """The name of a program that has ended by itself."""
@@ -152,6 +157,15 @@ def _apiserver_flags(folder: Path, certificates: Certificates, etcd_port: int, p
         "--shutdown-delay-duration=0s",
         "--shutdown-watch-termination-grace-period=0s",
     ]
+
+
+def _audit_flags(log: Path) -> list[str]:
+    """Who runs as a service account leaves a trace, so that it can be seen which of its rights it needs."""
+    policy = log.with_name("audit-policy.yaml")
+    rules = [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+    content = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}
+    policy.write_text(yaml.safe_dump(content))
+    return [f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=blocking"]
 
 
 def _free_ports(count: int) -> list[int]:
@@ -249,7 +263,7 @@ def main() -> None:
             with _greet(listener, _line({"error": str(error)})):
                 sys.exit(1)
         try:
-            last = _keep(listener, _line({"kubeconfig": str(processes.kubeconfig)}), processes)
+            last = _keep(listener, _line(processes.greeting()), processes)
         finally:
             # First nobody can find us, then nobody is let in: who comes in between hears the end and tries again.
             path.unlink()
