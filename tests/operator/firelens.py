@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,10 @@ class Router:
         with socket.socket(socket.AF_UNIX) as connection:
             eventually(lambda: self._connect(connection))
             for number, line in enumerate(lines):
-                for record in _records(line, number):
-                    tag = f"{line.container}-firelens-{TASK_ID}"
-                    connection.sendall(packed([tag, int(time.time()), record]))
+                for part in line.text.split("\n"):
+                    for record in _records(replace(line, text=part), number):
+                        tag = f"{line.container}-firelens-{TASK_ID}"
+                        connection.sendall(packed([tag, int(time.time()), record]))
 
     def _connect(self, connection: socket.socket) -> bool:
         try:

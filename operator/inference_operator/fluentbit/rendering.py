@@ -28,6 +28,8 @@ MAIN_FILE = f"{FOLDER}/router.conf"
 PARSERS_FILE = f"{FOLDER}/parsers.conf"
 DROP = "drop"
 SOMETHING = r"\A[\s\S]"
+ONE_OBJECT = r"\A\s*(?<o>\{(?>[^{}\x22]+|\x22(?>[^\\\x22]+|\\.)*\x22|\g<o>)*\})\s*\z"
+"""From its first brace to the one that closes it, braces in strings aside."""
 TEXTUAL = r"[\s\S]|\A\z"
 """Matches every text, and true and false; nothing else."""
 DEBUG = "debug_until"
@@ -144,10 +146,10 @@ class _Router:
             )
         yield self._filter(
             "modify",
-            _where("log", routing.WHOLE_OBJECT.replace(r"\Z", r"\z")),
+            _where("log", ONE_OBJECT),
             ("Condition", f"Key_value_does_not_match log {routing.HELPER_IN_JSON}"),
             ("Rename", "log _rt_json"),
-            comments=("Whole objects alone go to the JSON parser, which would take the first of several.",),
+            comments=("Lines that are one object go to the JSON parser, which would drop what follows an object.",),
         )
         yield self._filter("parser", ("Key_Name", "_rt_json"), ("Parser", "json_object"), ("Reserve_Data", "On"))
         yield self._filter("modify", ("Rename", "_rt_json log"), comments=("It was no JSON after all.",))

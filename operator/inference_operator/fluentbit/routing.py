@@ -27,7 +27,6 @@ LEVEL_MEMBERS: Final = ("level", "levelname", "severity")
 LEVEL_IN_TEXT: Final = r"\A.{0,100}?\b(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
 TRACEBACK: Final = r"\A(?P<level>Traceback) \(most recent call last\):"
 REQUEST_LINE: Final = r'"[A-Z]{3,7} (?P<path>/[^\s?"]*)'
-WHOLE_OBJECT: Final = r"\A\s*\{[\s\S]*\}\s*\Z"
 HELPER: Final = "_rt_"
 """What the names of the router's own members begin with."""
 HELPER_IN_JSON: Final = r"_rt_|\\u00(?:5[fF]|7[24])"
@@ -91,7 +90,7 @@ def understood(line: Line) -> Record:
 
 
 def _members(text: str) -> Mapping[str, Any]:
-    if re.search(WHOLE_OBJECT, text) and not re.search(HELPER_IN_JSON, text):
+    if not re.search(HELPER_IN_JSON, text):
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):

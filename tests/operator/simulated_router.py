@@ -1,0 +1,196 @@
+"""Fluent Bit's part in routing, played in Python from the text of a configuration: filters in order, tags, outputs.
+
+It knows what Fluent Bit documents of these filters, and no route. What it can't play (joining, waiting, sending) it
+takes as done: lines come whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inference_operator.fluentbit.rendering import ONE_OBJECT, Configuration
+from inference_operator.fluentbit.routing import Line
+
+Record = dict[str, Any]
+Entries = Sequence[tuple[str, str]]
+TASK_ID = "0123456789abcdef0123456789abcdef"
+JOINING = "multiline"
+
+
+@dataclass(frozen=True)
+class Section:
+    kind: str
+    entries: Entries
+
+    def get(self, key: str, default: str = "") -> str:
+        return next((value for name, value in self.entries if name.lower() == key.lower()), default)
+
+    def all(self, key: str) -> Iterator[str]:
+        return (value for name, value in self.entries if name.lower() == key.lower())
+
+    def takes(self, tag: str) -> bool:
+        if regex := self.get("Match_Regex"):
+            return onigmo(regex).search(tag) is not None
+        return re.fullmatch(re.escape(self.get("Match")).replace(r"\*", ".*"), tag) is not None
+
+
+def sections(text: str) -> list[Section]:
+    found: list[tuple[str, list[tuple[str, str]]]] = []
+    for line in text.splitlines():
+        if line.startswith("["):
+            found.append((line.strip("[]"), []))
+        elif line.startswith(" "):
+            key, value = line.split(None, 1)
+            found[-1][1].append((key, value.rstrip()))
+    return [Section(kind, entries) for kind, entries in found]
+
+
+class OneObject:
+    """For the one pattern that calls itself, which Python's cannot."""
+
+    def search(self, text: str) -> Any:
+        try:
+            _, end = json.JSONDecoder(strict=False).raw_decode(text.strip())
+        except (ValueError, RecursionError):
+            return None  # nor does the JSON parser take it
+        return (end == len(text.strip()) and text.strip().startswith("{")) or None
+
+
+def onigmo(regex: str) -> re.Pattern[str] | OneObject:
+    if regex == ONE_OBJECT:
+        return OneObject()
+    translated = regex.replace(r"\z", r"\Z").replace("(?<_", "(?P<_")
+    return re.compile(translated, re.ASCII | re.MULTILINE)
+
+
+def received(configuration: Configuration, line: Line) -> list[tuple[str, Record]]:
+    """The outputs, by alias (or by name, where there is none), that get a line, and the record that each gets."""
+    parsers = {section.get("Name"): section for section in sections(configuration.parsers)}
+    main = sections(configuration.main)
+    record: Record = {"container_id": "0", "container_name": "/x", "source": line.source, "log": line.text}
+    tag = f"{line.container}-firelens-{TASK_ID}"
+    for _ in range(3):  # an emitted record goes through all filters again; more often would be a circle
+        emitted = None
+        for section in main:
+            if section.kind == "FILTER" and section.takes(tag):
+                if section.get("Name") == "rewrite_tag":
+                    emitted = _rewritten(section, tag, record)
+                    if emitted is not None:
+                        break
+                else:
+                    record = FILTERS[section.get("Name")](section, record, parsers)
+        if emitted is None:
+            outputs = [s for s in main if s.kind == "OUTPUT" and s.takes(tag)]
+            return [(s.get("Alias", s.get("Name")), record) for s in outputs]
+        tag = emitted
+    raise AssertionError(f"the tag {tag} goes round")
+
+
+def _rewritten(section: Section, tag: str, record: Record) -> str | None:
+    key, regex, new_tag, keep = section.get("Rule").split(" ")
+    assert keep == "false"
+    value = record.get(key.removeprefix("$"))
+    match = onigmo(regex).search(value) if isinstance(value, str) else None
+    return new_tag.replace("$1", match[1]).replace("$TAG", tag) if match else None
+
+
+def _value(record: Record, accessor: str) -> Any:
+    if not accessor.startswith("$"):
+        return record.get(accessor)
+    value: Any = record
+    for name in re.findall(r"[^$\[\]']+", accessor):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _holds(condition: str, record: Record) -> bool:
+    kind, key, *rest = condition.split(" ")
+    value = _value(record, key)
+    if kind.lower() == "key_exists":
+        return key in record
+    text = ("false", "true")[value] if isinstance(value, bool) else value
+    matches = isinstance(text, str) and onigmo(rest[0]).search(text) is not None
+    return matches == {"key_value_matches": True, "key_value_does_not_match": False}[kind.lower()]
+
+
+def _modify(section: Section, record: Record, _: Mapping[str, Section]) -> Record:
+    if not all(_holds(condition, record) for condition in section.all("Condition")):
+        return record
+    out = dict(record)
+    for key, value in section.entries:
+        first, _sep, second = value.partition(" ")
+        match key.lower():
+            case "rename" if first in out and second not in out:
+                out[second] = out.pop(first)
+            case "hard_rename" if first in out:
+                out[second] = out.pop(first)
+            case "hard_copy" if first in out:
+                out[second] = out[first]
+            case "add" if first not in out:
+                out[first] = second
+            case "set":
+                out[first] = second
+            case "remove":
+                out.pop(first, None)
+            case "remove_wildcard":
+                out = {name: member for name, member in out.items() if not name.startswith(first)}
+    return out
+
+
+def _parser(section: Section, record: Record, parsers: Mapping[str, Section]) -> Record:
+    key = section.get("Key_Name")
+    text = record.get(key)
+    assert section.get("Reserve_Data") == "On"
+    kept = record if section.get("Preserve_Key") == "On" else {k: v for k, v in record.items() if k != key}
+    for name in section.all("Parser"):
+        members = _parsed(parsers[name], text) if isinstance(text, str) else None
+        if members is not None:
+            return {**kept, **members}
+    return record
+
+
+def _parsed(parser: Section, text: str) -> Record | None:
+    if parser.get("Format") == "json":
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
+    match = onigmo(parser.get("Regex")).search(text)
+    return match.groupdict() if match else None
+
+
+def _record_modifier(section: Section, record: Record, _: Mapping[str, Section]) -> Record:
+    out = dict(record)
+    for value in section.all("Record"):
+        name, _sep, text = value.partition(" ")
+        out[name] = text
+    if key := section.get("Uuid_Key"):
+        out[key] = str(uuid.uuid4())
+    return out
+
+
+def _type_converter(section: Section, record: Record, _: Mapping[str, Section]) -> Record:
+    key, new_key, kind = section.get("int_key").split(" ")
+    assert kind == "string"
+    value = record.get(key)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return {**record, new_key: str(value) if whole else value} if key in record else record
+
+
+def _as_it_is(_section: Section, record: Record, _parsers: Mapping[str, Section]) -> Record:
+    return record
+
+
+FILTERS: Mapping[str, Callable[[Section, Record, Mapping[str, Section]], Record]] = {
+    JOINING: _as_it_is,
+    "modify": _modify,
+    "parser": _parser,
+    "record_modifier": _record_modifier,
+    "type_converter": _type_converter,
+}

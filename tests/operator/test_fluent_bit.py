@@ -1,0 +1,155 @@
+"""The rule and the rendered configuration, in a real Fluent Bit wrapped as FireLens wraps it.
+
+`FLUENT_BIT=/path/to/fluent-bit pytest tests/operator/test_fluent_bit.py`
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from inference_operator.api.logging import Logging
+from inference_operator.fluentbit.intent import Intent
+from inference_operator.fluentbit.rendering import DEBUG, render
+from inference_operator.fluentbit.routing import Line, goes_to, understood
+from tests.eventually import eventually
+from tests.operator.firelens import needs_fluent_bit, read, running, to_files
+from tests.operator.log_samples import DESTINATIONS, intents, texts
+
+pytestmark = needs_fluent_bit
+
+NOWHERE = "nowhere"
+LAST = "the last line"
+PLACES = (*DESTINATIONS, DEBUG, NOWHERE)
+
+
+def sent(intent: Intent, lines: Sequence[Line]) -> dict[str, list[dict[str, Any]]]:
+    """The records that each destination got."""
+    configuration = render(intent)
+    end = Line(text=json.dumps({"end": LAST}))
+    _, last_goes = goes_to(understood(end), intent.routes, dice=0)
+    with TemporaryDirectory() as folder, running(Path(folder), to_files(configuration, Path(folder))) as router:
+        router.send(*lines, end)
+        place = next(iter(last_goes), NOWHERE)
+        eventually(lambda: any(record.get("end") == LAST for record in read(router.folder, place)), 20)
+        code = router.stop()
+        assert code == 0, router.log()
+        found = {name: read(router.folder, name) for name in PLACES}
+    return {name: [record for record in records if record.get("end") != LAST] for name, records in found.items()}
+
+
+def essence(record: dict[str, Any]) -> str:
+    """A record without what the router and FireLens add, told apart from others of other lines."""
+    added = ("inference_service", "stream", "container", "ecs_cluster", "ecs_task_arn", "ecs_task_definition")
+    return json.dumps({name: value for name, value in record.items() if name not in added}, sort_keys=True)
+
+
+def expected(intent: Intent, line: Line) -> str:
+    members = dict(understood(line).members)
+    for name in intent.redact:
+        if name in members:
+            members[name] = "[redacted]"
+    for name in intent.remove:
+        members.pop(name, None)
+    return essence(members)
+
+
+@given(intent=intents(), written=st.lists(texts(), min_size=40, max_size=60), chance=st.randoms(use_true_random=False))
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    phases=[Phase.explicit, Phase.generate],  # to shrink takes a router for each try
+)
+def test_every_line_goes_exactly_where_its_route_says(intent: Intent, written: list[str], chance: Any) -> None:
+    lines = [
+        Line(text=text, container=chance.choice(intent.containers), source=chance.choice(["stdout", "stderr"]))
+        for text in written
+    ]
+    got = sent(intent, lines)
+    wanted: dict[str, Counter[str]] = {name: Counter() for name in PLACES}
+    for line in lines:
+        _, names = goes_to(understood(line), intent.routes, dice=0)
+        for name in [*(names or [NOWHERE]), *([DEBUG] if intent.debug_group is not None else [])]:
+            wanted[name][expected(intent, line)] += 1
+    for name in PLACES:
+        found = Counter(map(essence, got[name]))
+        assert (found - wanted[name], wanted[name] - found) == (Counter(), Counter()), f"too much, too little: {name}"
+
+
+def intent_of(*routes: dict[str, object]) -> Intent:
+    return Intent(
+        namespace="shop",
+        name="recommender",
+        region="eu-west-1",
+        containers=("app",),
+        routes=Logging.model_validate({"routes": routes}).routes,
+        destinations=DESTINATIONS,
+    )
+
+
+def test_lines_beyond_16_kib_come_out_whole() -> None:
+    long = ["x" * 16384, "y" * 16385 + " ERROR", json.dumps({"level": "ERROR", "text": "z" * 100_000})]
+    got = sent(
+        intent_of({"match": {"levels": ["ERROR"]}, "to": ["errors"]}, {"to": ["archive"]}), list(map(as_line, long))
+    )
+    assert [record["log"] for record in got["archive"]] == long[:2], "the level stands beyond the first 100 characters"
+    assert [record["text"] for record in got["errors"]] == ["z" * 100_000]
+
+
+def as_line(text: str) -> Line:
+    return Line(text=text, source="stderr")
+
+
+TRACEBACKS = """\
+Traceback (most recent call last):
+  File "/app.py", line 3, in first
+    raise KeyError("a")
+KeyError: 'a'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/app.py", line 5, in second
+    boom()
+app.errors.BoomError: slow"""
+
+
+def test_a_chained_traceback_is_one_record_and_what_follows_is_another() -> None:
+    lines = ["before", *TRACEBACKS.splitlines(), "after"]
+    got = sent(
+        intent_of({"match": {"levels": ["ERROR"]}, "to": ["errors"]}, {"to": ["archive"]}), list(map(as_line, lines))
+    )
+    assert [record["log"].strip() for record in got["errors"]] == [TRACEBACKS]
+    assert [record["log"] for record in got["archive"]] == ["before", "after"]
+
+
+def test_labels_and_the_metadata_of_ecs_come_along() -> None:
+    got = sent(intent_of({"to": ["archive"]}), [Line(text="hello", source="stderr")])
+    assert got["archive"] == [
+        {
+            "log": "hello",
+            "stream": "stderr",
+            "container": "app",
+            "inference_service": "shop/recommender",
+            "ecs_cluster": "inference",
+            "ecs_task_arn": "arn:aws:ecs:eu-west-1:123456789012:task/inference/0123456789abcdef0123456789abcdef",
+            "ecs_task_definition": "shop_recommender:1",
+        }
+    ]
+
+
+def test_a_share_of_the_lines_is_about_that_share() -> None:
+    route = {"match": {"levels": ["INFO"]}, "to": ["archive"], "samplePercent": 10}
+    got = sent(intent_of(route, {"to": ["errors"]}), [Line(text="INFO x")] * 2000)
+    assert got["errors"] == []
+    assert len(got["archive"]) + len(got[NOWHERE]) == 2000
+    assert 130 < len(got["archive"]) < 270

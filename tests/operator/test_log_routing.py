@@ -1,0 +1,129 @@
+"""For any accepted routes every line goes exactly where the rule says: `goes_to` is held against what the rendered
+configuration does, played in Python here, and in a real Fluent Bit in `test_fluent_bit.py`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+
+from inference_operator.api.logging import Logging, Match
+from inference_operator.fluentbit.classic import share
+from inference_operator.fluentbit.intent import Intent
+from inference_operator.fluentbit.rendering import DEBUG, render
+from inference_operator.fluentbit.routing import Line, goes_to, takes, understood
+from tests.operator.log_samples import CONTAINERS, DESTINATIONS, intents, lines
+from tests.operator.simulated_router import received, sections
+
+
+@given(intent=intents(), line=lines())
+@settings(max_examples=300, deadline=None)
+def test_every_line_goes_exactly_where_its_route_says(intent: Intent, line: Line) -> None:
+    number, wanted = goes_to(understood(line), intent.routes, dice=0.5)
+    got = received(render(intent), line)
+    names = [name for name, _ in got]
+    debug = [DEBUG] if intent.debug_group is not None else []
+    nowhere = [] if wanted else ["null"]
+    assert sorted(names) == sorted([*wanted, *debug, *nowhere]), f"route {number}"
+    for _, record in got:
+        assert not [name for name in record if name.startswith("_rt_")], "helpers go out"
+        assert record["inference_service"] == "shop/recommender"
+
+
+@given(intent=intents(), line=lines())
+@settings(max_examples=100, deadline=None)
+def test_what_is_redacted_or_removed_goes_nowhere(intent: Intent, line: Line) -> None:
+    for _, record in received(render(intent), line):
+        assert all(record.get(name, "[redacted]") == "[redacted]" for name in intent.redact)
+        assert not record.keys() & set(intent.remove)
+
+
+@given(intent=intents())
+@settings(max_examples=100, deadline=None)
+def test_no_value_of_a_spec_breaks_out_of_its_place(intent: Intent) -> None:
+    configuration = render(intent)
+    plain = [re.sub(r"^ *(?:Condition|Add|Set|Remove) .*$|^#.*$", "", line) for line in configuration.main.splitlines()]
+    assert "${" not in configuration.main
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", configuration.main)
+    assert all(re.match(r"$|\[(?:SERVICE|FILTER|OUTPUT)\]$|    \S+ +\S", line) for line in plain)
+    for section in sections(configuration.main):
+        for condition in section.all("Condition"):
+            assert len(condition.split(" ")) <= 3, "a space or a quote would split it"
+            assert not set("\"'`") & set(condition.split(" ")[-1])
+
+
+@given(intent=intents())
+@settings(max_examples=50, deadline=None)
+def test_the_same_intent_is_the_same_text(intent: Intent) -> None:
+    assert render(intent).hash == render(intent).hash
+
+
+def _intent(*routes: dict[str, object]) -> Intent:
+    return Intent(
+        namespace="shop",
+        name="recommender",
+        region="eu-west-1",
+        containers=CONTAINERS,
+        routes=Logging.model_validate({"routes": routes}).routes,
+        destinations=DESTINATIONS,
+    )
+
+
+@pytest.mark.parametrize("percent", [1, 10, 50, 99])
+def test_a_share_is_kept_within_a_hundredth(percent: int) -> None:
+    kept = sum(re.search(share(percent), f"{number:03x}") is not None for number in range(16**3))
+    assert kept / 16**3 == pytest.approx(percent / 100, abs=0.001)
+
+
+def test_of_a_sampled_route_the_others_go_nowhere() -> None:
+    sampled = {"match": {"levels": ["INFO"]}, "to": ["archive"], "samplePercent": 25}
+    configuration = render(_intent(sampled, {"to": ["errors"]}))
+    got = [received(configuration, Line(text="INFO x"))[0][0] for _ in range(400)]
+    assert set(got) == {"archive", "null"}
+    assert 50 < got.count("archive") < 160
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ('{"level": "ERROR"}', "ERROR"),
+        ('{"level": 40}', "40"),
+        ('{"levelname": "WARNING", "severity": "info"}', "WARNING"),
+        ('{"severity": "info"}', "info"),
+        ('{"level": true}', "true"),
+        ('{"message": "ERROR"}', ""),
+        ("2026-11-24 WARN disk", "WARN"),
+        ("Traceback (most recent call last):\n  File", "Traceback"),
+        ("nothing said", ""),
+        ("x" * 101 + " ERROR", ""),
+        ('{"level": "INFO"} {"level": "ERROR"}', "INFO"),
+        ("[]", ""),
+    ],
+)
+def test_the_level_of_a_line(text: str, level: str) -> None:
+    assert understood(Line(text=text)).level == level
+
+
+@pytest.mark.parametrize(
+    ("match", "text", "taken"),
+    [
+        ({"path": "/healthz"}, '{"path": "/healthz?x=1"}', True),
+        ({"path": "/healthz"}, '{"path": "/healthzz"}', False),
+        ({"path": "/healthz"}, '10.0.0.1 - - "GET /healthz HTTP/1.1" 200', True),
+        ({"path": "/v2/*"}, '{"path": "/v2/models"}', True),
+        ({"fields": [{"name": "status", "values": ["500"]}]}, '{"status": 500}', True),
+        ({"fields": [{"name": "status", "values": ["500"]}]}, '{"status": "500"}', True),
+        ({"fields": [{"name": "status", "values": ["500"]}]}, '{"status": 500.0}', False),
+        ({"fields": [{"name": "user.id", "values": ["a"]}]}, '{"user": {"id": "a"}}', True),
+        ({"fields": [{"name": "user.id", "values": ["a"]}]}, '{"user.id": "a"}', False),
+        ({"regex": "^slow"}, '{"message": "very\\nslow"}', True),
+        ({"regex": "slow"}, "it is slow", True),
+        ({"regex": "x*"}, "{}", False),
+    ],
+)
+def test_what_a_match_takes(match: dict[str, object], text: str, taken: bool) -> None:
+    record = understood(Line(text=text))
+    assert takes(Match.model_validate(match), record) is taken
+    got = received(render(_intent({"match": match, "to": ["errors"]}, {"drop": True})), Line(text=text))
+    assert [name for name, _ in got] == (["errors"] if taken else ["null"])
