@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import yaml
@@ -61,6 +61,45 @@ def plan(files: tuple[Path, ...], output: str) -> None:
     else:
         click.echo("\n\n".join(p.text() for p in plans))
     if any(p.refusal for p in plans):
+        sys.exit(1)
+
+
+@main.group()
+def logs() -> None:
+    """What becomes of what the containers write."""
+
+
+@logs.command("explain")
+@click.option("-f", "--file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-e",
+    "--environment",
+    "environments",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with the InferenceEnvironment, where FILE does not hold it.",
+)
+@click.option(
+    "-s",
+    "--sample",
+    type=click.File(),
+    help="Lines of a log, as the server writes them; - for standard input.",
+)
+def explain_logs(file: Path, environments: tuple[Path, ...], sample: TextIO | None) -> None:
+    """Print the log router's configuration for the InferenceDeployments in FILE, and where sample lines would go."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from inference_operator.engine.log_explanation import explained  # noqa: PLC0415
+
+    documents = [d for each in (file, *environments) for d in yaml.safe_load_all(each.read_text()) if d]
+    known = {d["metadata"]["name"]: d for d in documents if d.get("kind") == "InferenceEnvironment"}
+    lines = sample.read().splitlines() if sample is not None else []
+    found = [d for d in documents if d.get("kind") == "InferenceDeployment"]
+    if not found:
+        raise click.ClickException(f"{file} holds no InferenceDeployment")
+    explanations = [explained(document, known, lines, datetime.now(UTC)) for document in found]
+    click.echo("\n\n".join(explanation.text() for explanation in explanations))
+    if any(explanation.refusal for explanation in explanations):
         sys.exit(1)
 
 

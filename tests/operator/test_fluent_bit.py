@@ -31,18 +31,22 @@ PLACES = (*DESTINATIONS, DEBUG, NOWHERE)
 
 
 def sent(intent: Intent, lines: Sequence[Line]) -> dict[str, list[dict[str, Any]]]:
-    """The records that each destination got."""
+    """The records that each destination got. A last line of each container ends the wait for more of a traceback."""
     configuration = render(intent)
-    end = Line(text=json.dumps({"end": LAST}))
-    _, last_goes = goes_to(understood(end), intent.routes, dice=0)
+    ends = [Line(text=json.dumps({"end": LAST}), container=container) for container in intent.containers]
     with TemporaryDirectory() as folder, running(Path(folder), to_files(configuration, Path(folder))) as router:
-        router.send(*lines, end)
-        place = next(iter(last_goes), NOWHERE)
-        eventually(lambda: any(record.get("end") == LAST for record in read(router.folder, place)), 20)
+        router.send(*lines, *ends)
+        eventually(lambda: all(_arrived(router.folder, intent, end) for end in ends), 20)
         code = router.stop()
         assert code == 0, router.log()
         found = {name: read(router.folder, name) for name in PLACES}
     return {name: [record for record in records if record.get("end") != LAST] for name, records in found.items()}
+
+
+def _arrived(folder: Path, intent: Intent, end: Line) -> bool:
+    _, names = goes_to(understood(end), intent.routes, dice=0)
+    found = read(folder, next(iter(names), NOWHERE))
+    return any(record.get("end") == LAST and record["container"] == end.container for record in found)
 
 
 def essence(record: dict[str, Any]) -> str:

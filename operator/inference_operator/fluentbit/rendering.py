@@ -320,9 +320,6 @@ def described(route: Route) -> str:
     return f"{' and '.join(parts) or 'the rest'} -> {share_of}{', '.join(route.to) or 'dropped'}"
 
 
-_TRACEBACK = r"^Traceback \(most recent call last\):"
-
-
 def parsers() -> list[Section]:
     """The same for every intent."""
 
@@ -330,17 +327,8 @@ def parsers() -> list[Section]:
         named = regex.replace("(?P<level>", "(?<_rt_level>").replace("(?P<path>", "(?<_rt_path>")
         return Section(kind="PARSER", entries=[("Name", name), ("Format", "regex"), ("Regex", named)])
 
-    rules = [
-        ("start_state", f"/{_TRACEBACK}/", "in"),
-        ("in", r"/^(?:\s+.*|)$/", "in"),
-        ("in", r"/^[A-Za-z_][\w.]*(?::.*)?$/", "after"),
-        ("after", "/^$/", "between"),
-        ("between", "/^(?:During handling of|The above exception was)/", "between"),
-        ("between", "/^$/", "between"),
-        ("between", f"/{_TRACEBACK}/", "in"),
-    ]
     entries: Entries = [("Name", "traceback"), ("Type", "regex"), ("Flush_Timeout", "1000")]
-    entries += [("Rule", f'"{state}" "{regex}" "{after}"') for state, regex, after in rules]
+    entries += [("Rule", f'"{state}" "/{regex}/" "{after}"') for state, regex, after in routing.JOINING]
     return [
         Section(kind="PARSER", entries=[("Name", "json_object"), ("Format", "json")]),
         of_regex("level_traceback", routing.TRACEBACK),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,10 +23,23 @@ LEVELS: Final[Mapping[str, Sequence[str]]] = {
 }
 """The names of each level, and its number in Python's logging."""
 
+START: Final = "start_state"
 LEVEL_MEMBERS: Final = ("level", "levelname", "severity")
 LEVEL_IN_TEXT: Final = r"\A.{0,100}?\b(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
 TRACEBACK: Final = r"\A(?P<level>Traceback) \(most recent call last\):"
 REQUEST_LINE: Final = r'"[A-Z]{3,7} (?P<path>/[^\s?"]*)'
+_BEGINNING: Final = r"^Traceback \(most recent call last\):"
+JOINING: Final = (
+    (START, _BEGINNING, "in"),
+    ("in", r"^(?:\s+.*|)$", "in"),
+    ("in", r"^[A-Za-z_][\w.]*(?::.*)?$", "after"),
+    ("after", "^$", "between"),
+    ("between", "^(?:During handling of|The above exception was)", "between"),
+    ("between", "^$", "between"),
+    ("between", _BEGINNING, "in"),
+)
+"""Which lines are one traceback, chained ones whole: in a state, a line that matches leads to another state."""
+
 HELPER: Final = "_rt_"
 """What the names of the router's own members begin with."""
 HELPER_IN_JSON: Final = r"_rt_|\\u00(?:5[fF]|7[24])"
@@ -87,6 +100,29 @@ def understood(line: Line) -> Record:
         path=_text(members.get("path")) or (request["path"] if request else ""),
         message=_text(members.get("message")) or log,
     )
+
+
+def joined(texts: Iterable[str]) -> Iterator[str]:
+    """Lines, with those of a traceback made one."""
+    held: list[str] = []
+    state = START
+    for text in texts:
+        following = _following(state, text)
+        if following is None and held:
+            yield "\n".join(held)
+            held, following = [], _following(START, text)
+        if following is None:
+            yield text
+        else:
+            held.append(text)
+        state = following or START
+    if held:
+        yield "\n".join(held)
+
+
+def _following(state: str, text: str) -> str | None:
+    found = (after for before, regex, after in JOINING if before == state and re.search(regex, text, re.ASCII))
+    return next(found, None)
 
 
 def _members(text: str) -> Mapping[str, Any]:
