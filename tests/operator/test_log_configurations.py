@@ -1,4 +1,4 @@
-"""A dozen intents, and the whole configuration of each as it was last approved; and `logs explain`, as a user sees it."""
+"""A dozen intents, each with its configuration as it was last approved; and `logs explain`, as a user sees it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_debugging_ends_at_its_time() -> None:
 SAMPLE = """\
 {"level": "ERROR", "message": "no model"}
 Traceback (most recent call last):
-  File "/app.py", line 1, in <module>
+  File "/app.py", line 1
 ValueError: slow
 {"level": "INFO", "path": "/healthz"}
 hello
@@ -99,7 +99,7 @@ def test_explain_tells_where_each_sample_line_goes(tmp_path: Path) -> None:
     assert code == 0
     assert told.splitlines()[-4:] == [
         'route 0 -> archive, errors: {"level": "ERROR", "message": "no model"}',
-        'route 0 -> archive, errors: Traceback (most recent call last):⏎  File "/app.py", line 1, in <module>⏎ValueError: slow',
+        'route 0 -> archive, errors: Traceback (most recent call last):⏎  File "/app.py", line 1⏎ValueError: slow',
         'route 1 -> nowhere: {"level": "INFO", "path": "/healthz"}',
         "route 2 -> archive: hello",
     ]
