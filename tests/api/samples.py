@@ -25,6 +25,7 @@ LISTENER = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/sha
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 LONG_NAMED = [{"name": f"N{number}", "value": ""} for number in range(101)]
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/token-Ab12Cd"
+NIGHT = {"name": "night", "schedule": "cron(0 20 ? * MON-FRI *)", "minReplicas": 0, "maxReplicas": 1}
 BOTH = {"name": "A", "valueFrom": "a"}
 ABSENT = object()
 """As a value: take the member away."""
@@ -107,6 +108,13 @@ GOOD_DEPLOYMENTS: list[Change] = [
     {"architecture": "ARM64"},
     {"ephemeralStorage": "21Gi"},
     {"ephemeralStorage": "200Gi"},
+    {"suspend": True},
+    {"suspend": True, "replicas": 3},
+    {"autoscaling": {"maxReplicas": 1, "cpuPercent": 100}},
+    {"autoscaling": {"minReplicas": 2, "maxReplicas": 5000, "requestsPerReplica": 1}, "suspend": True},
+    {"autoscaling": {"minReplicas": 2, "maxReplicas": 2, "schedules": [NIGHT]}},
+    {"autoscaling": {"maxReplicas": 4, "memoryPercent": 1, "scaleOutCooldown": "0s", "scaleInCooldown": "1h"}},
+    {"autoscaling": {"minReplicas": 3, "maxReplicas": 4, "cpuPercent": 60}, "rollout.maximumPercent": 134},
     {"capacity": []},
     {"capacity": [{"provider": "FARGATE", "base": 1}, {"provider": "FARGATE_SPOT", "weight": 3}]},
     {"capacity": [{"provider": "FARGATE_SPOT", "base": 0, "weight": 1000}]},
@@ -176,6 +184,19 @@ GOOD_DEPLOYMENTS: list[Change] = [
 ]
 
 BAD_DEPLOYMENTS: list[Change] = [
+    {"autoscaling": {"maxReplicas": 4, "cpuPercent": 60}, "replicas": 2},
+    {"autoscaling": {"maxReplicas": 4}},
+    {"autoscaling": {"cpuPercent": 60}},
+    {"autoscaling": {"minReplicas": 5, "maxReplicas": 4, "cpuPercent": 60}},
+    {"autoscaling": {"minReplicas": 0, "maxReplicas": 4, "cpuPercent": 60}},
+    {"autoscaling": {"maxReplicas": 4, "cpuPercent": 0}},
+    {"autoscaling": {"maxReplicas": 4, "cpuPercent": 60, "scaleInCooldown": "2h"}},
+    {"autoscaling": {"maxReplicas": 4, "schedules": [NIGHT, NIGHT]}},
+    {"autoscaling": {"maxReplicas": 4, "schedules": [{**NIGHT, "minReplicas": 2}]}},
+    {"autoscaling": {"maxReplicas": 4, "schedules": [{**NIGHT, "schedule": "0 20 * * *"}]}},
+    {"autoscaling": {"maxReplicas": 4, "schedules": [{**NIGHT, "schedule": "cron(0 20 * * * *)"}]}},
+    {"autoscaling": {"minReplicas": 3, "maxReplicas": 4, "cpuPercent": 60}, "rollout.maximumPercent": 133},
+    {"suspend": "true"},
     {"image": ABSENT},
     {"image": None},
     {"image": ""},

@@ -141,6 +141,7 @@ def full_status() -> InferenceDeploymentStatus:
             access_point="fsap-1",
             target_group=ARN,
             listener_rule=ARN,
+            scalable_target="service/inference/shop_recommender",
             log_groups=("/inference/shop/recommender",),
         ),
         exec=ExecState(ready_tasks=2, message="aws ecs execute-command"),
@@ -154,7 +155,7 @@ def test_the_server_fills_in_the_defaults(contract: Cluster, kube: Kube, stored:
     assert found["spec"] == {
         **DEPLOYMENT,
         "environment": "default",
-        "replicas": 1,
+        "suspend": False,
         "cpu": "1",
         "memory": "2Gi",
         "models": {**DEPLOYMENT["models"], "mountPath": "/models"},
@@ -203,7 +204,7 @@ def test_that_status_has_every_member_there_is() -> None:
 def test_a_status_write_leaves_the_spec_and_the_generation_alone(contract: Cluster, kube: Kube, stored: str) -> None:
     written = write_status(kube, stored, full_status())
     assert written["metadata"]["generation"] == 1
-    assert written["spec"]["replicas"] == 1
+    assert written["spec"]["port"] == 8080
 
 
 def test_kubectl_scale_changes_the_replicas(contract: Cluster, kube: Kube, stored: str) -> None:
@@ -221,6 +222,17 @@ def test_kubectl_scale_to_what_no_rollout_has_room_for_is_refused(contract: Clus
     kube.custom.create_namespaced_custom_object(GROUP, VERSION, kube.namespace, "inferencedeployments", body)
     with pytest.raises(KubectlError, match="set maximumPercent to at least 200 or minimumHealthyPercent to at most 0"):
         contract.kubectl("scale", "infdep", "tight", "--replicas=1", "-n", kube.namespace)
+
+
+def test_kubectl_scale_of_what_is_scaled_automatically_is_refused_with_what_to_change(
+    contract: Cluster, kube: Kube
+) -> None:
+    spec = {**DEPLOYMENT, "autoscaling": {"maxReplicas": 4, "cpuPercent": 60}}
+    body = {"apiVersion": API_VERSION, "kind": "InferenceDeployment", "metadata": {"name": "scaled"}, "spec": spec}
+    kube.custom.create_namespaced_custom_object(GROUP, VERSION, kube.namespace, "inferencedeployments", body)
+    for count in (0, 3):
+        with pytest.raises(KubectlError, match="minReplicas or maxReplicas instead, or set suspend"):
+            contract.kubectl("scale", "infdep", "scaled", f"--replicas={count}", "-n", kube.namespace)
 
 
 def test_kubectl_get_answers_is_it_up_which_model_and_where(contract: Cluster, kube: Kube, stored: str) -> None:
@@ -291,7 +303,7 @@ def test_kubectl_explains_every_field_at_every_level(contract: Cluster, kind: st
             "infdep.spec.cpu",
             'it must be a size that Fargate has. Limit: a number of vCPUs such as 500m, "0.5" or 2. Default: 1',
         ),
-        ("infdep.spec.replicas", "Number of tasks. Limit: 0 to 5000. Default: 1"),
+        ("infdep.spec.port", "TCP port on which the container serves HTTP. Limit: 1 to 65535. Default: 8080"),
         ("infdep.spec.rollout.progressDeadline", "between 1m and 24h"),
         ("infdep.status.lastFailure.nextStep", "What to do about it."),
         ("infenv.spec.network.subnets", "Limit: 1 to 16 items"),

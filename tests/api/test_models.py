@@ -57,7 +57,7 @@ def test_a_bad_environment_is_refused(change: Change) -> None:
 def test_the_smallest_deployment_has_the_documented_defaults() -> None:
     spec = InferenceDeploymentSpec.model_validate(DEPLOYMENT)
     assert spec.environment == "default"
-    assert spec.replicas == 1
+    assert (spec.replicas, spec.bounds, spec.suspend) == (None, (1, 1), False)
     assert (spec.cpu, spec.memory) == (Cpu.parse("1"), Memory.parse("2Gi"))
     assert spec.models.mount_path == "/models"
     assert spec.port == 8080

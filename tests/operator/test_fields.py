@@ -26,7 +26,10 @@ REPLACED = ("AccessPoint", "TaskDefinition")
 """AWS can't change these in place."""
 
 NEW_REVISION: Steps = {"TaskDefinition": ("revision",), "Service": ("taskDefinition",)}
-EVERYWHERE: Steps = {kind.name: ("tags",) for kind in KINDS}
+TAGGED = ("LogGroup", "AccessPoint", "TargetGroup", "ListenerRule", "TaskDefinition", "Service")
+EVERYWHERE: Steps = dict.fromkeys(TAGGED, ("tags",))
+SCALED: Mapping[str, Any] = {"minReplicas": 2, "maxReplicas": 4, "cpuPercent": 60}
+NIGHT: Mapping[str, Any] = {"name": "night", "schedule": "cron(0 20 * * ? *)", "minReplicas": 0, "maxReplicas": 1}
 MINIMAL: Mapping[str, Any] = deployment_document()["spec"]
 SIDECAR = {"name": "proxy", "image": "registry.example.com/proxy:1"}
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-Ab12Cd"
@@ -73,6 +76,45 @@ TO_ERRORS = {"match": {"levels": ["CRITICAL"]}, "to": ["errors"]}
 ROWS = [
     row("image", "registry.example.com/inference-server:1.4.1"),
     row("replicas", 3, {"Service": ("desiredCount",)}),
+    row("suspend", True, {"Service": ("desiredCount",)}, replicas=3),
+    row(
+        "suspend",
+        True,
+        {"Service": ("desiredCount",), "ScalableTarget": ("MinCapacity", "SuspendedState", "tags")},
+        autoscaling=SCALED,
+    ),
+    *(
+        row("autoscaling", {**SCALED, member: value}, {kind: (path,)}, autoscaling=SCALED)
+        for member, value, kind, path in (
+            ("cpuPercent", 70, "ScalingPolicies", "policies.cpu"),
+            ("memoryPercent", 70, "ScalingPolicies", "policies.memory"),
+            ("requestsPerReplica", 600, "ScalingPolicies", "policies.requests"),
+            ("scaleOutCooldown", "2m", "ScalingPolicies", "policies.cpu"),
+            ("scaleInCooldown", "10m", "ScalingPolicies", "policies.cpu"),
+            ("schedules", [NIGHT], "ScalingPolicies", "schedules.night"),
+        )
+    ),
+    *(
+        row(
+            "autoscaling",
+            {**SCALED, "schedules": [{**NIGHT, member: value}]},
+            {"ScalingPolicies": ("schedules.night",)},
+            autoscaling={**SCALED, "schedules": [NIGHT]},
+        )
+        for member, value in (
+            ("schedule", "cron(0 21 ? * MON-FRI *)"),
+            ("timezone", "Asia/Tokyo"),
+            ("minReplicas", 1),
+            ("maxReplicas", 2),
+        )
+    ),
+    row("autoscaling", {**SCALED, "maxReplicas": 6}, {"ScalableTarget": ("MaxCapacity", "tags")}, autoscaling=SCALED),
+    row(
+        "tags",
+        [{"key": "team", "value": "search"}],
+        {**EVERYWHERE, "ScalableTarget": ("tags",)},
+        autoscaling=SCALED,
+    ),
     row("cpu", "2", memory="4Gi"),
     row("memory", "4Gi"),
     row("architecture", "ARM64"),
@@ -210,8 +252,8 @@ ROWS = [
     row("tags", [{"key": "team", "value": "search"}], EVERYWHERE),
 ]
 
-NEVER_CHANGED = {"environment", "ingress.protocolVersion", "sidecars[].name"}
-"""The first two are immutable; the last is a sidecar's identity."""
+NEVER_CHANGED = {"environment", "ingress.protocolVersion", "sidecars[].name", "autoscaling.schedules[].name"}
+"""The first two are immutable; the others say which one is meant."""
 
 
 def leaves(path: str, node: Mapping[str, Any]) -> Iterator[str]:

@@ -24,6 +24,11 @@ NAMES = [kind.name for kind in KINDS]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=NAMES)
 
 SERVICE = "shop_recommender"
+SCALABLE = {
+    "ServiceNamespace": "ecs",
+    "ResourceId": f"service/{CLUSTER}/{SERVICE}",
+    "ScalableDimension": "ecs:service:DesiredCount",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +145,31 @@ CHANGES = [
 ]
 
 
+CHANGES += [
+    _alters(
+        "ScalableTarget",
+        "MaxCapacity",
+        by_hand=lambda w: w.client("application-autoscaling").register_scalable_target(**SCALABLE, MaxCapacity=50),
+    ),
+    _alters(
+        "ScalableTarget",
+        "SuspendedState",
+        by_hand=lambda w: w.client("application-autoscaling").register_scalable_target(
+            **SCALABLE,
+            SuspendedState=dict.fromkeys(
+                ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended"), True
+            ),
+        ),
+    ),
+    _alters(
+        "ScalingPolicies",
+        "policies.cpu",
+        "policies.memory",
+        spec={"autoscaling": {"minReplicas": 2, "maxReplicas": 4, "memoryPercent": 60}},
+    ),
+]
+
+
 def _strange_log_group(world: World) -> None:
     world.client("logs").create_log_group(logGroupName="/inference/shop/recommender")
 
@@ -186,6 +216,22 @@ def _strange_task_definition(world: World, family: str = SERVICE) -> str:
     return arn
 
 
+def _strange_target(world: World) -> None:
+    world.client("application-autoscaling").register_scalable_target(**SCALABLE, MinCapacity=1, MaxCapacity=9)
+
+
+def _strange_policy(world: World) -> None:
+    world.client("application-autoscaling").put_scaling_policy(
+        **SCALABLE,
+        PolicyName="theirs",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 10.0,
+            "CustomizedMetricSpecification": {"MetricName": "Queue", "Namespace": "Theirs", "Statistic": "Average"},
+        },
+    )
+
+
 def _strange_service(world: World) -> None:
     network: Mapping[str, Any] = world.environments["default"]["spec"]["network"]
     world.client("ecs").create_service(
@@ -216,6 +262,8 @@ STRANGERS: Mapping[str, Stranger] = {
     "ListenerRule": Stranger(make=_strange_rule, named_by_aws=True),
     "TaskDefinition": Stranger(make=_strange_task_definition),
     "Service": Stranger(make=_strange_service),
+    "ScalableTarget": Stranger(make=_strange_target),
+    "ScalingPolicies": Stranger(make=_strange_policy, named_by_aws=True),
 }
 
 
@@ -223,9 +271,14 @@ def kind_of(name: str) -> AnyKind:
     return next(kind for kind in KINDS if kind.name == name)
 
 
+SCALED = {"autoscaling": {"minReplicas": 2, "maxReplicas": 4, "cpuPercent": 60}}
+ASKED_FOR: Mapping[str, Mapping[str, Any]] = {"ScalableTarget": SCALED, "ScalingPolicies": SCALED}
+"""What the spec must have for a kind to be wanted at all."""
+
+
 def with_what_it_needs(world: World, kind: AnyKind, **spec: Any) -> Context:
     """A context in which everything before the kind is there."""
-    ctx = world.context(**spec)
+    ctx = world.context(**{**ASKED_FOR.get(kind.name, {}), **spec})
     for result in reconcile(KINDS[: KINDS.index(kind)], ctx, Memory()).results:
         assert not isinstance(result.outcome, Trouble), result
     return ctx

@@ -454,6 +454,9 @@ class Occasion:
 
 
 TAGGED = {"tags": [{"key": "team", "value": "search"}]}
+SCALED = {"autoscaling": {"maxReplicas": 4, "cpuPercent": 60}}
+NIGHT = {"name": "night", "schedule": "cron(0 20 * * ? *)", "minReplicas": 0, "maxReplicas": 1}
+SCHEDULED = {"autoscaling": {"maxReplicas": 4, "schedules": [NIGHT]}}
 OCCASIONS: Mapping[str, Occasion] = {
     "logs:CreateLogGroup": Occasion(kind="LogGroup"),
     "logs:PutRetentionPolicy": Occasion(kind="LogGroup"),
@@ -478,6 +481,18 @@ OCCASIONS: Mapping[str, Occasion] = {
     "elasticfilesystem:UntagResource": Occasion(kind="AccessPoint", first=TAGGED, change={"tags": []}),
     "elasticloadbalancing:RemoveTags": Occasion(kind="TargetGroup", first=TAGGED, change={"tags": []}),
     "ecs:UntagResource": Occasion(kind="TaskDefinition", first=TAGGED, change={"tags": []}),
+    "application-autoscaling:RegisterScalableTarget": Occasion(kind="ScalableTarget", change=SCALED),
+    "application-autoscaling:PutScalingPolicy": Occasion(kind="ScalingPolicies", change=SCALED),
+    "application-autoscaling:PutScheduledAction": Occasion(kind="ScalingPolicies", change=SCHEDULED),
+    "application-autoscaling:DeleteScalingPolicy": Occasion(kind="ScalingPolicies", first=SCALED, change=SCHEDULED),
+    "application-autoscaling:DeleteScheduledAction": Occasion(kind="ScalingPolicies", first=SCHEDULED, change=SCALED),
+    "application-autoscaling:TagResource": Occasion(kind="ScalableTarget", first=SCALED, change=TAGGED),
+    "application-autoscaling:UntagResource": Occasion(
+        kind="ScalableTarget", first=SCALED | TAGGED, change={"tags": []}
+    ),
+    "application-autoscaling:DeregisterScalableTarget": Occasion(
+        kind="ScalableTarget", first=SCALED, when_deleted=True
+    ),
     "ecs:DeleteService": Occasion(kind="Service", when_deleted=True),
     "ecs:DeregisterTaskDefinition": Occasion(kind="TaskDefinition", when_deleted=True),
     "elasticloadbalancing:DeleteRule": Occasion(kind="ListenerRule", when_deleted=True),
@@ -492,6 +507,8 @@ NEEDED_BY = {
     "ListenerRule": {"Service"},
     "TaskDefinition": {"Service"},
     "Service": set[str](),
+    "ScalableTarget": set[str](),
+    "ScalingPolicies": set[str](),
 }
 
 
@@ -503,6 +520,7 @@ def test_every_write_that_the_operator_may_ask_for_has_its_occasion_here() -> No
             (ports.Efs, "elasticfilesystem"),
             (ports.Elb, "elasticloadbalancing"),
             (ports.Logs, "logs"),
+            (ports.Scaling, "application-autoscaling"),
         )
         for name, _ in inspect.getmembers(port, inspect.isfunction)
         if not name.startswith(("_", "describe_", "list_"))
@@ -568,7 +586,8 @@ def test_an_operation_that_aws_refuses_is_told_the_other_kinds_go_on_and_it_ends
             it.live(lambda: it.stands("Ready")[1] == "RolledBack")
             return
         it.live(lambda: it.ready)
-        assert {kind: len(things) for kind, things in it.world.holdings().items()} == dict.fromkeys(EVERY_KIND, 1)
+        held = {kind: len(things) for kind, things in it.world.holdings().items()}
+        assert held == dict.fromkeys({*EVERY_KIND, *held}, 1)
         assert it.stands("Stalled")[0] == "Absent"
 
 

@@ -61,7 +61,7 @@ def connected(*, patient: bool = False) -> Aws:
         configs = {name: config.merge(_ONE_TRY) for name, config in configs.items()}
     with mock.patch.dict(os.environ, _NOWHERE), mock.patch.multiple(clients, **configs):
         made = clients.connect(REGION)
-    for client in (made.ecs, made.efs, made.elb, made.logs, made.sqs, made.events):
+    for client in (made.ecs, made.efs, made.elb, made.logs, made.sqs, made.events, made.scaling):
         for one in (client._client, client._once):  # type: ignore[union-attr]  # no port tells of boto3
             one.meta.events.register_first("before-send", _send)
     return made
@@ -176,7 +176,27 @@ class Account:
                 for arn in revisions
             },
             "Service": dict(_services(ecs)),
+            **self._scaling(),
         }
+
+    def _scaling(self) -> dict[str, dict[str, Any]]:
+        """The two kinds of Application Auto Scaling, if there are any."""
+        scaling = self.client("application-autoscaling")
+        targets = scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
+
+        def rules(target: Mapping[str, Any]) -> list[Any]:
+            where = {name: target[name] for name in ("ServiceNamespace", "ResourceId", "ScalableDimension")}
+            policies = scaling.describe_scaling_policies(**where)["ScalingPolicies"]
+            return [*policies, *scaling.describe_scheduled_actions(**where)["ScheduledActions"]]
+
+        found: dict[str, dict[str, Any]] = {
+            "ScalableTarget": {
+                t["ResourceId"]: (t, scaling.list_tags_for_resource(ResourceARN=t["ScalableTargetARN"])["Tags"])
+                for t in targets
+            },
+            "ScalingPolicies": {t["ResourceId"]: rules(t) for t in targets if rules(t)},
+        }
+        return {kind: things for kind, things in found.items() if things}
 
 
 def _services(ecs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -207,7 +227,8 @@ class World:
     def _fresh(self) -> Aws:
         """The clients, with nothing kept of what they have read."""
         made, now = self._clients, self.clock.now
-        return replace(made, services=BatchedServices(made.ecs, now), listings=SharedListings(made.efs, made.elb, now))
+        listings = SharedListings(made.efs, made.elb, made.scaling, now)
+        return replace(made, services=BatchedServices(made.ecs, now), listings=listings)
 
     def die(self, death: Death | None) -> None:
         """The process that makes calls from now on dies then; None: it does not."""

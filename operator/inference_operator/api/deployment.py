@@ -28,6 +28,7 @@ from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, SpecModel
 from inference_operator.api.policy import MAXIMUM_REPLICAS
 from inference_operator.api.quantities import Cpu, DurationRange, Memory
 from inference_operator.api.rollout import Rollout, rollout_refusal, room_rule
+from inference_operator.api.scaling import Autoscaling
 
 SUCCESS_CODES = "[0-9]{1,3}(-[0-9]{1,3})?(,[0-9]{1,3}(-[0-9]{1,3})?)*"
 SUCCESS_CODES_ARE = "codes and ranges of codes with commas between them, such as 200 or 200-299,404"
@@ -123,6 +124,10 @@ _NO_ROOM_TO_REBALANCE = (
     "availability zones can be rebalanced only where rollout.maximumPercent is above 100; "
     "raise that, or set availabilityZoneRebalancing to false"
 )
+_TWO_COUNTS = (
+    "replicas can't be set with autoscaling, which decides the number of tasks; leave replicas out, and change "
+    "autoscaling.minReplicas or maxReplicas instead, or set suspend to have none"
+)
 _NO_WEIGHT = "no provider of capacity has a weight above 0; give one"
 _NO_SUCH_CONTAINER = (
     f"a route matches a container that there is not; name {CONTAINER} or one of sidecars, or remove the route"
@@ -176,8 +181,14 @@ class InferenceDeploymentSpec(SpecModel):
     image: Image
     """Container image, with a tag or a digest."""
 
-    replicas: Annotated[int, whole(0, MAXIMUM_REPLICAS)] = 1
-    """Number of tasks."""
+    replicas: Annotated[int, whole(0, MAXIMUM_REPLICAS)] | None = None
+    """Number of tasks. 1 if absent; must be absent with `autoscaling`, which decides it."""
+
+    autoscaling: Autoscaling | None = None
+    """The number of tasks, left to Application Auto Scaling. Fixed if absent."""
+
+    suspend: Flag = False
+    """Whether no task is to run, whatever else is asked for. All else stays as it is, and so does the URL."""
 
     cpu: Cpu = Cpu.parse("1")
     """vCPUs of one task. With `memory` it must be a size that Fargate has."""
@@ -267,6 +278,26 @@ class InferenceDeploymentSpec(SpecModel):
     """Tags of the service's AWS resources and of its tasks, by key. Tasks get them when they start."""
 
     @property
+    def bounds(self) -> tuple[int, int]:
+        """The fewest and the most tasks that may be asked of ECS."""
+        if self.suspend:
+            return 0, 0
+        if self.autoscaling is not None:
+            return self.autoscaling.bounds
+        return self._least, self._least
+
+    @property
+    def starts_with(self) -> int:
+        """The number of tasks of a service that is new, or has been suspended."""
+        return 0 if self.suspend else self._least
+
+    @property
+    def _least(self) -> int:
+        if self.autoscaling is not None:
+            return self.autoscaling.min_replicas
+        return 1 if self.replicas is None else self.replicas
+
+    @property
     def rebalances(self) -> bool:
         if self.availability_zone_rebalancing is not None:
             return self.availability_zone_rebalancing
@@ -286,7 +317,7 @@ class InferenceDeploymentSpec(SpecModel):
 
     @model_validator(mode="after")
     def _a_rollout_has_room(self) -> Self:
-        refusal = rollout_refusal(self.replicas, self.rollout.minimum_healthy_percent, self.rollout.maximum_percent)
+        refusal = rollout_refusal(self._least, self.rollout.minimum_healthy_percent, self.rollout.maximum_percent)
         if refusal:
             raise refuse(refusal)
         return self
@@ -294,6 +325,8 @@ class InferenceDeploymentSpec(SpecModel):
     @model_validator(mode="after")
     def _its_parts_fit_together(self) -> Self:
         refuse_twice(self.env, self.secrets)
+        if self.autoscaling is not None and self.replicas is not None:
+            raise refuse(_TWO_COUNTS)
         if self.capacity and not any(provider.weight for provider in self.capacity):
             raise refuse(_NO_WEIGHT)
         if sum(bool(provider.base) for provider in self.capacity) > 1:
@@ -315,6 +348,7 @@ class InferenceDeploymentSpec(SpecModel):
 
     rules = (
         ONCE_RULE,
+        {"rule": "!has(self.autoscaling) || !has(self.replicas)", "message": _TWO_COUNTS},
         {
             "rule": "!has(self.logging.routes) || self.logging.routes.all(r, !has(r.match) || !has(r.match.container)"
             f" || r.match.container == '{CONTAINER}'"

@@ -133,7 +133,8 @@ def rollout_refusal(replicas: int, minimum: int, maximum: int) -> str | None:
 def room_rule() -> dict[str, str]:
     """`rollout_refusal` in CEL, for the whole spec. Division of integers cuts there, as `//` does where nothing is
     negative."""
-    replicas, minimum, maximum = "self.replicas", "self.rollout.minimumHealthyPercent", "self.rollout.maximumPercent"
+    replicas = "(has(self.autoscaling) ? self.autoscaling.minReplicas : has(self.replicas) ? self.replicas : 1)"
+    minimum, maximum = "self.rollout.minimumHealthyPercent", "self.rollout.maximumPercent"
     shortfall = f"((100 + {replicas} - 1) / {replicas})"  # one task in percent of the replicas, rounded up
     return {
         "rule": f"{replicas} == 0 || {maximum} * {replicas} / 100 > {replicas}"

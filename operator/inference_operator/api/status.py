@@ -180,6 +180,8 @@ class Resources(StatusModel):
     """ARN of the target group."""
     listener_rule: _Name | None = None
     """ARN of the listener rule."""
+    scalable_target: _Name | None = None
+    """Resource id of the scalable target of Application Auto Scaling."""
     log_groups: Annotated[tuple[_Name, ...], Field(max_length=20)] = ()
     """Names of the log groups."""
 

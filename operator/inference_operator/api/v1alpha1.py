@@ -39,6 +39,7 @@ from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, Condition, Obj
 from inference_operator.api.policy import LoggingPolicy, Maximum, NamespaceSelector, Policy
 from inference_operator.api.quantities import Cpu, Memory
 from inference_operator.api.rollout import Alarms, CircuitBreaker, Rollout, Threshold
+from inference_operator.api.scaling import Autoscaling, Schedule
 from inference_operator.api.status import (
     DeploymentState,
     DesiredRevision,
@@ -54,6 +55,7 @@ from inference_operator.api.status import (
 
 __all__ = [
     "Alarms",
+    "Autoscaling",
     "Capacity",
     "CircuitBreaker",
     "Condition",
@@ -92,6 +94,7 @@ __all__ = [
     "Rollout",
     "Route",
     "RunningRevision",
+    "Schedule",
     "Secret",
     "ServiceEvent",
     "Sidecar",

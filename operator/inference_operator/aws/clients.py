@@ -40,7 +40,7 @@ CONFIG = Config(
 
 # Without an idempotency token a second try makes a second revision, or finds the first one in its way. So these are not
 # tried again before it has been looked what the first try did.
-TRIED_ONCE = frozenset({"RegisterTaskDefinition", "CreateService", "CreateRule"})
+TRIED_ONCE = frozenset({"RegisterTaskDefinition", "CreateService", "CreateRule", "RegisterScalableTarget"})
 ONCE = CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 1}))
 
 
@@ -79,6 +79,7 @@ def connect(
         return _Translating(make(name, config=CONFIG), make(name, config=ONCE), observer)
 
     ecs, efs, elb = client("ecs"), client("efs"), client("elbv2")
+    scaling = client("application-autoscaling")
     return Aws(
         region=region,
         ecs=ecs,
@@ -87,8 +88,9 @@ def connect(
         logs=client("logs"),
         sqs=client("sqs"),
         events=client("events"),
+        scaling=scaling,
         services=BatchedServices(ecs, utc_now, on_change or (lambda _cluster, _service: None)),
-        listings=SharedListings(efs, elb, utc_now),
+        listings=SharedListings(efs, elb, scaling, utc_now),
     )
 
 

@@ -14,6 +14,7 @@ _SERVICES: tuple[tuple[type, str], ...] = (
     (ports.Logs, "logs"),
     (ports.Sqs, "sqs"),
     (ports.Events, "events"),
+    (ports.Scaling, "application-autoscaling"),
 )
 
 # Creating something with tags also needs the right to tag it (Service Authorization Reference, "Dependent actions").
@@ -23,13 +24,16 @@ _TAGGING = {
     "logs": "logs:TagResource",
     "ecs": "ecs:TagResource",
 }
+# Application Auto Scaling keeps the alarms of a target-tracking policy in its caller's name (user guide,
+# "Identity-based policy examples": permissions for target tracking).
+_ALARMS = ("cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm")
 
 _BATCHES = {"sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
 """A batch needs the right to do the single thing (SQS developer guide, "Amazon SQS API permissions")."""
 
 
 def actions() -> list[str]:
-    found = set(_TAGGING.values())
+    found = {*_TAGGING.values(), *_ALARMS}
     for port, prefix in _SERVICES:
         for name, _ in inspect.getmembers(port, inspect.isfunction):
             if not name.startswith("_"):
@@ -50,6 +54,13 @@ def policy() -> dict[str, Any]:
                 "Effect": "Allow",
                 "Action": "sts:AssumeRole",
                 "Resource": "arn:aws:iam::123456789012:role/inference-operator",
+            },
+            {
+                "Sid": "LetAutoScalingScaleServices",
+                "Effect": "Allow",
+                "Action": "iam:CreateServiceLinkedRole",
+                "Resource": "*",
+                "Condition": {"StringEquals": {"iam:AWSServiceName": "ecs.application-autoscaling.amazonaws.com"}},
             },
             {
                 "Sid": "PassTheRolesOfTasks",

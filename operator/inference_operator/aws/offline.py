@@ -25,9 +25,8 @@ class Offline:
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def aws(self) -> Aws:
-        ecs, efs, elb, logs, sqs, events = (
-            _Client(service, self) for service in ("ecs", "efs", "elbv2", "logs", "sqs", "events")
-        )
+        services = ("ecs", "efs", "elbv2", "logs", "sqs", "events", "application-autoscaling")
+        ecs, efs, elb, logs, sqs, events, scaling = (_Client(service, self) for service in services)
         return Aws(
             region=self.region,
             ecs=ecs,
@@ -36,8 +35,9 @@ class Offline:
             logs=logs,
             sqs=sqs,
             events=events,
+            scaling=scaling,
             services=BatchedServices(ecs, lambda: EPOCH),
-            listings=SharedListings(efs, elb, lambda: EPOCH),
+            listings=SharedListings(efs, elb, scaling, lambda: EPOCH),
         )
 
     def arn(self, service: str, rest: str) -> str:
@@ -73,6 +73,12 @@ class _Client:
 
     def _describe_rules(self, _members: Mapping[str, Any]) -> Answer:
         return {"Rules": []}
+
+    def _describe_scalable_targets(self, _members: Mapping[str, Any]) -> Answer:
+        return {"ScalableTargets": []}
+
+    def _register_scalable_target(self, _members: Mapping[str, Any]) -> Answer:
+        return {"ScalableTargetARN": self._world.arn("application-autoscaling", "scalable-target/made-by-this-plan")}
 
     def _describe_log_groups(self, _members: Mapping[str, Any]) -> Answer:
         return {"logGroups": []}

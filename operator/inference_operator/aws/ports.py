@@ -96,6 +96,23 @@ class Events(Protocol):
     def untag_resource(self, *, ResourceARN: str, TagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
 
 
+class Scaling(Protocol):
+    """Application Auto Scaling."""
+
+    def describe_scalable_targets(self, **members: Any) -> Answer: ...
+    def register_scalable_target(self, **members: Any) -> Answer: ...
+    def deregister_scalable_target(self, **members: Any) -> Answer: ...
+    def describe_scaling_policies(self, **members: Any) -> Answer: ...
+    def put_scaling_policy(self, **members: Any) -> Answer: ...
+    def delete_scaling_policy(self, **members: Any) -> Answer: ...
+    def describe_scheduled_actions(self, **members: Any) -> Answer: ...
+    def put_scheduled_action(self, **members: Any) -> Answer: ...
+    def delete_scheduled_action(self, **members: Any) -> Answer: ...
+    def list_tags_for_resource(self, *, ResourceARN: str) -> Answer: ...  # noqa: N803
+    def tag_resource(self, *, ResourceARN: str, Tags: Mapping[str, str]) -> Answer: ...  # noqa: N803
+    def untag_resource(self, *, ResourceARN: str, TagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
+
+
 class Services(Protocol):
     """DescribeServices for many objects at once: ten to a call (the API's limit), answers shared among the objects."""
 
@@ -118,6 +135,9 @@ class Listings(Protocol):
     def rules(self, listener: str) -> Sequence[Answer]:
         """As DescribeRules shows them, with their `Tags` from DescribeTags."""
 
+    def scalable_targets(self) -> Sequence[Answer]:
+        """Those of ECS services, as DescribeScalableTargets shows them."""
+
     def vpc_of(self, listener: str) -> str:
         """The id of the VPC that the listener's load balancer is in."""
 
@@ -136,5 +156,6 @@ class Aws:
     logs: Logs
     sqs: Sqs
     events: Events
+    scaling: Scaling
     services: Services
     listings: Listings

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from inference_operator.aws.ports import Answer, Ecs, Efs, Elb
+from inference_operator.aws.ports import Answer, Ecs, Efs, Elb, Scaling
 
 BATCH = 10  # DescribeServices: services, 10 at most
 TAGS_BATCH = 20  # ELB DescribeTags: ResourceArns, 20 at most
@@ -125,6 +125,7 @@ class SharedListings:
 
     efs: Efs
     elb: Elb
+    scaling: Scaling
     now: Now
     _kept: dict[tuple[str, str], tuple[datetime, Sequence[Answer]]] = field(default_factory=dict)
     _vpcs: dict[str, str] = field(default_factory=dict)
@@ -135,6 +136,9 @@ class SharedListings:
 
     def rules(self, listener: str) -> Sequence[Answer]:
         return self._shared("rules", listener, self._list_rules)
+
+    def scalable_targets(self) -> Sequence[Answer]:
+        return self._shared("scalable targets", "ecs", self._list_scalable_targets)
 
     def vpc_of(self, listener: str) -> str:
         # An ALB's listener ARN is its load balancer's with another word and one more segment; it stays in its VPC.
@@ -159,6 +163,15 @@ class SharedListings:
         while True:
             answer = self.efs.describe_access_points(FileSystemId=file_system, MaxResults=100, **page)
             yield from answer["AccessPoints"]
+            if not answer.get("NextToken"):
+                return
+            page = {"NextToken": answer["NextToken"]}
+
+    def _list_scalable_targets(self, namespace: str) -> Iterator[Answer]:
+        page: dict[str, str] = {}
+        while True:
+            answer = self.scaling.describe_scalable_targets(ServiceNamespace=namespace, MaxResults=50, **page)
+            yield from answer["ScalableTargets"]
             if not answer.get("NextToken"):
                 return
             page = {"NextToken": answer["NextToken"]}

@@ -48,6 +48,8 @@ def unmet(spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpec) 
         for field, name in _destinations(spec.logging)
         if name not in known
     ]
+    if environment.load_balancer is None and spec.autoscaling and spec.autoscaling.requests_per_replica:
+        found.append("spec.autoscaling.requestsPerReplica needs a load balancer, and the environment has none")
     if spec.logging.custom is not None:
         found += custom.refusals(spec.logging.custom)
     elif spec.logging.routes and not found:
@@ -93,8 +95,19 @@ def _sizes(spec: InferenceDeploymentSpec, most: Maximum) -> Iterator[str]:
         yield f"spec.cpu {spec.cpu} is more than the allowed {most.cpu}"
     if most.memory is not None and spec.memory > most.memory:
         yield f"spec.memory {spec.memory} is more than the allowed {most.memory}"
-    if most.replicas is not None and spec.replicas > most.replicas:
-        yield f"spec.replicas {spec.replicas} is more than the allowed {most.replicas}"
+    for field, asked in _counts(spec):
+        if most.replicas is not None and asked > most.replicas:
+            yield f"{field} {asked} is more than the allowed {most.replicas}"
+
+
+def _counts(spec: InferenceDeploymentSpec) -> Iterator[tuple[str, int]]:
+    """The fields that say how many tasks there may be."""
+    if spec.autoscaling is None:
+        yield "spec.replicas", 1 if spec.replicas is None else spec.replicas
+        return
+    yield "spec.autoscaling.maxReplicas", spec.autoscaling.max_replicas
+    for number, schedule in enumerate(spec.autoscaling.schedules):
+        yield f"spec.autoscaling.schedules[{number}].maxReplicas", schedule.max_replicas
 
 
 def _logging(asked: Logging, allowed: LoggingPolicy) -> Iterator[str]:

@@ -195,9 +195,11 @@ def _ready(ctx: Context, done: Pass, running: int) -> Said:
             if isinstance(result.outcome, family) and _tells(result):
                 said = of_kind(result)
                 return Said(Type.READY, "False", said.reason, f"{result.kind}: {said.message}")
-    if ctx.spec.replicas == 0:
-        return Said(Type.READY, "True", Reason.SCALED_TO_ZERO, "scaled to zero, as asked")
-    return Said(Type.READY, "True", Reason.READY, f"{running} of {ctx.spec.replicas} tasks run the revision asked for")
+    desired = int(done.have[SERVICE].answer["desiredCount"])
+    if desired == 0:
+        why = "suspended" if ctx.spec.suspend else "scaled to zero"
+        return Said(Type.READY, "True", Reason.SCALED_TO_ZERO, f"{why}, as asked")
+    return Said(Type.READY, "True", Reason.READY, f"{running} of {desired} tasks run the revision asked for")
 
 
 def _tells(result: StepResult) -> bool:
@@ -291,7 +293,7 @@ def _threshold(ctx: Context, answer: Mapping[str, Any]) -> int | None:
     breaker = ctx.spec.rollout.circuit_breaker
     if not breaker.enabled:
         return None
-    return (breaker.threshold or DEFAULT_THRESHOLD).tasks(int(answer.get("desiredCount", ctx.spec.replicas)))
+    return (breaker.threshold or DEFAULT_THRESHOLD).tasks(int(answer.get("desiredCount", ctx.spec.starts_with)))
 
 
 def _last_failure(ctx: Context, running: service.Service | None, rollout: Rollout | None) -> Failure | None:
@@ -381,6 +383,7 @@ def _resources(ctx: Context, done: Pass) -> Resources:
         access_point=facts.get(Fact.ACCESS_POINT),
         target_group=facts.get(Fact.TARGET_GROUP),
         listener_rule=facts.get(Fact.LISTENER_RULE),
+        scalable_target=facts.get(Fact.SCALABLE_TARGET),
         log_groups=_log_groups(done),
     )
 

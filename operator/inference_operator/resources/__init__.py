@@ -10,6 +10,8 @@ from inference_operator.resources.event_queue import EventQueues
 from inference_operator.resources.event_rule import EventRules
 from inference_operator.resources.listener_rule import ListenerRules
 from inference_operator.resources.log_group import LogGroups
+from inference_operator.resources.scalable_target import ScalableTargets
+from inference_operator.resources.scaling_policies import ScalingPolicies
 from inference_operator.resources.service import Services
 from inference_operator.resources.target_group import TargetGroups
 from inference_operator.resources.task_definition import TaskDefinitions
@@ -21,6 +23,8 @@ KINDS: tuple[AnyKind, ...] = (
     ListenerRules(),
     TaskDefinitions(),
     Services(),
+    ScalableTargets(),
+    ScalingPolicies(),
 )
 """Each kind reads the facts of those before it."""
 

@@ -34,6 +34,7 @@ class Fact(StrEnum):
     LISTENER_RULE = "listenerRule"
     TASK_DEFINITION = "taskDefinition"
     SERVICE = "service"
+    SCALABLE_TARGET = "scalableTarget"
     EVENT_QUEUE = "eventQueue"
     """ARN."""
     EVENT_QUEUE_URL = "eventQueueUrl"

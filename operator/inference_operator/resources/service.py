@@ -56,12 +56,14 @@ class Services:
             known=_known(ctx),
             retry=ctx.retry is not None,
             rollback=ctx.rollback is not None,
+            bounds=ctx.spec.bounds,
         )
 
     def diff(self, want: Want, have: Service) -> Change:
         if have.status != ACTIVE:
             return Change()  # a draining service takes no update; its name is free once it is gone
-        paths = differing(service_input.compared(want.settings, have.answer))
+        count = _count(want, have)
+        paths = differing(service_input.compared({**want.settings, "desiredCount": count}, have.answer))
         seen = follow(want, have)
         if seen.state is State.IN_PROGRESS and want.rollback:
             return Change((service_input.ROLL_BACK,))
@@ -81,7 +83,8 @@ class Services:
         if seen.state is not State.COMPLETED:
             return unfinished(ctx, have, seen)
         desired, running = have.answer["desiredCount"], have.answer["runningCount"]
-        if running != desired or len(have.deployments) > 1:
+        lowest, highest = want.bounds
+        if not min(desired, lowest) <= running <= max(desired, highest) or len(have.deployments) > 1:
             return Wait(f"{running} of {desired} tasks run", Reason.REPLICAS_UNAVAILABLE)
         return Settled(f"{revision_of(want.revision)}, {running} of {desired} tasks run")
 
@@ -116,7 +119,8 @@ class Services:
     def update(self, ctx: Context, want: Want, have: Service, change: Change) -> Service:
         if service_input.ROLL_BACK in change.paths:
             return self._rolled_back(ctx, want, have)
-        members = service_input.update_input(want.settings, change.paths)
+        settings = {**want.settings, "desiredCount": _count(want, have)}
+        members = service_input.update_input(settings, change.paths)
         try:
             answer = ctx.aws.ecs.update_service(cluster=want.cluster, service=want.name, **members)["service"]
         except NotFound:
@@ -158,6 +162,12 @@ class Services:
     def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:
         ctx.aws.services.record(want.cluster, want.name, answer)
         return _read(answer)
+
+
+def _count(want: Want, have: Service) -> int:
+    """The number of tasks to ask for: the one that there is, as far as it is within the bounds."""
+    lowest, highest = want.bounds
+    return min(max(int(have.answer["desiredCount"]), lowest), highest)
 
 
 def _known(ctx: Context) -> rollout.Known:

@@ -18,7 +18,7 @@ def settings(ctx: Context) -> dict[str, Any]:
     spec, network = ctx.spec, ctx.environment.network
     found: dict[str, Any] = {
         "taskDefinition": ctx.facts[Fact.TASK_DEFINITION],
-        "desiredCount": spec.replicas,
+        "desiredCount": spec.starts_with,
         "deploymentConfiguration": deployment_configuration.wanted(spec.rollout),
         "networkConfiguration": {
             "awsvpcConfiguration": {
@@ -82,7 +82,7 @@ def asked_hash(ctx: Context, want: Mapping[str, Any]) -> str:
     return digest({"spec": spec, **{member: want[member] for member in BEGINS_DEPLOYMENT}})
 
 
-COUNTS = {"replicas"}
+COUNTS = {"replicas", "autoscaling", "suspend"}
 """Fields that say how many tasks there are."""
 
 

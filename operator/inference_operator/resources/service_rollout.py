@@ -36,6 +36,8 @@ class Want:
     """What is held is to be tried again."""
     rollback: bool
     """What is under way is to be rolled back."""
+    bounds: tuple[int, int]
+    """The fewest and the most tasks that may be asked for; an autoscaler moves between them."""
 
     @property
     def revision(self) -> str:

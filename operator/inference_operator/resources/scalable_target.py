@@ -1,0 +1,171 @@
+"""The scalable target: what tells Application Auto Scaling between which limits it may move the number of tasks.
+
+Schedules move the limits themselves. So where there are some, the limits that AWS shows are theirs, and whether ours
+were sent is known by a hash that is kept as a tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from inference_operator.aws.errors import AwsError, Busy, NotFound
+from inference_operator.aws.ports import Answer
+from inference_operator.domain import tags
+from inference_operator.domain.names import Identity, digest
+from inference_operator.domain.reasons import Reason
+from inference_operator.domain.tags import Retag
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, differing
+
+NAMESPACE = "ecs"
+DIMENSION = "ecs:service:DesiredCount"
+SWITCHES = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+
+
+def resource_id(cluster: str, identity: Identity) -> str:
+    return f"service/{cluster}/{identity.service}"
+
+
+def address(resource: str) -> dict[str, str]:
+    """The members that name the scalable target in every call."""
+    return {"ServiceNamespace": NAMESPACE, "ResourceId": resource, "ScalableDimension": DIMENSION}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    resource: str
+    limits: Mapping[str, int]
+    suspended: bool
+    scheduled: bool
+    """Schedules move the limits."""
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalableTarget:
+    arn: str
+    resource: str
+    limits: Mapping[str, int]
+    suspended: bool
+    tags: Mapping[str, str]
+
+
+class ScalableTargets:
+    """The limits between which the number of tasks is scaled."""
+
+    name: ClassVar[str] = "ScalableTarget"
+    volatile: ClassVar[bool] = False
+
+    def desire(self, ctx: Context) -> Want | Wait | None:
+        asked = ctx.spec.autoscaling
+        if asked is None:
+            return None
+        if Fact.SERVICE not in ctx.facts:
+            return Wait("the service is not there yet", Reason.DEPENDENCY_NOT_READY)
+        # Every call that registers it brings the number of tasks within the limits, even where scaling is suspended
+        # (API_RegisterScalableTarget). So a suspended one must allow none.
+        lowest = 0 if ctx.spec.suspend else asked.min_replicas
+        limits = {"MinCapacity": lowest, "MaxCapacity": asked.max_replicas}
+        return Want(
+            resource=resource_id(ctx.environment.cluster, ctx.identity),
+            limits=limits,
+            suspended=ctx.spec.suspend,
+            scheduled=bool(asked.schedules),
+            tags={**ctx.tags, tags.SPEC_HASH: digest(limits)},
+        )
+
+    def diff(self, want: Want, have: ScalableTarget) -> Change:
+        paths = differing({"SuspendedState": (want.suspended, have.suspended)})
+        sent = have.tags.get(tags.SPEC_HASH) == want.tags[tags.SPEC_HASH]
+        if want.scheduled and sent:
+            return Change(paths)
+        limits = {path: (value, have.limits.get(path)) for path, value in want.limits.items()}
+        return Change((*differing(limits), *paths))
+
+    def settled(self, ctx: Context, want: Want, have: ScalableTarget) -> Settled:
+        low, high = have.limits["MinCapacity"], have.limits["MaxCapacity"]
+        return Settled(f"{low} to {high} tasks" + (", suspended" if have.suspended else ""))
+
+    def facts(self, have: ScalableTarget) -> Mapping[Fact, str]:
+        return {Fact.SCALABLE_TARGET: have.resource}
+
+    def observe(self, scene: Scene) -> ScalableTarget | None:
+        resource = resource_id(scene.environment.cluster, scene.identity)
+        listed = scene.aws.listings.scalable_targets()
+        shown = next((t for t in listed if (t["ResourceId"], t["ScalableDimension"]) == (resource, DIMENSION)), None)
+        if shown is None:
+            return None
+        try:
+            found = scene.aws.scaling.list_tags_for_resource(ResourceARN=shown["ScalableTargetARN"])["Tags"]
+        except NotFound:  # gone since it was listed
+            scene.aws.listings.forget()
+            return None
+        return _read(shown, tags.parse(found))
+
+    def create(self, ctx: Context, want: Want) -> ScalableTarget:
+        try:
+            answer = ctx.aws.scaling.register_scalable_target(
+                **address(want.resource), **want.limits, SuspendedState=_switches(want.suspended), Tags=dict(want.tags)
+            )
+        except AwsError as error:
+            raise _not_visible_yet(error) from error
+        finally:
+            ctx.aws.listings.forget()
+        return ScalableTarget(
+            arn=answer["ScalableTargetARN"],
+            resource=want.resource,
+            limits=want.limits,
+            suspended=want.suspended,
+            tags=want.tags,
+        )
+
+    def update(self, ctx: Context, want: Want, have: ScalableTarget, change: Change) -> ScalableTarget:
+        members: dict[str, Any] = {}
+        if set(want.limits) & set(change.paths):
+            members |= want.limits
+        if "SuspendedState" in change.paths:
+            members["SuspendedState"] = _switches(want.suspended)
+        ctx.aws.scaling.register_scalable_target(**address(want.resource), **members)
+        ctx.aws.listings.forget()
+        limits = want.limits if set(want.limits) & set(change.paths) else have.limits
+        return replace(have, limits=limits, suspended=want.suspended)
+
+    def retag(self, scene: Scene, have: ScalableTarget, retag: Retag) -> ScalableTarget:
+        if retag.put:
+            scene.aws.scaling.tag_resource(ResourceARN=have.arn, Tags=dict(retag.put))
+        if retag.remove:
+            scene.aws.scaling.untag_resource(ResourceARN=have.arn, TagKeys=list(retag.remove))
+        return replace(have, tags=retag.applied(have.tags))
+
+    def delete(self, scene: Scene, have: ScalableTarget) -> None:
+        """Its policies and scheduled actions go with it."""
+        with suppress(NotFound):
+            scene.aws.scaling.deregister_scalable_target(**address(have.resource))
+        scene.aws.listings.forget()
+
+    def tidy(self, ctx: Context, want: Want, have: ScalableTarget) -> ScalableTarget:
+        return have
+
+
+def _switches(suspended: bool) -> dict[str, bool]:
+    return dict.fromkeys(SWITCHES, suspended)
+
+
+def _not_visible_yet(error: AwsError) -> AwsError:
+    """A service that was made a moment ago may not be known to Application Auto Scaling yet."""
+    if error.code == "ValidationException" and "exist" in error.message and "service" in error.message.lower():
+        return Busy(code=error.code, message=error.message, operation=error.operation)
+    return error
+
+
+def _read(shown: Answer, found: Mapping[str, str]) -> ScalableTarget:
+    state = shown.get("SuspendedState") or {}
+    return ScalableTarget(
+        arn=shown["ScalableTargetARN"],
+        resource=shown["ResourceId"],
+        limits={"MinCapacity": shown["MinCapacity"], "MaxCapacity": shown["MaxCapacity"]},
+        suspended=all(state.get(switch, False) for switch in SWITCHES),
+        tags=found,
+    )
