@@ -22,6 +22,7 @@ from tests.eventually import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = shutil.which("podman") or shutil.which("docker")
+BUILD_OPTIONS = shlex.split(os.environ.get("CONTAINER_BUILD_ARGS", ""))
 SOMEBODY = "54321:54321"
 MIB = 2**20
 LIMITS = {"operator": 250 * MIB, "server": 400 * MIB}
@@ -45,8 +46,9 @@ def engine(*arguments: str) -> str:
 def build(name: str) -> str:
     """The image of a program, built if it is not yet; its reference."""
     reference = f"localhost/ecs-inference-test/{name}:latest"
-    options = shlex.split(os.environ.get("CONTAINER_BUILD_ARGS", ""))
-    engine("build", *options, "--quiet", "--file", str(ROOT / f"Dockerfile.{name}"), "--tag", reference, str(ROOT))
+    engine(
+        "build", *BUILD_OPTIONS, "--quiet", "--file", str(ROOT / f"Dockerfile.{name}"), "--tag", reference, str(ROOT)
+    )
     return reference
 
 

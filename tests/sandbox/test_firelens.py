@@ -73,7 +73,7 @@ EXTRA = """
 
 
 def container(name: str, **definition: Any) -> dict[str, Any]:
-    return {"name": name, "image": APP, "memory": 128, **definition}
+    return {"name": name, "image": APP, "memory": 128} | definition
 
 
 def logs_to_router(**options: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def logs_to_router(**options: str) -> dict[str, Any]:
 
 def router(**definition: Any) -> dict[str, Any]:
     configuration = {"type": "fluentbit"} | definition.pop("firelensConfiguration", {})
-    return container("log_router", image=ROUTER_IMAGE, firelensConfiguration=configuration, **definition)
+    return container("log_router", **{"image": ROUTER_IMAGE, "firelensConfiguration": configuration} | definition)
 
 
 def launch(*definitions: dict[str, Any]) -> TaskLaunch:

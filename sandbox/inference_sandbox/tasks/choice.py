@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference_sandbox.ports import Clock, TaskLaunch
+from inference_sandbox.ports import Clock, ContainerLaunch, TaskLaunch
+from inference_sandbox.tasks import firelens
 from inference_sandbox.tasks.container import ContainerEngine
 from inference_sandbox.tasks.egress import Egress
 from inference_sandbox.tasks.engine_cleanup import DEFAULT_HOST, find_engine, why_unreachable
 from inference_sandbox.tasks.images import Choice, EngineUnavailableError, ProcessImage, find_image
-from inference_sandbox.tasks.lifecycle import Place, TaskRunner
+from inference_sandbox.tasks.lifecycle import Place, RunningContainer, TaskRunner
 from inference_sandbox.tasks.output import LogSink
 from inference_sandbox.tasks.process import ProcessEngine
 from inference_sandbox.tasks.router import FluentBit
@@ -56,10 +57,10 @@ class Means:
 class LocalRunner(TaskRunner):
     """A `ports.Runner` that uses an engine, if there is one.
 
-    With an engine, a task whose images are all in its local store runs in
-    containers. Of the others, a task whose images are all in `images` or `spare` runs as processes, and one that has
-    an image that neither knows fails as a pull does. `images` is what somebody asked for: what is named there is a
-    process even if the store has such an image; what is in `spare` is not.
+    With an engine, a task whose images are all in its local store runs in containers; only its log router may be
+    missing there, and is a process then. Of the others, a task whose images are all in `images` or `spare` runs as
+    processes, and one that has an image that neither knows fails as a pull does. `images` is what somebody asked for:
+    what is named there is a process even if the store has such an image; what is in `spare` is not.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class LocalRunner(TaskRunner):
         if means.engine is None:
             super().__init__(processes, clock)
             return
-        containers = ContainerEngine(means.engine, {}, workdir, clock, log_sink)
+        containers = ContainerEngine(means.engine, {}, workdir, clock, log_sink, egress)
         super().__init__(
             _Either(containers, processes, asked_for=images if means.processes else {}, known=known), clock
         )
@@ -102,9 +103,19 @@ class _Either:
         self._known = known
 
     async def prepare(self, task: TaskLaunch) -> Place:
-        if await self._in_containers({each.definition["image"] for each in task.containers}):
+        router = firelens.router(task)
+        others = {each.definition["image"] for each in task.containers if each.definition is not router}
+        if not await self._in_containers(others):
+            return await self._processes.prepare(task)
+        if router is None or await self._containers.has(router["image"]):
             return await self._containers.prepare(task)
-        return await self._processes.prepare(task)
+        beside = await self._processes.prepare_router(task)
+        try:
+            place = await self._containers.prepare(task, router_elsewhere=self._processes.routes(task))
+        except BaseException:
+            await beside.release()
+            raise
+        return _WithRouterBeside(place, beside, router["name"])
 
     async def _in_containers(self, references: Collection[str]) -> bool:
         """Whether containers can run them all; or processes can't, so that containers can tell what is missing."""
@@ -118,3 +129,25 @@ class _Either:
     async def close(self) -> None:
         await self._processes.close()
         await self._containers.close()
+
+
+class _WithRouterBeside:
+    """A `lifecycle.Place` of containers whose log router is a process: the engine does not have its image."""
+
+    def __init__(self, containers: Place, beside: Place, router: str) -> None:
+        self._containers = containers
+        self._beside = beside
+        self._router = router
+        self.kind = containers.kind
+
+    @property
+    def address(self) -> str:
+        return self._containers.address
+
+    async def start(self, container: ContainerLaunch) -> RunningContainer:
+        place = self._beside if container.name == self._router else self._containers
+        return await place.start(container)
+
+    async def release(self) -> None:
+        await self._containers.release()
+        await self._beside.release()

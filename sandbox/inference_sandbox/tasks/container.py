@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
@@ -27,13 +29,23 @@ from typing import Any
 import aiohttp
 
 from inference_sandbox.ports import Clock, ContainerLaunch, Document, TaskLaunch
-from inference_sandbox.tasks import engine_cleanup
+from inference_sandbox.tasks import engine_cleanup, firelens
+from inference_sandbox.tasks.egress import Egress
 from inference_sandbox.tasks.engine_api import EngineApi, EngineRefused
 from inference_sandbox.tasks.images import pull_failure
 from inference_sandbox.tasks.lifecycle import Exit, RunningContainer, StartError, TaskRunner
+from inference_sandbox.tasks.log_driver import LogDriver
 from inference_sandbox.tasks.memory import MIB, OUT_OF_MEMORY
 from inference_sandbox.tasks.out_of_memory import OutOfMemoryWatch
 from inference_sandbox.tasks.output import ContainerOutput, LogSink
+from inference_sandbox.tasks.router import (
+    folder_of,
+    is_fluent_bit,
+    lay_out,
+    main_file,
+    proxy_environment,
+    socket_folder,
+)
 from inference_sandbox.tasks.volumes import mount_failure, own_volumes
 
 LABEL = "inference-sandbox.runner"
@@ -44,6 +56,9 @@ _NOT_FOUND = 404
 _CPU_UNITS = 1024
 _NANO = 10**9
 _LAST_OUTPUT = 5.0
+_TRUST = "/etc/ssl/certs/ca-bundle.crt"
+"""Where Fluent Bit looks for the authorities that it trusts (src/tls/openssl.c)."""
+_logger = logging.getLogger(__name__)
 
 
 class ContainerRunner(TaskRunner):
@@ -51,7 +66,7 @@ class ContainerRunner(TaskRunner):
 
     `engine`: its DOCKER_HOST, see `engine_cleanup.find_engine`. Images are those of its local store, nothing is pulled;
     `images` may say which of them stands for which references (shell wildcards; the first that fits counts). `workdir`
-    and `log_sink` are those of `ProcessRunner`.
+    and `log_sink` are those of `ProcessRunner`. `egress` is the way to AWS.
     """
 
     def __init__(
@@ -62,16 +77,24 @@ class ContainerRunner(TaskRunner):
         clock: Clock,
         images: Mapping[str, str] | None = None,
         log_sink: LogSink | None = None,
+        egress: Egress | None = None,
     ) -> None:
-        super().__init__(ContainerEngine(engine, images or {}, workdir, clock, log_sink), clock)
+        super().__init__(ContainerEngine(engine, images or {}, workdir, clock, log_sink, egress), clock)
 
 
 class ContainerEngine:
     """A `lifecycle.Engine`: its parameters are those of `ContainerRunner`."""
 
     def __init__(
-        self, host: str, images: Mapping[str, str], workdir: Path, clock: Clock, log_sink: LogSink | None
+        self,
+        host: str,
+        images: Mapping[str, str],
+        workdir: Path,
+        clock: Clock,
+        log_sink: LogSink | None,
+        egress: Egress | None = None,
     ) -> None:
+        self.egress = egress
         self.token = secrets.token_hex(8)
         self.workdir = workdir
         self.clock = clock
@@ -102,17 +125,21 @@ class ContainerEngine:
             return False
         return True
 
-    async def prepare(self, task: TaskLaunch) -> _ContainerPlace:
+    async def prepare(self, task: TaskLaunch, *, router_elsewhere: bool | None = None) -> _ContainerPlace:
+        """`router_elsewhere`: the task's log router is not to be a container; whether what is in its place takes logs.
+        None: it is a container as the others are."""
+        router = firelens.router(task) if router_elsewhere is not None else None
+        containers = [each for each in task.containers if each.definition is not router]
         images = {}
-        for container in task.containers:
+        for container in containers:
             reference = container.definition["image"]
             images[reference] = await self._image(container.definition["name"], reference)
         failure = mount_failure(task)
         if failure:
             raise StartError(failure)
         (self.workdir / _task_id(task)).mkdir(parents=True, exist_ok=True)
-        place = _ContainerPlace(self, task, images)
-        if len(task.containers) > 1:
+        place = _ContainerPlace(self, task, images, await self._outside(), routed=router_elsewhere)
+        if len(containers) > 1:
             try:
                 await place.hold_network()
             except (EngineRefused, aiohttp.ClientError) as error:
@@ -121,6 +148,17 @@ class ContainerEngine:
                     f"ResourceInitializationError: unable to set up the task's network: {error}"
                 ) from error
         return place
+
+    async def _outside(self) -> dict[str, str]:
+        """The environment in which a container finds AWS: at this machine's end of the engine's bridge."""
+        if self.egress is None:
+            return {}
+        try:
+            bridge = await self.api.call("GET", f"/networks/{_BRIDGE}")
+            return await self.egress.environment(bridge["IPAM"]["Config"][0]["Gateway"])
+        except (EngineRefused, aiohttp.ClientError, OSError, LookupError) as error:
+            _logger.warning("containers can't reach the sandbox's AWS: the engine's bridge is not to be had: %r", error)
+            return {}
 
     async def _image(self, container: str, reference: str) -> Document:
         try:
@@ -135,6 +173,8 @@ class ContainerEngine:
         return found
 
     async def close(self) -> None:
+        if self.egress is not None:
+            await self.egress.close()
         if self._api is not None:
             await self._api.close()
         self._watchdog.communicate()
@@ -145,10 +185,24 @@ class _ContainerPlace:
 
     kind = "container"
 
-    def __init__(self, engine: ContainerEngine, task: TaskLaunch, images: Mapping[str, Document]) -> None:
+    def __init__(
+        self,
+        engine: ContainerEngine,
+        task: TaskLaunch,
+        images: Mapping[str, Document],
+        outside: Mapping[str, str],
+        *,
+        routed: bool | None,
+    ) -> None:
         self._engine = engine
         self._task = task
         self._images = images
+        self._outside = outside
+        router = firelens.router(task)
+        self._router = router if routed is None and router and is_fluent_bit(router) else None
+        """The definition of the router that is one of this place's containers."""
+        self._routed = self._router is not None if routed is None else routed
+        self._router_folder = folder_of(engine.workdir, task.arn)
         self._folder = engine.workdir / _task_id(task)
         self._labels = {LABEL: engine.token, "inference-sandbox.task": task.arn}
         self._network_of: str | None = None
@@ -175,7 +229,8 @@ class _ContainerPlace:
         image = self._images[container.definition["image"]]
         try:
             await self._make_volumes(container.definition)
-            body = _container_config(self._task, container, image, self._labels, self._mounts(container))
+            environment = self._environment(container.definition)
+            body = _container_config(self._task, container, image, self._labels, self._mounts(container), environment)
             body["HostConfig"]["NetworkMode"] = f"container:{self._network_of}" if self._network_of else _BRIDGE
             created = await api.call("POST", "/containers/create", body, name=f"{name}-{_task_id(self._task)}")
         except (EngineRefused, aiohttp.ClientError) as error:
@@ -199,6 +254,7 @@ class _ContainerPlace:
             file=self._folder / f"{name}.log",
             clock=self._engine.clock,
             sink=self._engine.log_sink,
+            driver=self._driver(container.definition),
         )
         return _EngineContainer(api, state, output, stop_signal=image["Config"].get("StopSignal") or "SIGTERM")
 
@@ -207,9 +263,21 @@ class _ContainerPlace:
             if self._network_of:
                 await self._engine.api.call("POST", f"/containers/{self._network_of}/kill", signal="KILL")
                 await self._engine.api.call("DELETE", f"/containers/{self._network_of}", force="1", v="1")
+        await asyncio.to_thread(shutil.rmtree, self._router_folder, ignore_errors=True)
         for volume in self._volumes:
             with contextlib.suppress(EngineRefused, aiohttp.ClientError):
                 await self._engine.api.call("DELETE", f"/volumes/{volume}", force="1")
+
+    def _environment(self, definition: Document) -> dict[str, str]:
+        """What the sandbox adds to a container's own."""
+        added = {**self._outside, **firelens.environment(definition)}
+        if definition is self._router and self._outside:
+            added |= proxy_environment(self._outside["AWS_ENDPOINT_URL"])
+        return added
+
+    def _driver(self, definition: Document) -> LogDriver | None:
+        sender = firelens.sender(self._task, definition) if self._routed else None
+        return LogDriver(sender, socket_folder(self._router_folder)) if sender else None
 
     async def _make_volumes(self, definition: Document) -> None:
         for point in own_volumes(self._task, definition):
@@ -235,7 +303,29 @@ class _ContainerPlace:
             }
             for point in own_volumes(self._task, container.definition)
         ]
-        return efs + own
+        return efs + own + (self._router_mounts() if container.definition is self._router else [])
+
+    def _router_mounts(self) -> list[dict[str, Any]]:
+        """Its generated configuration, its socket, and whom to trust that AWS is AWS."""
+        try:
+            lay_out(self._router_folder, firelens.main_file(self._task))
+        except firelens.MissingOutput as error:
+            raise StartError(f"ResourceInitializationError: failed to create firelens resource: {error}") from error
+        files = {firelens.MAIN_FILE: main_file(self._router_folder)}
+        if self._engine.egress is not None:
+            files[_TRUST] = self._engine.egress.certificate
+        return [
+            {
+                "Type": "bind",
+                "Source": str(socket_folder(self._router_folder)),
+                "Target": firelens.SOCKET_FOLDER,
+                "ReadOnly": False,
+            },
+            *(
+                {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": True}
+                for target, source in files.items()
+            ),
+        ]
 
 
 class _EngineContainer:
@@ -262,7 +352,7 @@ class _EngineContainer:
             await asyncio.wait([self._reading], timeout=_LAST_OUTPUT)
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-            self._output.close()
+            await self._output.end()
             out_of_memory = self._memory.happened
             self._memory.close()
             await self._try(self._api.call("DELETE", f"/containers/{self._id}", force="1", v="1"))
@@ -314,6 +404,7 @@ def _container_config(
     image: Document,
     labels: Mapping[str, str],
     mounts: Sequence[Document],
+    environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """The body of the engine's ContainerCreate. Absent members are the image's."""
     definition = container.definition
@@ -323,7 +414,7 @@ def _container_config(
     cpu = int(task.task_definition.get("cpu") or 0)
     config: dict[str, Any] = {
         "Image": image["Id"],
-        "Env": [f"{name}={value}" for name, value in container.environment.items()],
+        "Env": [f"{name}={value}" for name, value in {**environment, **container.environment}.items()],
         "Labels": {**(definition.get("dockerLabels") or {}), **labels},
         "HostConfig": {
             "Mounts": list(mounts),

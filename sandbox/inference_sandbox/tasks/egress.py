@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
 import ssl
 import tempfile
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ _AWS = re.compile(r"(?:[a-z0-9-]+\.)*(?:amazonaws\.com(?:\.cn)?|api\.aws):443", 
 _CHUNK = 65_536
 _HEAD_LIMIT = 16_384
 _SECONDS_TO_ASK = 30
+_IP_FREEBIND = 15
+"""Linux's; Python has no name for it."""
 
 
 class Egress:
@@ -52,7 +55,7 @@ class Egress:
     async def url(self, host: str) -> str:
         """Of the proxy, listening on this address of the machine."""
         if host not in self._servers:
-            self._servers[host] = await asyncio.start_server(self._serve, host, 0, limit=_HEAD_LIMIT)
+            self._servers[host] = await asyncio.start_server(self._serve, sock=_bound(host), limit=_HEAD_LIMIT)
         port = self._servers[host].sockets[0].getsockname()[1]
         return f"http://{host}:{port}"
 
@@ -137,6 +140,14 @@ class Egress:
                 context.load_cert_chain(both.name)
             self._contexts[host] = context
         return self._contexts[host]
+
+
+def _bound(host: str) -> socket.socket:
+    """To an address that the machine may not have yet: an engine makes its bridge with its first container."""
+    bound = socket.socket()
+    bound.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    bound.bind((host, 0))
+    return bound
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

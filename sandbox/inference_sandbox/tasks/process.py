@@ -43,6 +43,7 @@ from inference_sandbox.tasks.router import (
     AbsentRouter,
     FluentBit,
     folder_of,
+    is_fluent_bit,
     lay_out,
     process_image,
     process_mounts,
@@ -120,11 +121,21 @@ class ProcessEngine:
             images[reference] = image
         if failure := mount_failure(task):
             raise StartError(failure)
+        return await self.prepare_router(task, images)
+
+    async def prepare_router(self, task: TaskLaunch, images: Mapping[str, ProcessImage] | None = None) -> _ProcessPlace:
+        """A place that may have no image but the log router's: the other containers are somebody else's then."""
         outside = await self.egress.environment(_EGRESS_ADDRESS) if self.egress else {}
         try:
-            return _ProcessPlace(self, task, images, outside)
+            return _ProcessPlace(self, task, images or {}, outside)
         except OSError as error:
             raise StartError(f"ResourceInitializationError: {error}") from error
+
+    def routes(self, task: TaskLaunch) -> bool:
+        """Whether the task's router, as a process, takes logs."""
+        found = firelens.router(task)
+        there_is_one = self.fluent_bit is not None and self.egress is not None
+        return there_is_one and found is not None and is_fluent_bit(found)
 
     def announce(self, group: int, alive: bool) -> None:
         pipe = self._watchdog.stdin
@@ -189,10 +200,7 @@ class _ProcessPlace:
 
     @property
     def _has_router(self) -> bool:
-        """Whether the task's router is one that takes logs."""
-        found = firelens.router(self._task)
-        kind = found["firelensConfiguration"]["type"] if found else None
-        return kind == "fluentbit" and self._engine.fluent_bit is not None and self._engine.egress is not None
+        return self._engine.routes(self._task)
 
     def _router_image(self, view: HostView) -> ProcessImage:
         engine = self._engine

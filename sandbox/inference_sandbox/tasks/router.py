@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference_sandbox.ports import EfsMount
+from inference_sandbox.ports import Document, EfsMount
 from inference_sandbox.tasks import firelens, fluent_bit_start
 from inference_sandbox.tasks.images import FluentBitUnusableError, ProcessImage
 from inference_sandbox.tasks.lifecycle import Exit
@@ -63,14 +63,22 @@ def folder_of(workdir: Path, arn: str) -> Path:
     return workdir / arn.rsplit("/", 1)[-1] / "router"
 
 
+def is_fluent_bit(definition: Document) -> bool:
+    return bool(definition["firelensConfiguration"]["type"] == "fluentbit")
+
+
+def main_file(folder: Path) -> Path:
+    return folder / "fluent-bit.conf"
+
+
 def socket_folder(folder: Path) -> Path:
     return folder / "run"
 
 
-def lay_out(folder: Path, main_file: str) -> None:
+def lay_out(folder: Path, text: str) -> None:
     """The router's own files, whatever runs it: the folder of its socket, and the main file."""
     socket_folder(folder).mkdir(parents=True, exist_ok=True)
-    (folder / "fluent-bit.conf").write_text(main_file)
+    main_file(folder).write_text(text)
 
 
 def process_mounts(folder: Path) -> list[EfsMount]:
@@ -79,7 +87,7 @@ def process_mounts(folder: Path) -> list[EfsMount]:
         _ENTRYPOINT: folder / "entrypoint.sh",
         _PROGRAM: folder / "fluent-bit",
         _PARSERS: folder / "parsers",
-        firelens.MAIN_FILE: folder / "fluent-bit.conf",
+        firelens.MAIN_FILE: main_file(folder),
         firelens.SOCKET_FOLDER: socket_folder(folder),
     }
     return [EfsMount(container_path=path, host_path=str(place), read_only=True) for path, place in places.items()]
@@ -96,7 +104,7 @@ def process_image(
             *(str(fluent_bit.program), str(authority), str(folder)),
         ]
     )
-    configuration = shlex.quote(str(folder / "fluent-bit.conf"))
+    configuration = shlex.quote(str(main_file(folder)))
     _script(folder / "fluent-bit", f'exec {start} "$@"')
     _script(folder / "entrypoint.sh", f"exec {shlex.quote(str(folder / 'fluent-bit'))} -c {configuration}")
     return ProcessImage(command=[str(folder / "entrypoint.sh")], environment=proxy_environment(proxy, own_addresses))
