@@ -195,6 +195,7 @@ _PARAMETERS: Document = {
     "type": "object",
     "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]},
 }
+_ANY_PARAMETERS: Document = {"type": "object", "description": "Those that the server does not know go to the model."}
 _DATATYPE: Document = {"type": "string", "enum": list(DATATYPES)}
 _SHAPE: Document = _array({"type": "integer", "minimum": 0})
 _DATA: Document = _array({})
@@ -269,14 +270,14 @@ _SCHEMAS: Document = {
         name=_TEXT,
         datatype=_DATATYPE,
         shape=_SHAPE,
-        parameters=_or_null(_PARAMETERS),
+        parameters=_or_null(_ANY_PARAMETERS),
         data=_or_null(_DATA),
     ),
-    "RequestOutput": _object(["name"], name=_TEXT, parameters=_or_null(_PARAMETERS)),
+    "RequestOutput": _object(["name"], name=_TEXT, parameters=_or_null(_ANY_PARAMETERS)),
     "InferenceRequest": _object(
         ["inputs"],
         id=_or_null(_TEXT),
-        parameters=_or_null(_PARAMETERS),
+        parameters=_or_null(_ANY_PARAMETERS),
         inputs=_array({"$ref": "#/components/schemas/RequestInput"}),
         outputs=_or_null(_array({"$ref": "#/components/schemas/RequestOutput"})),
     ),

@@ -90,6 +90,11 @@ class Settings(BaseModel):
         default=20,
         description="Successful requests that each worker logs a second at most; 0: none. Failures are always logged.",
     )
+    emf_namespace: str | None = Field(
+        default=None,
+        description="A namespace of CloudWatch: lines in the embedded metric format are logged for it. Not set: none.",
+    )
+    emf_seconds: Annotated[float, Field(ge=1)] = Field(default=60, description="How often such lines are logged.")
     model_control: Literal["none", "explicit", "poll"] = Field(
         default="none",
         description="How models change while the server runs. none: not at all. explicit: on POST "

@@ -32,6 +32,7 @@ from inference_server.inference import Inference, InferenceLimits
 from inference_server.loading import Loader, Loading
 from inference_server.logs import Logger
 from inference_server.memory import watch_memory
+from inference_server.metrics.emf import EmfReporter
 from inference_server.metrics.exposition import Metrics, WorkerFacts
 from inference_server.metrics.store import LockedStore, Store
 from inference_server.model_control import ModelControl, watch_repository, what_is_lost, without_unloaded
@@ -143,12 +144,14 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
     ask = partial(
         ask_supervisor, here.scratch / REQUESTS_FOLDER, here.supervisor, seconds=settings.hard_timeout_seconds / 2
     )
+    metrics = Metrics(here.scratch, catalog, _workers, overload.waiting)
+    emf = EmfReporter(here.scratch, settings.emf_namespace, metrics.totals) if settings.emf_namespace else None
     flask = make_app(
         Parts(
             catalog,
             Readiness(catalog, here.scratch / DRAINING_FILE),
             inference,
-            Metrics(here.scratch, catalog, _workers, overload.waiting),
+            metrics,
             ModelControl(settings.model_control, settings.models_dir, catalog, ask),
             version("ecs-inference"),
         )
@@ -172,6 +175,9 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         watchdog.start()
         if settings.worker_memory_bytes is not None:
             watch_memory(settings.worker_memory_bytes, partial(setattr, application, "leave", _leave))
+        if slot == 0 and emf is not None:
+            emf.start(settings.emf_seconds)
+            uwsgi.atexit = emf.report
         if slot == 0 and settings.model_control == "poll":
             watch_repository(settings.models_dir, found, settings.poll_seconds, ask)
         here.folder.mark_up()

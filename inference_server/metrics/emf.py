@@ -1,0 +1,91 @@
+"""Metrics for CloudWatch, as lines of the log: what has been counted since the last lines, one for each model.
+
+CloudWatch Logs makes metrics of a line in the embedded metric format, whoever brings it there, so no agent and no
+permission is needed. Source: "Specification: Embedded metric format" of the CloudWatch user guide.
+
+What was told last is kept in a file, so that neither a worker's end nor another generation tells it twice or drops it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from inference_server import logs
+from inference_server.metrics import store
+from inference_server.metrics.store import Key
+
+_UNITS = {
+    "Requests": "Count",
+    "ClientErrors": "Count",
+    "ServerErrors": "Count",
+    "Rows": "Count",
+    "Duration": "Milliseconds",
+    "DurationP99": "Milliseconds",
+}
+_FIRST_SERVER_ERROR = 500
+
+
+class EmfReporter:
+    def __init__(self, folder: Path, namespace: str, totals: Callable[[], Mapping[Key, Sequence[float]]]) -> None:
+        self._told = folder / "emf.json"
+        self._namespace = namespace
+        self._totals = totals
+        self._lock = threading.Lock()
+
+    def start(self, seconds: float) -> None:
+        """Report now and then. Starts a thread, so it is called after the fork, in one worker."""
+
+        def run() -> None:
+            while True:
+                time.sleep(seconds)
+                self.report()
+
+        threading.Thread(target=run, name="emf", daemon=True).start()
+
+    def report(self) -> None:
+        """Log what has been counted since the last time."""
+        with self._lock:
+            now = {json.dumps(key): list(cells) for key, cells in self._totals().items()}
+            before: dict[str, list[float]] = json.loads(self._told.read_text()) if self._told.exists() else {}
+            self._told.write_text(json.dumps(now))
+        for key, cells in now.items():
+            since = [a - b for a, b in zip(cells, before.get(key, [0.0] * store.COLUMNS), strict=True)]
+            if any(since[: store.OTHER_CODE + 1]):
+                logs.write(
+                    "metrics", emf_record(self._namespace, tuple(json.loads(key)), since, int(time.time() * 1000))
+                )
+
+
+def emf_record(namespace: str, key: Key, cells: Sequence[float], milliseconds: int) -> dict[str, Any]:
+    """The columns of one model, of the time since the last record, as CloudWatch reads them."""
+    counts = cells[: store.OTHER_CODE + 1]
+    server_errors = sum(count for code, count in zip(store.CODES, counts, strict=False) if code >= _FIRST_SERVER_ERROR)
+    values = {
+        "Requests": sum(counts),
+        "ClientErrors": sum(counts) - counts[0] - server_errors,
+        "ServerErrors": server_errors,
+        "Rows": cells[store.ROWS],
+        "Duration": round(1000 * cells[store.DURATION_SUM] / sum(counts), 3),
+        "DurationP99": 1000 * quantile(cells[store.DURATION : store.DURATION_SUM], 0.99),
+    }
+    metrics = [{"Name": name, "Unit": unit} for name, unit in _UNITS.items()]
+    directive = {"Namespace": namespace, "Dimensions": [["Model", "Version"]], "Metrics": metrics}
+    return {
+        "_aws": {"Timestamp": milliseconds, "CloudWatchMetrics": [directive]},
+        "Model": key[0],
+        "Version": key[1] or "-",
+        **values,
+    }
+
+
+def quantile(counts: Sequence[float], part: float) -> float:
+    """Seconds that this part of the requests took at most: the bound of the bucket that it ends in."""
+    needed = part * sum(counts)
+    bounds = (*store.BUCKETS, 2 * store.BUCKETS[-1])
+    return next(bound for bound, count in zip(bounds, itertools.accumulate(counts), strict=True) if count >= needed)

@@ -1,0 +1,60 @@
+"""Metrics as lines of the log, in the format that CloudWatch reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inference_server.metrics import store
+from inference_server.metrics.emf import emf_record, quantile
+from inference_server.metrics.store import Store, read_stores
+from tests.eventually import eventually
+from tests.inference_server.models import published, write_linear
+from tests.inference_server.running import DEADLINE, running
+
+ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.5, -1, 2, 3]}]}
+
+
+def test_a_record_has_the_members_that_the_specification_asks_for(tmp_path: Path) -> None:
+    counters = Store(tmp_path / "a.counters", [("m", "3")], 1)
+    for code, seconds in [(200, 0.004), (200, 0.002), (400, 0.001), (503, 0.2), (504, 0.793)]:
+        counters.observe(("m", "3"), code, seconds, (0, 0, 0, 0), (2, 10, 10))
+    record = emf_record("Shop/Models", ("m", "3"), read_stores(tmp_path)["m", "3"], 1_700_000_000_000)
+    (directive,) = record["_aws"]["CloudWatchMetrics"]
+    assert record["_aws"]["Timestamp"] == 1_700_000_000_000
+    assert directive["Namespace"] == "Shop/Models"
+    assert all(name in record for dimensions in directive["Dimensions"] for name in dimensions)
+    values = {metric["Name"]: record[metric["Name"]] for metric in directive["Metrics"]}
+    assert values == {
+        "Requests": 5,
+        "ClientErrors": 1,
+        "ServerErrors": 2,
+        "Rows": 4,
+        "Duration": 200,
+        "DurationP99": 1000,
+    }
+
+
+def test_a_quantile_is_the_bound_of_its_bucket() -> None:
+    counts = [0.0] * (len(store.BUCKETS) + 1)
+    counts[0], counts[3] = 98, 2
+    assert quantile(counts, 0.5) == store.BUCKETS[0]
+    assert quantile(counts, 0.99) == store.BUCKETS[3]
+    assert quantile([0.0] * len(store.BUCKETS) + [1.0], 0.99) > store.BUCKETS[-1]
+
+
+def test_every_request_is_told_once_also_when_the_server_ends(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    write_linear(root)
+    with running(published(root), emf_namespace="Shop", emf_seconds=1) as server:
+
+        def ask(times: int) -> None:
+            for _ in range(times):
+                assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
+
+        ask(7)
+        eventually(lambda: server.logged("metrics"), DEADLINE)
+        ask(5)
+        server.process.terminate()
+        assert server.wait() == 0
+    assert sum(record["Requests"] for record in server.logged("metrics")) == 12
+    assert {record["Model"] for record in server.logged("metrics")} == {"linear"}
