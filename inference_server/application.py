@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = Logger("inference_server.application")
 
+Trace = Callable[[Mapping[str, Any], Exchange, int, float], None]
+"""See Tracing.record."""
+
 _DISCARD_BYTES = 64 * 1024 * 1024
 _DISCARD_SECONDS = 2.0
 _BLOCK = 65536
@@ -53,6 +56,8 @@ class Application:
         self._max_body_bytes = max_body_bytes
         self._clock = clock
         self._read_chunk = read_chunk
+        self.trace: Trace | None = None
+        """Told of each inference, if set."""
         self.leave: Callable[[], None] | None = None
         """Called before the next answer, if set: the worker is to be replaced once it has answered."""
 
@@ -103,6 +108,8 @@ class Application:
                 exchange.stages,
                 (exchange.rows, exchange.request_bytes, size),
             )
+            if self.trace is not None:
+                self.trace(environ, exchange, answer.status, now)
         self._access_log.write(environ, exchange, answer.status, size, now)
 
 

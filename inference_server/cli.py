@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -28,6 +29,10 @@ def run() -> None:
     from inference_server.uwsgi_config import uwsgi_ini  # noqa: PLC0415
 
     settings = _settings()
+    if settings.tracing and importlib.util.find_spec("opentelemetry") is None:
+        raise click.ClickException(
+            "INFERENCE_TRACING is true, but OpenTelemetry is not in this image: install ecs-inference[server-tracing]"
+        )
     try:
         scratch = Path(tempfile.mkdtemp(prefix="inference-server-", dir=settings.scratch_dir))
     except OSError as error:

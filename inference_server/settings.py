@@ -95,6 +95,11 @@ class Settings(BaseModel):
         description="A namespace of CloudWatch: lines in the embedded metric format are logged for it. Not set: none.",
     )
     emf_seconds: Annotated[float, Field(ge=1)] = Field(default=60, description="How often such lines are logged.")
+    tracing: bool = Field(
+        default=False,
+        description="Send a trace of each inference by OpenTelemetry, which the image must have (the extra "
+        "server-tracing). Where to, and how many, is said by the variables OTEL_*.",
+    )
     model_control: Literal["none", "explicit", "poll"] = Field(
         default="none",
         description="How models change while the server runs. none: not at all. explicit: on POST "

@@ -11,12 +11,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uwsgi
 
@@ -51,7 +51,12 @@ from inference_server.supervisor import (
     SUPERVISOR_VARIABLE,
 )
 
+if TYPE_CHECKING:
+    from inference_server.tracing import Tracing
+
 log = Logger("inference_server")
+
+_VERSION = version("ecs-inference")
 
 _GIVE_UP = 70
 """Exit code of a generation that says in its folder why it does not serve."""
@@ -144,6 +149,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
     ask = partial(
         ask_supervisor, here.scratch / REQUESTS_FOLDER, here.supervisor, seconds=settings.hard_timeout_seconds / 2
     )
+    tracing = _tracing() if settings.tracing else None
     metrics = Metrics(here.scratch, catalog, _workers, overload.waiting)
     emf = EmfReporter(here.scratch, settings.emf_namespace, metrics.totals) if settings.emf_namespace else None
     flask = make_app(
@@ -153,7 +159,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
             inference,
             metrics,
             ModelControl(settings.model_control, settings.models_dir, catalog, ask),
-            version("ecs-inference"),
+            _VERSION,
         )
     )
     application = Application(
@@ -175,15 +181,33 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         watchdog.start()
         if settings.worker_memory_bytes is not None:
             watch_memory(settings.worker_memory_bytes, partial(setattr, application, "leave", _leave))
+        last_words: list[Callable[[], None]] = []
         if slot == 0 and emf is not None:
             emf.start(settings.emf_seconds)
-            uwsgi.atexit = emf.report
+            last_words.append(emf.report)
+        if tracing is not None:
+            traces = tracing(_VERSION)
+            application.trace = traces.record
+            last_words.append(traces.close)
+        uwsgi.atexit = partial(_call_all, last_words)
         if slot == 0 and settings.model_control == "poll":
             watch_repository(settings.models_dir, found, settings.poll_seconds, ask)
         here.folder.mark_up()
 
     uwsgi.post_fork_hook = start_worker
     return application
+
+
+def _tracing() -> type[Tracing]:
+    """Imported before the fork, as modules are memory too; the object is made in each worker."""
+    from inference_server.tracing import Tracing  # noqa: PLC0415  (its libraries may not be installed)
+
+    return Tracing
+
+
+def _call_all(actions: Iterable[Callable[[], None]]) -> None:
+    for action in actions:
+        action()
 
 
 def _leave() -> None:
