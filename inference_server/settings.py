@@ -160,6 +160,7 @@ def _unknown(environment: Mapping[str, str]) -> list[str]:
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name.startswith(OTHER_PROGRAMS) or name in known:
             continue
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
-        faults.append(f"{name} is not a setting; did you mean {nearest[0]}?")
+        longer = [one for one in known if one.startswith(name)]
+        (nearest,) = longer[:1] or difflib.get_close_matches(name, known, n=1, cutoff=0)
+        faults.append(f"{name} is not a setting; did you mean {nearest}?")
     return faults
