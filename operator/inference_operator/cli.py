@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import click
 import yaml
@@ -39,27 +40,26 @@ def run() -> None:
     process.run(settings)
 
 
-@main.command()
-@click.option(
+_FILES = click.option(
     "-f", "--file", "files", required=True, multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+_OUTPUT = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+
+@main.command()
+@_FILES
+@_OUTPUT
 def plan(files: tuple[Path, ...], output: str) -> None:
     """Print the AWS calls that would make the objects in FILE, offline: as if nothing were there yet.
 
-    FILE holds InferenceDeployments and the InferenceEnvironments that they name.
+    FILE holds InferenceDeployments and the InferenceEnvironments that they name; and their Namespaces, where an
+    environment asks for labels.
     """
-    import structlog  # noqa: PLC0415
-
     from inference_operator.engine.offline import plan_documents  # noqa: PLC0415
 
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # the plan says it all
-    documents = [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
-    plans = plan_documents(documents)
-    if output == "json":
-        click.echo(json.dumps([p.document() for p in plans], indent=2, default=str))
-    else:
-        click.echo("\n\n".join(p.text() for p in plans))
+    _keep_quiet()
+    plans = plan_documents(_documents(files))
+    _print(plans, output)
     if any(p.refusal for p in plans):
         sys.exit(1)
 
@@ -101,6 +101,48 @@ def explain_logs(file: Path, environments: tuple[Path, ...], sample: TextIO | No
     click.echo("\n\n".join(explanation.text() for explanation in explanations))
     if any(explanation.refusal for explanation in explanations):
         sys.exit(1)
+
+
+@main.command()
+@_FILES
+@_OUTPUT
+def verify(files: tuple[Path, ...], output: str) -> None:
+    """Check in AWS what would make a rollout of the objects in FILE fail. Nothing is written.
+
+    FILE is as for plan. Configured by AWS_*. Fails if something would; what can't be told does not count.
+    """
+    from inference_operator.aws.clients import ignore  # noqa: PLC0415 boto3 is slow to import
+    from inference_operator.engine.preflight import verify_documents  # noqa: PLC0415
+    from inference_operator.runtime.connections import Connections  # noqa: PLC0415
+
+    _keep_quiet()
+    reports = verify_documents(_documents(files), Connections(ignore, lambda _cluster, _service: None))
+    _print(reports, output)
+    if any(report.failed for report in reports):
+        sys.exit(1)
+
+
+class _Printable(Protocol):
+    def document(self) -> dict[str, Any]: ...
+    def text(self) -> str: ...
+
+
+def _documents(files: tuple[Path, ...]) -> list[Any]:
+    return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+
+
+def _print(found: Sequence[_Printable], output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps([each.document() for each in found], indent=2, default=str))
+    else:
+        click.echo("\n\n".join(each.text() for each in found))
+
+
+def _keep_quiet() -> None:
+    """What is printed says it all."""
+    import structlog  # noqa: PLC0415
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
 @main.command()

@@ -29,7 +29,7 @@ from inference_sandbox.load_balancer.scripted import ScriptedLoadBalancer
 from inference_sandbox.tasks.scripted import Script, ScriptedRunner
 from tests.eventually import eventually
 from tests.operator.builders import deployment_document
-from tests.operator.world import REGION, Account
+from tests.operator.world import READS, REGION, Account
 
 DEPLOYMENTS = "inferencedeployments"
 ENVIRONMENTS = "inferenceenvironments"
@@ -76,7 +76,7 @@ class LiveCloud:
         return [f"{call.service}:{call.operation}" for call in found]
 
     def writes(self, since: int | None = None) -> list[str]:
-        return [call for call in self.calls(since) if not call.partition(":")[2].startswith(("Describe", "List"))]
+        return [call for call in self.calls(since) if not call.partition(":")[2].startswith(READS)]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ The operator's own clients reach it, without a socket: what crosses is what woul
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -39,7 +40,11 @@ from tests.operator.builders import NOW, deployment_document, environment_docume
 
 REGION = "eu-west-1"
 CLUSTER = "inference"
-READS = ("Describe", "List")
+READS = ("Describe", "List", "Get", "BatchGet")
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
 LONG = timedelta(hours=2)
 
 # Nothing listens there: a request that the sandbox did not answer fails, and goes nowhere.
@@ -61,9 +66,10 @@ def connected(*, patient: bool = False) -> Aws:
         configs = {name: config.merge(_ONE_TRY) for name, config in configs.items()}
     with mock.patch.dict(os.environ, _NOWHERE), mock.patch.multiple(clients, **configs):
         made = clients.connect(REGION)
-    for client in (made.ecs, made.efs, made.elb, made.logs, made.sqs, made.events, made.scaling):
-        for one in (client._client, client._once):  # type: ignore[union-attr]  # no port tells of boto3
-            one.meta.events.register_first("before-send", _send)
+        for client in vars(made).values():
+            if isinstance(client, clients.Translating):
+                for one in (client.client, client.once):
+                    one.meta.events.register_first("before-send", _send)
     return made
 
 
@@ -110,13 +116,22 @@ class Account:
         self.client = client
         ecs, elb, efs, ec2 = (client(service) for service in ("ecs", "elbv2", "efs", "ec2"))
         ecs.create_cluster(clusterName=CLUSTER, capacityProviders=["FARGATE", "FARGATE_SPOT"])
-        self.subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]]
-        self.security_groups = [group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"][:1]]
+        subnets = ec2.describe_subnets()["Subnets"][:2]
+        self.subnets = [subnet["SubnetId"] for subnet in subnets]
+        self.vpc: str = subnets[0]["VpcId"]
+        self.balancer_group, tasks, self.models_group = (
+            ec2.create_security_group(GroupName=name, Description=name, VpcId=self.vpc)["GroupId"]
+            for name in ("balancer", "tasks", "models")
+        )
+        self.security_groups = [tasks]
+        self.let_in(tasks, self.balancer_group, 1, 65535)
+        self.let_in(self.models_group, tasks, 2049, 2049)
         self.file_system: str = efs.create_file_system(CreationToken="models")["FileSystemId"]
         for subnet in self.subnets:
-            efs.create_mount_target(FileSystemId=self.file_system, SubnetId=subnet)
-        balancer = elb.create_load_balancer(Name="shared", Subnets=self.subnets)["LoadBalancers"][0]
-        self.vpc: str = balancer["VpcId"]
+            efs.create_mount_target(FileSystemId=self.file_system, SubnetId=subnet, SecurityGroups=[self.models_group])
+        balancer = elb.create_load_balancer(Name="shared", Subnets=self.subnets, SecurityGroups=[self.balancer_group])[
+            "LoadBalancers"
+        ][0]
         self.listener: str = elb.create_listener(
             LoadBalancerArn=balancer["LoadBalancerArn"],
             Protocol="HTTP",
@@ -124,9 +139,22 @@ class Account:
             DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}],
         )["Listeners"][0]["ListenerArn"]
 
+        self.roles = {
+            f"{use}RoleArn": client("iam").create_role(
+                RoleName=f"inference-{role}", AssumeRolePolicyDocument=json.dumps(TRUST)
+            )["Role"]["Arn"]
+            for use, role in (("execution", "execution"), ("task", "task"))
+        }
+
+    def let_in(self, group: str, source: str, first: int, last: int) -> None:
+        """What has one security group may reach what has another on some TCP ports."""
+        pair = {"IpProtocol": "tcp", "FromPort": first, "ToPort": last, "UserIdGroupPairs": [{"GroupId": source}]}
+        self.client("ec2").authorize_security_group_ingress(GroupId=group, IpPermissions=[pair])
+
     def environment(self, name: str = "default") -> dict[str, Any]:
         return environment_document(
             name,
+            **self.roles,
             cluster=CLUSTER,
             region=REGION,
             network={"subnets": self.subnets, "securityGroups": self.security_groups},

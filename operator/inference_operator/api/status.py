@@ -16,6 +16,7 @@ HISTORY_LIMIT: Final = 10
 EVENTS_LIMIT: Final = 20
 STOPPED_TASKS_LIMIT: Final = 20
 TASKS_LIMIT: Final = 10
+FINDINGS_LIMIT: Final = 20
 
 _Name = Annotated[str, *cut(2048)]
 _Word = Annotated[str, *cut(128)]
@@ -165,6 +166,32 @@ class ExecState(StatusModel):
     """How to get a shell; or why the agent of some task does not run."""
 
 
+class VerificationFinding(StatusModel):
+    """Something that a check found not to be as it should be, or could not tell."""
+
+    check: _Word
+    """Name of the check, e.g. Subnets."""
+    result: _Word
+    """Failed, which keeps the rollout back; Warning; or Unknown, where it can't be told."""
+    message: Message
+    """What is the case."""
+    next_step: Message | None = None
+    """What to do about it."""
+
+
+class VerificationState(StatusModel):
+    """The checks before the latest rollout."""
+
+    of: _Word | None = None
+    """Hash of the specs, of the service and of its environment, that were checked."""
+    at: Time | None = None
+    """When they were checked."""
+    checks: Annotated[int, Field(ge=0)] = 0
+    """Number of checks."""
+    findings: Annotated[tuple[VerificationFinding, ...], *newest(FINDINGS_LIMIT)] = ()
+    """What they found, the worst first."""
+
+
 class Resources(StatusModel):
     """The AWS resources of this service."""
 
@@ -217,6 +244,8 @@ class InferenceDeploymentStatus(StatusModel):
     """The latest tasks that stopped, newest first."""
     exec: ExecState | None = None
     """Whether a shell can be had in the tasks. Absent unless `spec.exec.enabled`."""
+    verification: VerificationState | None = None
+    """The checks before the latest rollout."""
     resources: Resources | None = None
     """The AWS resources of this service."""
     last_reconcile_at: _Name | None = None

@@ -51,6 +51,8 @@ from inference_operator.api.status import (
     RunningRevision,
     ServiceEvent,
     StoppedTask,
+    VerificationFinding,
+    VerificationState,
 )
 
 __all__ = [
@@ -102,6 +104,8 @@ __all__ = [
     "StoppedTask",
     "Tag",
     "Threshold",
+    "VerificationFinding",
+    "VerificationState",
 ]
 
 NAME_MUST_BE = f"at most {NAME_LENGTH} lower-case letters, digits and -, with a letter or digit at both ends"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol, cast
 
 import boto3
@@ -76,7 +77,7 @@ def connect(
 
     def client(name: str) -> Any:
         make: Any = session.client  # its overloads name each service; here the name is a variable
-        return _Translating(make(name, config=CONFIG), make(name, config=ONCE), observer)
+        return Translating(lambda config: make(name, config=config), observer)
 
     ecs, efs, elb = client("ecs"), client("efs"), client("elbv2")
     scaling = client("application-autoscaling")
@@ -89,6 +90,11 @@ def connect(
         sqs=client("sqs"),
         events=client("events"),
         scaling=scaling,
+        ec2=client("ec2"),
+        iam=client("iam"),
+        ecr=client("ecr"),
+        secrets=client("secretsmanager"),
+        ssm=client("ssm"),
         services=BatchedServices(ecs, utc_now, on_change or (lambda _cluster, _service: None)),
         listings=SharedListings(efs, elb, scaling, utc_now),
     )
@@ -127,19 +133,28 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class _Translating:
-    """A boto3 client whose errors are ours and whose calls are observed."""
+class Translating:
+    """A boto3 client whose errors are ours and whose calls are observed. It is made at the first call: the models of
+    some services take megabytes, and not every environment needs them."""
 
-    def __init__(self, client: Any, once: Any, observer: CallObserver) -> None:
-        self._client = client
-        self._once = once
+    def __init__(self, make: Callable[[Config], Any], observer: CallObserver) -> None:
+        self._make = make
         self._observer = observer
-        self._service = client.meta.service_model.signing_name
+
+    @cached_property
+    def client(self) -> Any:
+        with _making:  # a boto3 session is not to be used by two threads at once
+            return self._make(CONFIG)
+
+    @cached_property
+    def once(self) -> Any:
+        with _making:
+            return self._make(ONCE)
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        name = self._client.meta.method_to_api_mapping[method]
-        operation = f"{self._service}:{name}"
-        bound = getattr(self._once if name in TRIED_ONCE else self._client, method)
+        name = self.client.meta.method_to_api_mapping[method]
+        operation = f"{self.client.meta.service_model.signing_name}:{name}"
+        bound = getattr(self.once if name in TRIED_ONCE else self.client, method)
 
         def call(**members: Any) -> Any:
             started = utc_now()
@@ -155,6 +170,9 @@ class _Translating:
 
         setattr(self, method, call)  # looked up once
         return call
+
+
+_making = threading.Lock()
 
 
 def _translate(error: ClientError | BotoCoreError, operation: str) -> AwsError:

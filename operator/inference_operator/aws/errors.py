@@ -29,6 +29,7 @@ DENIED = frozenset(
         "AccessDenied",
         "AccessDeniedException",
         "UnauthorizedOperation",
+        "Client.UnauthorizedOperation",
         "AuthFailure",
         "UnrecognizedClientException",
         "InvalidClientTokenId",
@@ -53,6 +54,9 @@ NOT_FOUND = frozenset(
         "ObjectNotFoundException",
         "QueueDoesNotExist",
         "AWS.SimpleQueueService.NonExistentQueue",
+        "InvalidSubnetID.NotFound",
+        "NoSuchEntity",
+        "RepositoryNotFoundException",
     }
 )
 EXISTS = frozenset(

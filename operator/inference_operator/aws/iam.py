@@ -15,6 +15,11 @@ _SERVICES: tuple[tuple[type, str], ...] = (
     (ports.Sqs, "sqs"),
     (ports.Events, "events"),
     (ports.Scaling, "application-autoscaling"),
+    (ports.Ec2, "ec2"),
+    (ports.Iam, "iam"),
+    (ports.Ecr, "ecr"),
+    (ports.SecretsManager, "secretsmanager"),
+    (ports.Ssm, "ssm"),
 )
 
 # Creating something with tags also needs the right to tag it (Service Authorization Reference, "Dependent actions").

@@ -25,17 +25,21 @@ class Offline:
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def aws(self) -> Aws:
-        services = ("ecs", "efs", "elbv2", "logs", "sqs", "events", "application-autoscaling")
-        ecs, efs, elb, logs, sqs, events, scaling = (_Client(service, self) for service in services)
+        ecs, efs, elb, scaling = (_Client(service, self) for service in ("ecs", "efs", "elbv2", "application-autoscaling"))
         return Aws(
             region=self.region,
             ecs=ecs,
             efs=efs,
             elb=elb,
-            logs=logs,
-            sqs=sqs,
-            events=events,
+            logs=_Client("logs", self),
+            sqs=_Client("sqs", self),
+            events=_Client("events", self),
             scaling=scaling,
+            ec2=_Client("ec2", self),
+            iam=_Client("iam", self),
+            ecr=_Client("ecr", self),
+            secrets=_Client("secretsmanager", self),
+            ssm=_Client("ssm", self),
             services=BatchedServices(ecs, lambda: EPOCH),
             listings=SharedListings(efs, elb, scaling, lambda: EPOCH),
         )

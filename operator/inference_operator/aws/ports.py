@@ -6,7 +6,7 @@ the API reference. Errors are `aws.errors.AwsError`. Adding a method here adds i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ Answer = Mapping[str, Any]
 
 
 class Ecs(Protocol):
+    def describe_clusters(self, *, clusters: Sequence[str]) -> Answer: ...
     def describe_services(self, *, cluster: str, services: Sequence[str], include: Sequence[str]) -> Answer: ...
     def create_service(self, **members: Any) -> Answer: ...
     def update_service(self, **members: Any) -> Answer: ...
@@ -34,6 +35,9 @@ class Ecs(Protocol):
 
 
 class Efs(Protocol):
+    def describe_file_systems(self, *, FileSystemId: str) -> Answer: ...  # noqa: N803
+    def describe_mount_targets(self, *, FileSystemId: str) -> Answer: ...  # noqa: N803
+    def describe_mount_target_security_groups(self, *, MountTargetId: str) -> Answer: ...  # noqa: N803
     def describe_access_points(self, **members: Any) -> Answer: ...
     def create_access_point(self, **members: Any) -> Answer: ...
     def delete_access_point(self, *, AccessPointId: str) -> Answer: ...  # noqa: N803
@@ -42,6 +46,7 @@ class Efs(Protocol):
 
 
 class Elb(Protocol):
+    def describe_listeners(self, *, ListenerArns: Sequence[str]) -> Answer: ...  # noqa: N803
     def describe_load_balancers(self, *, LoadBalancerArns: Sequence[str]) -> Answer: ...  # noqa: N803
     def describe_target_groups(self, *, Names: Sequence[str]) -> Answer: ...  # noqa: N803
     def describe_target_group_attributes(self, *, TargetGroupArn: str) -> Answer: ...  # noqa: N803
@@ -113,6 +118,28 @@ class Scaling(Protocol):
     def untag_resource(self, *, ResourceARN: str, TagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
 
 
+class Ec2(Protocol):
+    def describe_subnets(self, *, SubnetIds: Sequence[str]) -> Answer: ...  # noqa: N803
+    def describe_security_group_rules(self, **members: Any) -> Answer: ...
+    def describe_vpc_attribute(self, *, VpcId: str, Attribute: str) -> Answer: ...  # noqa: N803
+
+
+class Iam(Protocol):
+    def get_role(self, *, RoleName: str) -> Answer: ...  # noqa: N803
+
+
+class Ecr(Protocol):
+    def batch_get_image(self, **members: Any) -> Answer: ...
+
+
+class SecretsManager(Protocol):
+    def describe_secret(self, *, SecretId: str) -> Answer: ...  # noqa: N803
+
+
+class Ssm(Protocol):
+    def describe_parameters(self, **members: Any) -> Answer: ...
+
+
 class Services(Protocol):
     """DescribeServices for many objects at once: ten to a call (the API's limit), answers shared among the objects."""
 
@@ -138,8 +165,12 @@ class Listings(Protocol):
     def scalable_targets(self) -> Sequence[Answer]:
         """Those of ECS services, as DescribeScalableTargets shows them."""
 
-    def vpc_of(self, listener: str) -> str:
-        """The id of the VPC that the listener's load balancer is in."""
+    def load_balancer_of(self, listener: str) -> Answer:
+        """The load balancer of the listener, as DescribeLoadBalancers shows it."""
+
+    def shared(self, question: tuple[str, ...], fetch: Callable[[], Answer]) -> Answer:
+        """The answer of `fetch`, which others who ask the same `question` for some seconds are given too; likewise the
+        AwsError that it raises."""
 
     def forget(self) -> None:
         """A write ended in doubt: the next look is a fresh one."""
@@ -157,5 +188,10 @@ class Aws:
     sqs: Sqs
     events: Events
     scaling: Scaling
+    ec2: Ec2
+    iam: Iam
+    ecr: Ecr
+    secrets: SecretsManager
+    ssm: Ssm
     services: Services
     listings: Listings

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from inference_operator.aws.errors import AwsError
 from inference_operator.aws.ports import Answer, Ecs, Efs, Elb, Scaling
 
 BATCH = 10  # DescribeServices: services, 10 at most
@@ -128,7 +129,7 @@ class SharedListings:
     scaling: Scaling
     now: Now
     _kept: dict[tuple[str, str], tuple[datetime, Sequence[Answer]]] = field(default_factory=dict)
-    _vpcs: dict[str, str] = field(default_factory=dict)
+    _answers: dict[tuple[str, ...], tuple[datetime, Answer | AwsError]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def access_points(self, file_system: str) -> Sequence[Answer]:
@@ -140,12 +141,24 @@ class SharedListings:
     def scalable_targets(self) -> Sequence[Answer]:
         return self._shared("scalable targets", "ecs", self._list_scalable_targets)
 
-    def vpc_of(self, listener: str) -> str:
-        # An ALB's listener ARN is its load balancer's with another word and one more segment; it stays in its VPC.
-        if listener not in self._vpcs:
-            arn = listener.replace(":listener/", ":loadbalancer/").rpartition("/")[0]
-            self._vpcs[listener] = self.elb.describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"][0]["VpcId"]
-        return self._vpcs[listener]
+    def load_balancer_of(self, listener: str) -> Answer:
+        # An ALB's listener ARN is its load balancer's with another word and one more segment.
+        arn = listener.replace(":listener/", ":loadbalancer/").rpartition("/")[0]
+
+        def fetch() -> Answer:
+            found: Answer = self.elb.describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"][0]
+            return found
+
+        return self.shared(("load balancer", arn), fetch)
+
+    def shared(self, question: tuple[str, ...], fetch: Callable[[], Answer]) -> Answer:
+        with self._lock:
+            kept = self._answers.get(question)
+            if kept is None or self.now() - kept[0] > SHARED_FOR:
+                kept = self._answers[question] = (self.now(), _answer_or_error(fetch))
+        if isinstance(kept[1], AwsError):
+            raise kept[1]
+        return kept[1]
 
     def forget(self) -> None:
         with self._lock:
@@ -189,3 +202,10 @@ class SharedListings:
             described = self.elb.describe_tags(ResourceArns=[rule["RuleArn"] for rule in some])["TagDescriptions"]
             of = {d["ResourceArn"]: d["Tags"] for d in described}
             yield from ({**rule, "Tags": of.get(rule["RuleArn"], [])} for rule in some)
+
+
+def _answer_or_error(fetch: Callable[[], Answer]) -> Answer | AwsError:
+    try:
+        return fetch()
+    except AwsError as error:
+        return error

@@ -15,6 +15,10 @@ class Reason(StrEnum):
     FORBIDDEN_BY_POLICY = "ForbiddenByPolicy"
     IN_USE = "InUse"
 
+    # checks before a rollout
+    VERIFIED = "Verified"
+    VERIFICATION_FAILED = "VerificationFailed"
+
     # one AWS resource
     AS_SPECIFIED = "AsSpecified"
     WAITING = "Waiting"
@@ -64,6 +68,11 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     Reason.IN_USE: (
         "The InferenceEnvironment is to be deleted, and services still run in it.",
         "Delete the InferenceDeployments that the message names; it goes once they are gone.",
+    ),
+    Reason.VERIFIED: ("The checks before the rollout found nothing that would fail.", _NOTHING),
+    Reason.VERIFICATION_FAILED: (
+        "A check found something that would make the rollout fail, so nothing is rolled out. What runs goes on.",
+        "Do what the message says; `status.verification` has all that was found. It is checked again by itself.",
     ),
     Reason.AS_SPECIFIED: ("The resource is there, as specified and settled.", _NOTHING),
     Reason.WAITING: ("AWS is still at work on something.", _WAIT),

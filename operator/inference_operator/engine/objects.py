@@ -23,6 +23,7 @@ from inference_operator.api.v1alpha1 import (
     ObjectMeta,
 )
 from inference_operator.aws.ports import Answer, Aws
+from inference_operator.checks.base import Case
 from inference_operator.domain import policy
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
@@ -31,6 +32,7 @@ from inference_operator.engine.events import Event, transitions
 from inference_operator.engine.plan import StepResult, Trouble
 from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile
 from inference_operator.engine.status import Refusal
+from inference_operator.engine.verification import Gate
 from inference_operator.resources import KINDS
 from inference_operator.resources.base import Context, Failed, Scene, Wait
 from inference_operator.resources.service import Services
@@ -69,6 +71,8 @@ class World:
     connect: Connect
     labels: policy.Labels | None = None
     """Of the object's namespace; None if they are not known. Read only where the environment's policy asks for some."""
+    verifies: bool = True
+    """Whether it is checked before a rollout what would fail after it."""
     objects: Sequence[Document] | None = ()
     """In a pass over an environment: the InferenceDeployments in it; None if they can't be listed."""
     news: News = News()
@@ -135,8 +139,10 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         retry=retry,
         rollback=rollback,
     )
-    done = reconcile(KINDS, ctx, memory)
-    told = status.summarize(ctx, done)
+    case = Case(spec=spec, environment=environment, aws=ctx.aws)
+    gate = Gate(case=case, known=previous.verification, now=now, again=retry is not None)
+    done = reconcile(KINDS, ctx, memory, permit=gate if world.verifies else lambda: None)
+    told = status.summarize(ctx, done, gate.told)
     memory.interval = _interval(done, world.news)
     return Outcome(
         status=told,

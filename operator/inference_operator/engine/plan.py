@@ -75,6 +75,23 @@ class StepResult:
         return isinstance(self.step, Create | Update | Replace | Delete)
 
 
+ROLLS_OUT = frozenset(
+    {"taskDefinition", "networkConfiguration", "platformVersion", "loadBalancers", "serviceRegistries"}
+)
+"""Members of UpdateService that start new tasks (API_UpdateService)."""
+
+
+def starts_tasks(step: Step) -> bool:
+    """Whether a step makes something new, or has ECS start tasks other than by scaling."""
+    match step:
+        case Create() | Replace():
+            return True
+        case Update(change):
+            return bool(ROLLS_OUT & set(change.paths))
+        case _:
+            return False
+
+
 def describe(step: Step) -> str:
     """One line for people and logs."""
     match step:

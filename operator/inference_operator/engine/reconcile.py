@@ -29,8 +29,11 @@ from inference_operator.engine.plan import (
     Trouble,
     Update,
     describe,
+    starts_tasks,
 )
 from inference_operator.resources.base import AnyKind, Blocked, Change, Failed, Scene, Settled, Wait
+from inference_operator.resources.service import Services
+from inference_operator.resources.task_definition import TaskDefinitions
 
 log = structlog.get_logger(__name__)
 
@@ -64,9 +67,15 @@ class Pass:
         return any(result.wrote for result in self.results)
 
 
-def reconcile(kinds: Sequence[AnyKind], ctx: Scene, memory: Memory, *, act: bool = True) -> Pass:
+Permit = Callable[[], Blocked | None]
+"""Why no tasks may be started now, asked only if some would be."""
+
+
+def reconcile(
+    kinds: Sequence[AnyKind], ctx: Scene, memory: Memory, *, act: bool = True, permit: Permit = lambda: None
+) -> Pass:
     """Make what is wanted. With `act` false only say what would be done."""
-    run = _Run(ctx, memory, act=act)
+    run = _Run(ctx, memory, act=act, permit=permit)
     for kind in kinds:
         run.results.append(_guarded(kind, memory, ctx, lambda kind=kind: run.one(kind)))  # type: ignore[misc]  # mypy infers no lambda defaults
     finished = Pass(results=run.results, have=run.have, want=run.want)
@@ -94,6 +103,7 @@ class _Run:
     ctx: Scene
     memory: Memory
     act: bool
+    permit: Permit
     results: list[StepResult] = field(default_factory=list)
     have: dict[str, Any] = field(default_factory=dict)
     want: dict[str, Any] = field(default_factory=dict)
@@ -102,6 +112,9 @@ class _Run:
         have = _look(kind, self.ctx, self.memory)
         want = kind.desire(self.ctx)
         step = decide(kind, self.ctx, want, have)
+        if self.act and kind.name in ROLLED_OUT and starts_tasks(step):
+            blocked = self.permit()
+            step = Hold(blocked.reason, blocked.message) if blocked is not None else step
         if isinstance(step, Hold):
             self._export(kind, have if have is not None and tags.owned(have.tags, self.ctx.identity) else None)
             return StepResult(kind=kind.name, step=step, outcome=_held(want, step))
@@ -158,6 +171,7 @@ def decide(kind: AnyKind, ctx: Scene, want: Any, have: Any) -> Step:
 
 
 TAGS = "tags"
+ROLLED_OUT = (TaskDefinitions.name, Services.name)
 
 
 def _mended(change: Change, retag: tags.Retag) -> Step:

@@ -19,6 +19,7 @@ from inference_operator.api.v1alpha1 import (
     Resources,
     RunningRevision,
     StoppedTask,
+    VerificationState,
 )
 from inference_operator.domain import failures
 from inference_operator.domain.agents import exec_agent
@@ -27,6 +28,7 @@ from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Rollout, State
 from inference_operator.engine.plan import Hold, StepResult, Trouble
 from inference_operator.engine.reconcile import Pass
+from inference_operator.engine.verification import said as verified
 from inference_operator.resources import listener_rule, log_group, service, service_rollout, task_definition
 from inference_operator.resources.base import Context, Fact, Failed, Settled, Wait
 
@@ -104,7 +106,7 @@ def deleting(
     return previous.model_copy(update={"conditions": merged(previous.conditions, said, generation=generation, now=now)})
 
 
-def summarize(ctx: Context, done: Pass) -> InferenceDeploymentStatus:
+def summarize(ctx: Context, done: Pass, verification: VerificationState | None = None) -> InferenceDeploymentStatus:
     """What a pass found, told."""
     previous, have = ctx.previous, done.have
     running: service.Service | None = have.get(SERVICE)
@@ -113,7 +115,9 @@ def summarize(ctx: Context, done: Pass) -> InferenceDeploymentStatus:
     failure = _last_failure(ctx, running, rollout)
     return InferenceDeploymentStatus(
         observed_generation=ctx.generation,
-        conditions=merged(previous.conditions, _conditions(ctx, done, rollout), generation=ctx.generation, now=ctx.now),
+        conditions=merged(
+            previous.conditions, _conditions(ctx, done, rollout, verification), generation=ctx.generation, now=ctx.now
+        ),
         url=_url(ctx) if RULE in have else None,
         replicas=answer.get("runningCount", 0) + answer.get("pendingCount", 0),
         ready_replicas=answer.get("runningCount", 0),
@@ -126,6 +130,7 @@ def summarize(ctx: Context, done: Pass) -> InferenceDeploymentStatus:
         events=failures.merged(previous.events, answer.get("events", ())),
         stopped_tasks=_stopped(previous.stopped_tasks, running.stopped_tasks if running is not None else ()),
         exec=_exec(ctx, running),
+        verification=verification,
         resources=_resources(ctx, done),
         last_reconcile_at=_honoured(done, ctx.retry, previous.last_reconcile_at),
         last_rollback_at=_honoured(done, ctx.rollback, previous.last_rollback_at),
@@ -139,16 +144,24 @@ def _honoured(done: Pass, asked: str | None, before: str | None) -> str | None:
 
 
 def _rollout(ctx: Context, done: Pass) -> Rollout | None:
+    """None where there is nothing of this spec to follow: it is kept back, and the service runs an earlier one."""
+    if TASKS not in done.want:
+        return None
     want, have = done.want.get(SERVICE), done.have.get(SERVICE)
     return service_rollout.follow(want, have, now=ctx.now) if want is not None and have is not None else None
 
 
-def _conditions(ctx: Context, done: Pass, rollout: Rollout | None) -> list[Said]:
+def _conditions(
+    ctx: Context, done: Pass, rollout: Rollout | None, verification: VerificationState | None
+) -> list[Said]:
     kinds = [of_kind(result) for result in done.results if result.outcome is not None]
     running = done.have[SERVICE].answer["runningCount"] if SERVICE in done.have else 0
     ready = _ready(ctx, done, running)
     progressing = _progressing(done)
-    said = [Said(Type.ACCEPTED, "True", Reason.ACCEPTED, "the spec is valid and its environment allows it"), ready]
+    said = [Said(Type.ACCEPTED, "True", Reason.ACCEPTED, "the spec is valid and its environment allows it")]
+    if verification is not None:
+        said.append(verified(verification))
+    said.append(ready)
     said.append(Said(Type.PROGRESSING, progressing.status, progressing.reason, progressing.message))
     rolling = rollout is not None and rollout.state in (State.IN_PROGRESS, State.NOT_SENT)
     below = ready.status == "False" and not (rolling and progressing.status == "True")

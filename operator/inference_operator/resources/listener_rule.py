@@ -117,7 +117,7 @@ class ListenerRules:
         return replace(ours, taken=_taken(ours, rules)) if ours is not None else None
 
     def create(self, ctx: Context, want: Want) -> ListenerRule:
-        priority = self._free_place(ctx, want)
+        others, priority = self._others(ctx, want), self._free_place(ctx, want)
         try:
             answer = ctx.aws.elb.create_rule(
                 ListenerArn=want.listener, Priority=priority, Tags=tags.list_of(want.tags), **want.update_input()
@@ -126,7 +126,8 @@ class ListenerRules:
             ctx.aws.listings.forget()
             raise
         ctx.aws.listings.forget()  # so that nobody who has forgotten this one looks into a list without it
-        return self._judged(ctx, want, replace(_read(answer["Rules"][0]), tags=want.tags))
+        made = replace(_read(answer["Rules"][0]), tags=want.tags)
+        return replace(made, taken=_taken(made, others))
 
     def update(self, ctx: Context, want: Want, have: ListenerRule, change: Change) -> ListenerRule:
         if "Conditions" in change.paths and _band_of(have.priority) != _band_of(want.priority):
@@ -137,8 +138,8 @@ class ListenerRules:
         if "Transforms" in change.paths and not want.rewrites:
             members["ResetTransforms"] = True
         answer = ctx.aws.elb.modify_rule(RuleArn=have.arn, **members)
-        ctx.aws.listings.forget()
-        return self._judged(ctx, want, replace(_read(answer["Rules"][0]), tags=have.tags))
+        changed = replace(_read(answer["Rules"][0]), tags=have.tags)
+        return replace(changed, taken=_taken(changed, self._others(ctx, want)))
 
     def retag(self, scene: Scene, have: ListenerRule, retag: Retag) -> ListenerRule:
         if retag.put:
@@ -160,9 +161,8 @@ class ListenerRules:
         used = {rule["Priority"] for rule in ctx.aws.listings.rules(want.listener)}
         return next((p for p in _places(want.priority) if str(p) not in used), want.priority)
 
-    def _judged(self, ctx: Context, want: Want, rule: ListenerRule) -> ListenerRule:
-        others = [_read(r) for r in ctx.aws.listings.rules(want.listener) if _numbered(r)]
-        return replace(rule, taken=_taken(rule, others))
+    def _others(self, ctx: Context, want: Want) -> list[ListenerRule]:
+        return [_read(r) for r in ctx.aws.listings.rules(want.listener) if _numbered(r)]
 
 
 def paths_of(ingress: Ingress, identity: Identity) -> tuple[str, ...]:

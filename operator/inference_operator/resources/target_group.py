@@ -86,7 +86,7 @@ class TargetGroups:
             Protocol="HTTP",
             ProtocolVersion=want.protocol_version,
             Port=80,  # never used: ECS registers each task with its container's port
-            VpcId=ctx.aws.listings.vpc_of(want.listener),
+            VpcId=ctx.aws.listings.load_balancer_of(want.listener)["VpcId"],
             TargetType="ip",
             HealthCheckProtocol="HTTP",
             HealthCheckEnabled=True,

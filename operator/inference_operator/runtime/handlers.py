@@ -8,8 +8,7 @@ kopf starts none, and its resources would be left.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,11 +17,9 @@ import structlog
 from prometheus_client import REGISTRY
 
 from inference_operator.api.meta import FINALIZER, GROUP, VERSION
-from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
-from inference_operator.aws.clients import Role, connect
-from inference_operator.aws.ports import Aws
 from inference_operator.engine import environments
 from inference_operator.runtime import metrics
+from inference_operator.runtime.connections import Connections
 from inference_operator.runtime.fleet import Fleet
 from inference_operator.runtime.health import Health
 from inference_operator.runtime.kube import COMPONENT, DEPLOYMENTS, ENVIRONMENTS, Kube
@@ -130,7 +127,9 @@ class _LateKeeper:
         def changed(_cluster: str, service: str) -> None:
             loop.call_soon_threadsafe(self.it.service_changed, service)
 
-        self.it = Keeper(kube=kube, connect=_Connections(changed), gate=asyncio.Semaphore(settings.concurrency))
+        self.it = Keeper(
+            kube=kube, connect=Connections(metrics.aws_call, changed), gate=asyncio.Semaphore(settings.concurrency)
+        )
         health.slots = lambda: list(self.it.slots.values())
         REGISTRY.register(Fleet(self.it.documents))
         self.comparing = asyncio.create_task(health.keep_comparing(kube))
@@ -138,20 +137,3 @@ class _LateKeeper:
         self.it.environments.update(await asyncio.to_thread(kube.environments))
         self.it.expected |= {service_of({"metadata": m}) for m in await asyncio.to_thread(kube.metadata)}
         log.info("started", component=COMPONENT, environments=sorted(self.it.environments))
-
-
-class _Connections:
-    """AWS clients by region and role, made once: what objects share, they share through these."""
-
-    def __init__(self, changed: Callable[[str, str], None]) -> None:
-        self._changed = changed
-        self._made: dict[tuple[str, Role | None], Aws] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, environment: InferenceEnvironmentSpec) -> Aws:
-        arn = environment.assume_role_arn
-        where = (environment.region, Role(arn, environment.external_id) if arn is not None else None)
-        with self._lock:
-            if where not in self._made:
-                self._made[where] = connect(*where, observer=metrics.aws_call, on_change=self._changed)
-            return self._made[where]

@@ -1,0 +1,70 @@
+"""What a check is: it looks at what a rollout will need and says what would fail after it.
+
+A check only reads. What it is not allowed to read it can't judge, and says so; that never stands in the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec
+from inference_operator.aws.ports import Answer, Aws
+
+
+class Result(StrEnum):
+    """Worst first."""
+
+    FAILED = "Failed"
+    """Tasks would not start, or nobody could reach them: nothing is rolled out."""
+    WARNING = "Warning"
+    """It may fail; it is rolled out."""
+    UNKNOWN = "Unknown"
+    """It can't be told; it is rolled out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is not as it should be, or can't be told."""
+
+    result: Result
+    message: str
+    next_step: str
+
+
+def failed(message: str, next_step: str) -> Finding:
+    return Finding(result=Result.FAILED, message=message, next_step=next_step)
+
+
+def warning(message: str, next_step: str) -> Finding:
+    return Finding(result=Result.WARNING, message=message, next_step=next_step)
+
+
+def unknown(message: str, next_step: str) -> Finding:
+    return Finding(result=Result.UNKNOWN, message=message, next_step=next_step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is to be rolled out, and where."""
+
+    spec: InferenceDeploymentSpec
+    environment: InferenceEnvironmentSpec
+    aws: Aws
+
+    def ask(self, operation: Callable[..., Answer], name: str, **members: Any) -> Answer:
+        """The answer of a read, shared for some seconds with all who ask the same."""
+        question = (name, *(f"{member}={members[member]}" for member in sorted(members)))
+        return self.aws.listings.shared(question, lambda: operation(**members))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    name: str
+    """For the status, as in `Subnets`."""
+    about: str
+    """What it makes sure of, for the reference."""
+    look: Callable[[Case], Iterator[Finding]]
+    """Raises AwsError where it is not let look."""
