@@ -17,6 +17,7 @@ EVENTS_LIMIT: Final = 20
 STOPPED_TASKS_LIMIT: Final = 20
 TASKS_LIMIT: Final = 10
 FINDINGS_LIMIT: Final = 20
+TARGETS_LIMIT: Final = 10
 
 _Name = Annotated[str, *cut(2048)]
 _Word = Annotated[str, *cut(128)]
@@ -192,6 +193,32 @@ class VerificationState(StatusModel):
     """What they found, the worst first."""
 
 
+class TargetProblem(StatusModel):
+    """One task that the load balancer sends no requests to, or should not."""
+
+    target: _Name
+    """Address and port of the task."""
+    state: _Word
+    """State of the target as ELB has it, e.g. unhealthy."""
+    reason: _Word | None = None
+    """Reason code of ELB, e.g. Target.ResponseCodeMismatch."""
+    message: Message | None = None
+    """In ELB's words."""
+    next_step: Message | None = None
+    """What to do about it."""
+
+
+class TargetsState(StatusModel):
+    """What the load balancer thinks of the tasks."""
+
+    registered: Annotated[int, Field(ge=0)] = 0
+    """Tasks that are registered, without those that drain."""
+    healthy: Annotated[int, Field(ge=0)] = 0
+    """Tasks that get requests."""
+    problems: Annotated[tuple[TargetProblem, ...], *newest(TARGETS_LIMIT)] = ()
+    """What is the matter, task by task."""
+
+
 class Resources(StatusModel):
     """The AWS resources of this service."""
 
@@ -244,6 +271,8 @@ class InferenceDeploymentStatus(StatusModel):
     """The latest tasks that stopped, newest first."""
     exec: ExecState | None = None
     """Whether a shell can be had in the tasks. Absent unless `spec.exec.enabled`."""
+    targets: TargetsState | None = None
+    """What the load balancer thinks of the tasks. Absent while nothing is known to be the matter."""
     verification: VerificationState | None = None
     """The checks before the latest rollout."""
     resources: Resources | None = None

@@ -51,6 +51,8 @@ from inference_operator.api.status import (
     RunningRevision,
     ServiceEvent,
     StoppedTask,
+    TargetProblem,
+    TargetsState,
     VerificationFinding,
     VerificationState,
 )
@@ -104,6 +106,8 @@ __all__ = [
     "StoppedTask",
     "Tag",
     "Threshold",
+    "TargetProblem",
+    "TargetsState",
     "VerificationFinding",
     "VerificationState",
 ]

@@ -19,9 +19,10 @@ from inference_operator.api.v1alpha1 import (
     Resources,
     RunningRevision,
     StoppedTask,
+    TargetsState,
     VerificationState,
 )
-from inference_operator.domain import failures
+from inference_operator.domain import failures, targets
 from inference_operator.domain.agents import exec_agent
 from inference_operator.domain.conditions import Said, Type, merged
 from inference_operator.domain.reasons import Reason
@@ -130,6 +131,7 @@ def summarize(ctx: Context, done: Pass, verification: VerificationState | None =
         events=failures.merged(previous.events, answer.get("events", ())),
         stopped_tasks=_stopped(previous.stopped_tasks, running.stopped_tasks if running is not None else ()),
         exec=_exec(ctx, running),
+        targets=_targets(running),
         verification=verification,
         resources=_resources(ctx, done),
         last_reconcile_at=_honoured(done, ctx.retry, previous.last_reconcile_at),
@@ -379,6 +381,12 @@ def _exec(ctx: Context, running: service.Service | None) -> ExecState | None:
         f"--task {agents[0].task} --container {meta.CONTAINER} --interactive --command /bin/sh"
     )
     return ExecState(ready_tasks=ready, message=command)
+
+
+def _targets(running: service.Service | None) -> TargetsState | None:
+    """None once all is well again, so that nobody looks any more."""
+    told = targets.summary(running.targets) if running is not None else None
+    return told if told is not None and told.problems else None
 
 
 def _resources(ctx: Context, done: Pass) -> Resources:

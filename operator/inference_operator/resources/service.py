@@ -17,7 +17,7 @@ from inference_operator.domain import rollout, tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import State
 from inference_operator.domain.tags import Retag
-from inference_operator.resources import service_deployments, service_input, service_tasks
+from inference_operator.resources import service_deployments, service_input, service_targets, service_tasks
 from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, differing
 from inference_operator.resources.service_rollout import Service, Want, follow, unfinished
 from inference_operator.resources.task_definition import revision_of
@@ -100,6 +100,7 @@ class Services:
         want = self.desire(scene) if isinstance(scene, Context) else None
         if isinstance(want, Want) and have.status == ACTIVE:
             have = _looked_into(scene, want, have)
+            have = replace(have, targets=service_targets.troubled(scene, have))
         if scene.told:
             have = replace(have, stopped_tasks=service_tasks.newest_first(scene.told, have.stopped_tasks))
         if answer.get("enableExecuteCommand") and answer["runningCount"]:

@@ -14,6 +14,7 @@ from inference_operator.api import meta
 from inference_operator.api.v1alpha1 import Failure
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import causes, failures, rollout
+from inference_operator.domain import failures, rollout, targets
 from inference_operator.domain.failures import Evidence
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import ROLLBACK_ASKED, Asked, Known, Rollout, Stand, State
@@ -62,6 +63,8 @@ class Service:
     """A rollback has just been asked for."""
     running_tasks: Sequence[Answer] = ()
     """As DescribeTasks shows them; read only where ECS Exec is asked for, whose agents are told of there alone."""
+    targets: Sequence[Answer] = ()
+    """As DescribeTargetHealth shows them; read only where something may be the matter with them."""
 
     @property
     def deployments(self) -> Sequence[rollout.Deployment]:
@@ -183,6 +186,9 @@ def _progress(ctx: Context, have: Service, seen: Rollout) -> str:
         return f"{told}, {seen.failed_tasks} failed to come up{_why(ctx, have, seen)}"
     if running < desired:
         return f"{told}{_why(ctx, have, seen)}"
+    trouble = targets.sentence(targets.summary(have.targets))
+    if trouble:
+        return f"{told}; {trouble}"
     if len(have.deployments) == 1:
         return f"{told}; ECS waits until they are healthy"
     return f"{told}; ECS waits until they are healthy and the tasks before them have ended"
