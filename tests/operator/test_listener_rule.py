@@ -88,8 +88,7 @@ def test_of_several_paths_the_one_asked_for_is_taken_away(world: World, asked: s
 
 def test_methods_of_grpc_are_sent_on_as_they_are(world: World) -> None:
     paths = ["/inference.GRPCInferenceService/*"]
-    it = Object(world, deployment_document(ingress={"protocolVersion": "GRPC", "paths": paths}))
-    it.live(lambda: it.ready)
+    reconcile(KINDS, world.context(ingress={"protocolVersion": "GRPC", "paths": paths}), Memory())
     [(rule, _tags)] = world.holdings()["ListenerRule"].values()
     assert not rule.get("Transforms")
     [(group, _attributes, _tags)] = world.holdings()["TargetGroup"].values()
