@@ -105,9 +105,9 @@ __all__ = [
     "Stickiness",
     "StoppedTask",
     "Tag",
-    "Threshold",
     "TargetProblem",
     "TargetsState",
+    "Threshold",
     "VerificationFinding",
     "VerificationState",
 ]

@@ -13,8 +13,7 @@ from typing import Any
 from inference_operator.api import meta
 from inference_operator.api.v1alpha1 import Failure
 from inference_operator.aws.ports import Answer
-from inference_operator.domain import causes, failures, rollout
-from inference_operator.domain import failures, rollout, targets
+from inference_operator.domain import causes, failures, rollout, targets
 from inference_operator.domain.failures import Evidence
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import ROLLBACK_ASKED, Asked, Known, Rollout, Stand, State
