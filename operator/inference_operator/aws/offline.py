@@ -25,7 +25,9 @@ class Offline:
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def aws(self) -> Aws:
-        ecs, efs, elb, scaling = (_Client(service, self) for service in ("ecs", "efs", "elbv2", "application-autoscaling"))
+        ecs, efs, elb, scaling = (
+            _Client(service, self) for service in ("ecs", "efs", "elbv2", "application-autoscaling")
+        )
         return Aws(
             region=self.region,
             ecs=ecs,
