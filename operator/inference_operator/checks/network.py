@@ -26,8 +26,9 @@ def look_at_subnets(case: Case) -> Iterator[Finding]:
     if len({subnet["VpcId"] for subnet in subnets}) > 1:
         yield failed("the environment's subnets are in several VPCs", "Name subnets of one VPC.")
     free = sum(subnet["AvailableIpAddressCount"] for subnet in subnets)
-    more = max(1, case.spec.rollout.maximum_percent * case.spec.replicas // 100)
-    if case.spec.replicas and free < more:
+    _, most = case.spec.bounds
+    more = max(1, case.spec.rollout.maximum_percent * most // 100)
+    if most and free < more:
         told = f"{free} addresses are free in the environment's subnets, and the rollout may need {more}"
         step = "Free some, or add subnets to the InferenceEnvironment."
         yield failed(told, step) if free == 0 else warning(told, step)
