@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,9 @@ from inference_sandbox.container_logs import ContainerLogs
 from inference_sandbox.details import Cloud
 from inference_sandbox.ecs.clock import WallClock
 from inference_sandbox.live import REGION, LiveAws
+from inference_sandbox.load_balancer import access_log
 from inference_sandbox.load_balancer.balancer import HttpLoadBalancer
+from inference_sandbox.load_balancer.traffic import AccessLogEntry
 from inference_sandbox.tasks.choice import LocalRunner, Means
 from inference_sandbox.tasks.egress import Egress
 from inference_sandbox.tasks.images import Choice, ProcessImage
@@ -62,7 +64,11 @@ def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage], tasks: Choic
         egress=egress,
         fluent_bit=fluent_bit,
     )
-    with closing(runner), closing(HttpLoadBalancer()) as load_balancer:
+    with (
+        closing(runner),
+        _access_log(workdir / "access.log") as on_access,
+        closing(HttpLoadBalancer(on_access=on_access)) as load_balancer,
+    ):
         aws = LiveAws(
             clock=clock,
             runner=runner,
@@ -70,11 +76,19 @@ def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage], tasks: Choic
             efs_root=workdir / "efs",
             container_logs=logs,
             runs_as=runner.runs_as,
+            take_traffic=load_balancer.take_traffic,
         )
         with _serving(aws) as url:
             egress.upstream = url
             router = str(fluent_bit) if fluent_bit else _NO_ROUTER
             yield LiveCloud(aws=aws, details=_details(aws, url, tasks=str(means), log_router=router))
+
+
+@contextmanager
+def _access_log(path: Path) -> Iterator[Callable[[AccessLogEntry], None]]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", buffering=1) as log:
+        yield lambda entry: print(access_log.line(entry), file=log)
 
 
 def _details(aws: LiveAws, url: str, *, tasks: str, log_router: str) -> Cloud:

@@ -10,13 +10,14 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from moto.elbv2.models import elbv2_backends
 from moto.moto_api._internal import mock_random
 from werkzeug.wrappers import Response
 
@@ -27,7 +28,8 @@ from inference_sandbox.details import Account
 from inference_sandbox.ecs.clock import WallClock
 from inference_sandbox.ecs.state import Task
 from inference_sandbox.ecs.surroundings import BRIEF, Settings
-from inference_sandbox.ports import LoadBalancer, Runner
+from inference_sandbox.load_balancer_metrics import LoadBalancerMetrics, Targets, balancer_of, group_of
+from inference_sandbox.ports import LoadBalancer, Passed, Runner
 from inference_sandbox.seed import Client, Ground, build_on, lay_ground
 from inference_sandbox.status import snapshot
 
@@ -44,7 +46,8 @@ _WAKE_SECONDS = 0.002
 class LiveAws(Aws):
     """`account` is what was prepared in it; the same ids again after each `reset`.
 
-    `runs_as`: what a task's containers are, in a word, by the task's ARN; None if that is not known.
+    `runs_as`: what a task's containers are, in a word, by the task's ARN; None if that is not known. `take_traffic`:
+    what has passed the load balancer since that was last asked.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class LiveAws(Aws):
         efs_root: Path,
         container_logs: ContainerLogs,
         runs_as: Callable[[str], str | None] = lambda _arn: None,
+        take_traffic: Callable[[], Sequence[Passed]] = tuple,
     ) -> None:
         super().__init__(
             clock=clock,
@@ -67,6 +71,7 @@ class LiveAws(Aws):
         )
         self._container_logs = container_logs
         self._runs_as = runs_as
+        self._metrics = LoadBalancerMetrics(take_traffic)
         self.listener_port = _free_port()
         self.account = self._prepare()
 
@@ -94,8 +99,19 @@ class LiveAws(Aws):
 
     def tick(self) -> None:
         with self._lock:
+            # Before alarms look at them.
+            place = self.account.account_id, REGION
+            self._metrics.publish(self.clock.now(), place, self._targets, self.cloudwatch.put)
             super().tick()
             self._container_logs.deliver(self.scheduler.fleet.tasks)
+
+    def _targets(self) -> Targets:
+        groups = elbv2_backends[self.account.account_id][REGION].target_groups
+        return {
+            (balancer_of(balancer), group_of(arn)): self.load_balancer.targets(arn)
+            for arn, group in groups.items()
+            for balancer in group.load_balancer_arns
+        }
 
     def advance(self, duration: timedelta) -> None:
         """Let time pass, stopping at every moment at which something is due.

@@ -6,6 +6,7 @@ imports another: they meet here. This module knows no moto, no boto3, no thread 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -162,6 +163,21 @@ class TargetState:
     state: Literal["initial", "healthy", "unhealthy", "draining", "unused"]
     reason: str | None = None
     description: str | None = None
+
+
+@dataclass(kw_only=True)
+class Passed:
+    """Requests that came to a listener and went to a target group, or to none. Codes are counted by their first digit,
+    response times are in seconds."""
+
+    listener_arn: str
+    target_group_arn: str | None
+    requests: int = 0
+    target_codes: Counter[int] = field(default_factory=Counter)
+    balancer_codes: Counter[int] = field(default_factory=Counter)
+    """Of answers that are the load balancer's own."""
+    response_times: list[float] = field(default_factory=list)
+    connection_errors: int = 0
 
 
 class LoadBalancer(Protocol):

@@ -29,8 +29,8 @@ from inference_sandbox.load_balancer.targets import (
     Target,
     TargetGroup,
 )
-from inference_sandbox.load_balancer.traffic import AccessLogEntry, TargetGroupCounters
-from inference_sandbox.ports import ListenerRoutes, TargetGroupSettings, TargetState
+from inference_sandbox.load_balancer.traffic import AccessLogEntry, TargetGroupCounters, Traffic
+from inference_sandbox.ports import ListenerRoutes, Passed, TargetGroupSettings, TargetState
 
 _logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class HttpLoadBalancer:
         self._lock = threading.Lock()
         self._groups: dict[str, TargetGroup] = {}
         self._open: dict[str, _Open] = {}
+        self._traffic = Traffic()
         self._counters: dict[str, TargetGroupCounters] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="load-balancer", daemon=True)
@@ -125,6 +126,11 @@ class HttpLoadBalancer:
 
     def counters(self, target_group_arn: str) -> TargetGroupCounters:
         return self._counters.get(target_group_arn, TargetGroupCounters())
+
+    def take_traffic(self) -> Sequence[Passed]:
+        """What has passed since this was last asked."""
+        with self._lock:
+            return self._traffic.take()
 
     def close(self) -> None:
         """Close every listener and connection."""
@@ -239,6 +245,8 @@ class HttpLoadBalancer:
         self._loop.call_soon_threadsafe(call, *args)
 
     def _count(self, entry: AccessLogEntry, connected: bool) -> None:
+        with self._lock:
+            self._traffic.count(entry, connected=connected)
         if entry.target_group_arn is not None:
             before = self.counters(entry.target_group_arn)
             self._counters[entry.target_group_arn] = before.with_request(entry, connected=connected)

@@ -65,6 +65,7 @@ class _Exchange:
     listener: Listener
     request: web.BaseRequest
     asked: Asked
+    client_port: int
     trace_id: str
     began: float
     at: datetime
@@ -78,6 +79,8 @@ class _Exchange:
     elb_status: int = 0
     received: int = 0
     sent: int = 0
+    action: str | None = None
+    redirect_url: str | None = None
     error: str | None = None
 
     def entry(self) -> AccessLogEntry:
@@ -88,10 +91,11 @@ class _Exchange:
             listener_arn=self.listener.arn,
             rule_arn=self.rule.arn if self.rule else None,
             target_group_arn=self.group_arn,
-            client=self.asked.source_ip,
+            client=f"{self.asked.source_ip}:{self.client_port}",
             target=f"{self.target.address}:{self.target.port}" if self.target else None,
             method=self.asked.method,
             url=f"http://{self.asked.host}{self.asked.target}",
+            protocol=f"HTTP/{self.request.version.major}.{self.request.version.minor}",
             request_processing_time=reached - self.began if reached is not None else _NOT_YET,
             target_processing_time=answered - reached if answered is not None and reached is not None else _NOT_YET,
             response_processing_time=now - answered if answered is not None else _NOT_YET,
@@ -101,6 +105,9 @@ class _Exchange:
             sent_bytes=self.sent,
             user_agent=self.request.headers.get("User-Agent", "-"),
             trace_id=self.trace_id,
+            rule_priority=(self.rule.priority if self.rule else None) or 0,
+            action=self.action,
+            redirect_url=self.redirect_url,
             error_reason=self.error,
         )
 
@@ -160,14 +167,17 @@ class Forwarding:
         rule = exchange.rule = next((rule for rule in listener.rules if rule.meets(asked)), None)
         match rule.action if rule else None:
             case Forward(weights=weights) if rule is not None:
+                exchange.action = "forward"
                 turn = listener.turns.setdefault(rule.arn, WeightedTurn())
                 exchange.group_arn = turn.choose(weights)
                 return await self._forward(exchange, rule)
             case FixedResponse(status=status, content_type=content_type, body=body):
+                exchange.action = "fixed-response"
                 return _own(status, body, content_type)
             case Redirect() as redirect:
                 response = _own(redirect.status, pages.page(redirect.status))
-                response.headers["Location"] = redirect.location(asked, listener.port)
+                exchange.action, exchange.redirect_url = "redirect", redirect.location(asked, listener.port)
+                response.headers["Location"] = exchange.redirect_url
                 return response
         return _own_page(_AUTHENTICATION_FAILED if rule else 404)
 
@@ -271,10 +281,12 @@ def _begin(listener: Listener, request: web.BaseRequest) -> _Exchange:
         headers=by_name,
         source_ip=request.remote or "127.0.0.1",
     )
+    peer = request.transport.get_extra_info("peername") if request.transport else None
     return _Exchange(
         listener=listener,
         request=request,
         asked=asked,
+        client_port=peer[1] if peer else 0,
         trace_id=headers.trace_id(request.headers),
         began=time.monotonic(),
         at=datetime.now(UTC),

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from inference_sandbox.ports import Passed
+
 _STATUS_OF_AN_ERROR = 500
 
 
@@ -20,10 +22,11 @@ class AccessLogEntry:
     rule_arn: str | None
     target_group_arn: str | None
     client: str
+    """`address:port`, as `target`."""
     target: str | None
-    """`address:port`."""
     method: str
     url: str
+    protocol: str
     request_processing_time: float
     target_processing_time: float
     response_processing_time: float
@@ -33,6 +36,11 @@ class AccessLogEntry:
     sent_bytes: int
     user_agent: str
     trace_id: str
+    rule_priority: int = 0
+    """0 is the default rule's."""
+    action: str | None = None
+    """`forward`, `fixed-response` or `redirect`; None: an error came before it."""
+    redirect_url: str | None = None
     error_reason: str | None = None
 
 
@@ -69,3 +77,25 @@ class TargetGroupCounters:
             target_response_time=self.target_response_time + entry.target_processing_time,
             **{family: getattr(self, family) + 1},
         )
+
+
+class Traffic:
+    """What has passed, by listener and target group, since it was last taken."""
+
+    def __init__(self) -> None:
+        self._passed: dict[tuple[str, str | None], Passed] = {}
+
+    def count(self, entry: AccessLogEntry, *, connected: bool) -> None:
+        key = entry.listener_arn, entry.target_group_arn
+        passed = self._passed.setdefault(key, Passed(listener_arn=key[0], target_group_arn=key[1]))
+        passed.requests += entry.target is not None or entry.target_group_arn is None
+        passed.connection_errors += not connected
+        if entry.target_status_code is None:
+            passed.balancer_codes[entry.elb_status_code // 100] += 1
+        else:
+            passed.target_codes[entry.target_status_code // 100] += 1
+            passed.response_times.append(entry.target_processing_time)
+
+    def take(self) -> list[Passed]:
+        passed, self._passed = self._passed, {}
+        return list(passed.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import uuid
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from inference_sandbox.load_balancer import access_log
 from inference_sandbox.load_balancer.balancer import HttpLoadBalancer
 from inference_sandbox.ports import ListenerRoutes
 from tests.sandbox.load_balancer.conftest import (
@@ -521,6 +523,38 @@ def test_the_access_log_and_the_counters_tell_of_each_request(balanced: Balanced
     counters = balanced.balancer.counters(one.arn)
     assert (counters.request_count, counters.http_code_target_2xx, counters.target_responses) == (1, 1, 1)
     assert counters.target_response_time == entry.target_processing_time
+
+
+def test_the_access_log_has_the_fields_and_the_order_of_an_alb(balanced: Balanced, backends: list[Backend]) -> None:
+    one = group()
+    moved = {"Type": "redirect", "RedirectConfig": {"Path": "/new", "StatusCode": "HTTP_302"}}
+    balanced.configure(one, rules=[rule(moved, path_is("/old"), priority=7), rule(forward(one))])
+    balanced.register(one, backends[0])
+    port = balanced.balancer.port(LISTENER)
+
+    balanced.client.post("/x?y", content=b"1234", headers={"User-Agent": 'a "test"', "X-Amzn-Trace-Id": "Root=1-2-3"})
+    balanced.client.get("/old")
+    forwarded, redirected = (
+        _fields(access_log.line(entry)) for entry in poll(lambda: balanced.log[1:] and balanced.log)
+    )
+
+    at = balanced.log[0].time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert forwarded[:3] == ["http", at, "app/test/1"]
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", forwarded[3])
+    assert forwarded[4] == f"127.0.0.1:{backends[0].port}"
+    assert all(re.fullmatch(r"\d\.\d{3}", seconds) for seconds in forwarded[5:8])
+    assert forwarded[8:12] == ["200", "200", "4", "4"]
+    assert forwarded[12:14] == [f'"POST http://127.0.0.1:{port}/x?y HTTP/1.1"', '"a \\x22test\\x22"']
+    assert forwarded[14:17] == ["-", "-", one.arn]
+    assert forwarded[17].endswith(';Root=1-2-3"')
+    assert forwarded[18:22] == ['"-"', '"-"', "0", at]
+    assert forwarded[22:] == ['"forward"', '"-"', '"-"', f'"{forwarded[4]}"', '"200"', '"-"', '"-"', "-"]
+    assert (redirected[4:8], redirected[9], redirected[20]) == (["-", "-1", "-1", "-1"], "-", "7")
+    assert redirected[22:24] == ['"redirect"', f'"http://127.0.0.1:{port}/new"']
+
+
+def _fields(line: str) -> list[str]:
+    return re.findall(r'"[^"]*"|\S+', line)
 
 
 def test_a_client_that_goes_away_is_logged_as_460_and_frees_its_target(
