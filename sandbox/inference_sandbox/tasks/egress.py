@@ -49,13 +49,15 @@ class Egress:
         self.certificate = folder / "aws-authority.pem"
         self.certificate.write_bytes(self._authority.certificate.public_bytes(serialization.Encoding.PEM))
         self._servers: dict[str, asyncio.Server] = {}
+        self._starting = asyncio.Lock()
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._connections: set[asyncio.Task[None]] = set()
 
     async def url(self, host: str) -> str:
         """Of the proxy, listening on this address of the machine."""
-        if host not in self._servers:
-            self._servers[host] = await asyncio.start_server(self._serve, sock=_bound(host), limit=_HEAD_LIMIT)
+        async with self._starting:
+            if host not in self._servers:
+                self._servers[host] = await asyncio.start_server(self._serve, sock=_bound(host), limit=_HEAD_LIMIT)
         port = self._servers[host].sockets[0].getsockname()[1]
         return f"http://{host}:{port}"
 

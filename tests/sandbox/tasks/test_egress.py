@@ -103,3 +103,15 @@ def test_before_aws_is_up_a_connection_ends_without_an_answer(tmp_path: Path) ->
                 await client.get(url)
 
     through(egress_to(None, tmp_path), ask)
+
+
+def test_everybody_who_asks_at_the_same_time_gets_the_same_address(tmp_path: Path) -> None:
+    egress = egress_to(None, tmp_path)
+
+    async def run() -> set[str]:
+        try:
+            return set(await asyncio.gather(*(egress.url("127.0.0.1") for _ in range(5))))
+        finally:
+            await egress.close()
+
+    assert len(asyncio.run(run())) == 1
