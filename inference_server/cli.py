@@ -104,6 +104,36 @@ def publish(directory: Path, *, replace: bool) -> None:
         raise click.ClickException(str(error)) from None
 
 
+@main.command()
+@click.argument("model")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server is.")
+@click.option("--connections", type=click.IntRange(1, 1000), default=8, show_default=True, help="Requests at once.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=5, show_default=True, help="For how long.")
+@click.option(
+    "--request",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON body to send; the model's example from /docs if not given.",
+)
+def bench(model: str, url: str, connections: int, seconds: float, file: Path | None) -> None:
+    """Put load on MODEL of a running server, and tell requests per second and latencies.
+
+    Exits 1 if a request was not answered with 200.
+    """
+    from inference_server.bench import CantAskError, example_request  # noqa: PLC0415  (of use to this command only)
+    from inference_server.bench import bench as put_load  # noqa: PLC0415  (the same)
+
+    try:
+        body = file.read_bytes() if file is not None else example_request(url, model)
+    except CantAskError as error:
+        raise click.ClickException(str(error)) from None
+    outcome = put_load(url, model, body, connections, seconds)
+    click.echo(f"{outcome.per_second:.0f} requests/s on {connections} connections for {outcome.seconds:.1f} s")
+    click.echo("  ".join(f"p{part * 100:g} {outcome.percentile(part) * 1000:.2f} ms" for part in (0.5, 0.9, 0.99, 1)))
+    click.echo("  ".join(f"{status}: {count}" for status, count in sorted(outcome.statuses.items())))
+    sys.exit(0 if outcome.statuses.keys() == {"200"} else 1)
+
+
 @main.command("print-config")
 def print_config() -> None:
     """Print the configuration that `run` would use, as JSON."""

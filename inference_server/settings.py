@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -152,6 +152,26 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     if faults:
         raise SettingsError("\n".join(faults))
     return settings
+
+
+class Described(NamedTuple):
+    """A setting, for people."""
+
+    variable: str
+    default: str
+    """As Markdown; empty if there is none."""
+    description: str
+
+
+def described() -> list[Described]:
+    """Every setting in the order of this module."""
+    found = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None or field.default_factory else f"`{field.default}`"
+        if name == "workers":
+            default = "by the cpu quota"
+        found.append(Described(PREFIX + name.upper(), default, field.description or ""))
+    return found
 
 
 def _unknown(environment: Mapping[str, str]) -> list[str]:

@@ -17,6 +17,7 @@ from inference_operator.domain.conditions import Type
 from inference_operator.domain.reasons import EXPLANATIONS, Reason
 from inference_operator.resources import ENVIRONMENT_KINDS, KINDS
 from inference_operator.runtime import rbac
+from inference_server.settings import described
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,6 +76,21 @@ beside them, as ECS wrote it.
 """
 
 
+def server_settings_page() -> str:
+    """Every setting of the server."""
+    rows = "\n".join(f"| `{s.variable}` | {s.default} | {s.description} |" for s in described())
+    return f"""<!-- Generated from inference_server/settings.py: edit it, then `make manifests`. -->
+
+# Settings of the server
+
+Environment variables of `inference-server run`. One that is empty is as good as none.
+
+| variable | default | meaning |
+|---|---|---|
+{rows}
+"""
+
+
 def argocd_file() -> str:
     """A patch of Argo CD's ConfigMap argocd-cm."""
     scripts = sorted((ROOT / "argocd" / "resource_customizations").glob("*/*/health.lua"))
@@ -108,6 +124,7 @@ def generated() -> dict[Path, str]:
         reference / "api.md": reference_page(),
         reference / "causes.md": causes_page(),
         reference / "conditions.md": conditions_page(),
+        reference / "server-settings.md": server_settings_page(),
         reference / "iam-policy.json": json.dumps(policy(), indent=2) + "\n",
     }
 
