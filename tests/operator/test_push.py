@@ -199,3 +199,33 @@ def test_queue_and_rule_go_with_the_environment_even_if_it_is_deleted_while_the_
     stage.custom.create_cluster_custom_object(
         *OBJECT, ENVIRONMENTS, stage.live.account.environment(stage.namespace) | {"metadata": {"name": stage.namespace}}
     )
+
+
+def test_people_are_told_of_a_rollout_that_fails_and_that_it_is_well_again_each_once(stage: Stage) -> None:
+    fails(stage)
+    sns, sqs = stage.live.account.client("sns"), stage.live.account.client("sqs")
+    topic = sns.create_topic(Name="people")["TopicArn"]
+    queue = sqs.create_queue(QueueName="people")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+    stage.change_environment(notifications=[{"sns": {"topicArn": topic}}])
+    told: list[str] = []
+
+    def hears(*kinds: str) -> bool:
+        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", ())
+        told.extend(json.loads(message["Body"])["type"] for message in messages)
+        return sorted(told) == sorted(kinds)
+
+    with stage.operator:
+        stage.apply("recommender")
+        stage.until_ready("recommender")
+        stage.until(lambda: hears("RolloutStarted"))
+        stage.patch("recommender", {"spec": {"image": WORSE}})
+        stage.until(lambda: hears("RolloutStarted", "RolloutStarted", "RolledBack"))
+        stage.until(lambda: stage.get("recommender")["status"]["notified"][0]["type"] == "RolledBack")
+        stage.operator.stop()
+        stage.operator.start()
+        stage.patch("recommender", {"spec": {"image": "registry.example.com/inference-server:mended"}})
+        stage.until_ready("recommender")
+        stage.until(lambda: hears(*["RolloutStarted"] * 3, "RolledBack", "Recovered"))
+        assert conditions(environment(stage))["NotificationsReady"] == ("True", "AsSpecified")

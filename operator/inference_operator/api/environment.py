@@ -124,6 +124,60 @@ class Events(SpecModel):
     are absent, and removed with the environment. Where one exists that is not this environment's, it is left alone."""
 
 
+class Topic(SpecModel):
+    """An SNS topic."""
+
+    topic_arn: Annotated[
+        str,
+        *text(
+            512,
+            "arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}([.]fifo)?",
+            "the ARN of an SNS topic, such as arn:aws:sns:eu-west-1:123456789012:inference",
+        ),
+    ]
+    """ARN of the topic, in the environment's region. The operator's role needs sns:Publish on it."""
+
+
+class SecretReference(SpecModel):
+    """A Secret of the cluster."""
+
+    namespace: Annotated[str, *text(63, "[a-z0-9]([a-z0-9-]*[a-z0-9])?", "the name of a namespace")]
+    """Namespace of the Secret. The operator's service account needs the right to get it."""
+
+    name: Annotated[str, *text(253, "[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "the name of a Secret")]
+    """Name of the Secret."""
+
+
+class Webhook(SpecModel):
+    """An address that is sent a JSON document with POST."""
+
+    secret_ref: SecretReference
+    """Secret with the key `url`, an address that begins with https://, and, if messages are to be signed, the key
+    `signingKey`. It is read anew for each message."""
+
+
+_ONE_CHANNEL = "a notification goes to sns or to webhook: set one of them"
+
+
+class Notification(SpecModel):
+    """Where people are told of rollouts: that one began, is paused, failed or was rolled back, and that a service that
+    had failed is well again."""
+
+    sns: Topic | None = None
+    """An SNS topic."""
+
+    webhook: Webhook | None = None
+    """An address that is sent a JSON document."""
+
+    rules = ({"rule": "has(self.sns) != has(self.webhook)", "message": _ONE_CHANNEL},)
+
+    @model_validator(mode="after")
+    def _one_channel(self) -> Self:
+        if (self.sns is None) == (self.webhook is None):
+            raise refuse(_ONE_CHANNEL)
+        return self
+
+
 class InferenceEnvironmentSpec(SpecModel):
     """Where services run, and what they may ask for."""
 
@@ -169,6 +223,9 @@ class InferenceEnvironmentSpec(SpecModel):
     events: Events | None = None
     """How the operator hears of what happens within a second or two. Without it, it asks: every few seconds during a
     rollout, else every few minutes."""
+
+    notifications: Annotated[tuple[Notification, ...], Field(max_length=5)] = ()
+    """Where people are told of rollouts. Nowhere if absent."""
 
     policy: Policy | None = None
     """What services in this environment may ask for. No limits if absent."""

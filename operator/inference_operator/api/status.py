@@ -14,6 +14,7 @@ from inference_operator.api.quantities import Time
 
 HISTORY_LIMIT: Final = 10
 EVENTS_LIMIT: Final = 20
+NOTIFIED_LIMIT: Final = 10
 STOPPED_TASKS_LIMIT: Final = 20
 TASKS_LIMIT: Final = 10
 FINDINGS_LIMIT: Final = 20
@@ -240,6 +241,17 @@ class Resources(StatusModel):
     """Names of the log groups."""
 
 
+class Notified(StatusModel):
+    """Something that people were told through the environment's `notifications`."""
+
+    id: _Word
+    """Id in the message."""
+    type: _Word
+    """RolloutStarted, RolloutPaused, RolloutFailed, RolledBack or Recovered."""
+    at: Time
+    """When it was delivered."""
+
+
 class InferenceDeploymentStatus(StatusModel):
     """What the operator knows of the service. Written by the operator alone."""
 
@@ -277,6 +289,8 @@ class InferenceDeploymentStatus(StatusModel):
     """The checks before the latest rollout."""
     resources: Resources | None = None
     """The AWS resources of this service."""
+    notified: Annotated[tuple[Notified, ...], *newest(NOTIFIED_LIMIT)] = ()
+    """What people were told, newest first. What stands here is not told again."""
     last_reconcile_at: _Name | None = None
     """Value of the annotation `ecs-inference.dev/reconcile-at` that was last honoured."""
     last_rollback_at: _Name | None = None

@@ -31,6 +31,7 @@ from inference_operator.api.environment import (
     LoadBalancer,
     ModelStore,
     Network,
+    Notification,
     PosixUser,
 )
 from inference_operator.api.ingress import Ingress, Stickiness
@@ -47,6 +48,7 @@ from inference_operator.api.status import (
     Failure,
     HistoryEntry,
     InferenceDeploymentStatus,
+    Notified,
     Resources,
     RunningRevision,
     ServiceEvent,
@@ -91,6 +93,8 @@ __all__ = [
     "Models",
     "NamespaceSelector",
     "Network",
+    "Notification",
+    "Notified",
     "ObjectMeta",
     "Policy",
     "PosixUser",

@@ -95,6 +95,7 @@ def connect(
         ecr=client("ecr"),
         secrets=client("secretsmanager"),
         ssm=client("ssm"),
+        sns=client("sns"),
         services=BatchedServices(ecs, utc_now, on_change or (lambda _cluster, _service: None)),
         listings=SharedListings(efs, elb, scaling, utc_now),
     )

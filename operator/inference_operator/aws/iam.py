@@ -20,6 +20,7 @@ _SERVICES: tuple[tuple[type, str], ...] = (
     (ports.Ecr, "ecr"),
     (ports.SecretsManager, "secretsmanager"),
     (ports.Ssm, "ssm"),
+    (ports.Sns, "sns"),
 )
 
 # Creating something with tags also needs the right to tag it (Service Authorization Reference, "Dependent actions").

@@ -42,6 +42,7 @@ class Offline:
             ecr=_Client("ecr", self),
             secrets=_Client("secretsmanager", self),
             ssm=_Client("ssm", self),
+            sns=_Client("sns", self),
             services=BatchedServices(ecs, lambda: EPOCH),
             listings=SharedListings(efs, elb, scaling, lambda: EPOCH),
         )

@@ -141,6 +141,10 @@ class Ssm(Protocol):
     def describe_parameters(self, **members: Any) -> Answer: ...
 
 
+class Sns(Protocol):
+    def publish(self, **members: Any) -> Answer: ...
+
+
 class Services(Protocol):
     """DescribeServices for many objects at once: ten to a call (the API's limit), answers shared among the objects."""
 
@@ -194,5 +198,6 @@ class Aws:
     ecr: Ecr
     secrets: SecretsManager
     ssm: Ssm
+    sns: Sns
     services: Services
     listings: Listings

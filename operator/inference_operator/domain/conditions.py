@@ -30,6 +30,7 @@ class Type(StrEnum):
     READY = "Ready", "the revision asked for is the one running, in steady state, with all replicas healthy"
     PROGRESSING = "Progressing", "a step or a rollout is under way"
     DEGRADED = "Degraded", "serving, but below what was asked: fewer replicas, or an older revision"
+    NOTIFIES = "NotificationsReady", "of an InferenceEnvironment: the last notification reached all `notifications`"
     RECONCILING = "Reconciling", "the same as Progressing, for tools that follow kstatus; absent while it is not so"
     STALLED = "Stalled", "somebody has to act before it can be as asked (kstatus); absent while it is not so"
 

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     REPLICAS_UNAVAILABLE = "ReplicasUnavailable"
     STEADY = "Steady"
     DELETING = "Deleting"
+    NOT_DELIVERED = "NotDelivered"
 
 
 _NOTHING = "Nothing."
@@ -123,5 +124,9 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.REPLICAS_UNAVAILABLE: ("Fewer tasks run than are asked for.", "ECS replaces them; see `status.events`."),
     Reason.STEADY: ("Nothing is under way.", _NOTHING),
+    Reason.NOT_DELIVERED: (
+        "A notification did not reach one of the environment's `notifications`. It is tried again for an hour.",
+        "Mend what the message names: the topic and its policy, or the Secret and the address in it.",
+    ),
     Reason.DELETING: ("The object's resources are being removed.", "Nothing: the message says what is waited for."),
 }

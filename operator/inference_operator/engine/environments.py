@@ -37,10 +37,12 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     users = len(world.objects or ())
     spec = _spec(document)
     if isinstance(spec, ValidationError) or not _has_events(document, spec):
-        return Outcome(status=_told(document, [_judged(spec)], users, now), requeue_after=backoff.AUDIT)
+        said = [_judged(spec), *_notifies(spec, world)]
+        return Outcome(status=_told(document, said, users, now), requeue_after=backoff.AUDIT)
     site = _site(document, spec, world, now)
     results = reconcile(ENVIRONMENT_KINDS, site, memory).results
-    said = [_judged(spec, results), *(of_kind(result) for result in results if result.outcome is not None)]
+    kinds = [of_kind(result) for result in results if result.outcome is not None]
+    said = [_judged(spec, results), *_notifies(spec, world), *kinds]
     return Outcome(
         status=_told(document, said, users, now, events=_events(site, results)),
         requeue_after=_requeue(results, memory),
@@ -113,6 +115,16 @@ def _judged(spec: InferenceEnvironmentSpec | ValidationError, results: Sequence[
         in_order = all(isinstance(result.outcome, Settled) for result in results)
         message += "; events are heard" if in_order else "; events are not heard yet, so AWS is asked instead"
     return Said(Type.READY, "True", Reason.ACCEPTED, message)
+
+
+def _notifies(spec: InferenceEnvironmentSpec | ValidationError, world: World) -> list[Said]:
+    if isinstance(spec, ValidationError) or not spec.notifications:
+        return []
+    if world.undelivered is None:
+        return [Said(Type.NOTIFIES, "True", Reason.AS_SPECIFIED, f"{len(spec.notifications)} are told of rollouts")]
+    return [
+        Said(Type.NOTIFIES, "False", Reason.NOT_DELIVERED, f"the last one did not get through: {world.undelivered}")
+    ]
 
 
 def _events(site: Site, results: Sequence[StepResult]) -> EventsState | None:

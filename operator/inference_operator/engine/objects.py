@@ -20,6 +20,7 @@ from inference_operator.api.v1alpha1 import (
     InferenceDeploymentStatus,
     InferenceEnvironmentSpec,
     InferenceEnvironmentStatus,
+    Notified,
     ObjectMeta,
 )
 from inference_operator.aws.ports import Answer, Aws
@@ -27,8 +28,9 @@ from inference_operator.checks.base import Case
 from inference_operator.domain import policy
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
-from inference_operator.engine import backoff, status
+from inference_operator.engine import backoff, notifications, status
 from inference_operator.engine.events import Event, transitions
+from inference_operator.engine.notifications import Notice
 from inference_operator.engine.plan import StepResult, Trouble
 from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile
 from inference_operator.engine.status import Refusal
@@ -55,6 +57,8 @@ class News:
     """When the latest one came: what was seen of the service before that is out of date."""
     stopped_tasks: tuple[Answer, ...] = ()
     """As DescribeTasks shows them."""
+    notified: tuple[Notified, ...] = ()
+    """What people were told."""
     pushed: bool = False
     """Events come, so that there is no need to ask often."""
 
@@ -75,6 +79,8 @@ class World:
     """Whether it is checked before a rollout what would fail after it."""
     objects: Sequence[Document] | None = ()
     """In a pass over an environment: the InferenceDeployments in it; None if they can't be listed."""
+    undelivered: str | None = None
+    """In a pass over an environment: why its last notification did not get through."""
     news: News = News()
 
 
@@ -84,6 +90,8 @@ class Outcome:
     requeue_after: timedelta
     events: tuple[Event, ...] = ()
     results: tuple[StepResult, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    """What people are to be told."""
     done: bool = True
     """Of a deletion: nothing of the object is left."""
 
@@ -142,13 +150,14 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     case = Case(spec=spec, environment=environment, aws=ctx.aws)
     gate = Gate(case=case, known=previous.verification, now=now, again=retry is not None)
     done = reconcile(KINDS, ctx, memory, permit=gate if world.verifies else lambda: None)
-    told = status.summarize(ctx, done, gate.told)
+    told = notifications.with_notified(status.summarize(ctx, done, gate.told), world.news.notified)
     memory.interval = _interval(done, world.news)
     return Outcome(
         status=told,
         requeue_after=min(_requeue(done.results, memory), _debugging_ends(spec, now)),
         events=tuple(transitions(previous, told, done.results)),
         results=tuple(done.results),
+        notices=notifications.due(object_meta, spec.environment, told, now) if environment.notifications else (),
     )
 
 

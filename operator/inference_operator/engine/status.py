@@ -134,6 +134,7 @@ def summarize(ctx: Context, done: Pass, verification: VerificationState | None =
         targets=_targets(running),
         verification=verification,
         resources=_resources(ctx, done),
+        notified=previous.notified,
         last_reconcile_at=_honoured(done, ctx.retry, previous.last_reconcile_at),
         last_rollback_at=_honoured(done, ctx.rollback, previous.last_rollback_at),
     )

@@ -48,6 +48,7 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
         keeper.it.inboxes.stop()
+        await keeper.it.notifier.stop()
 
     own = settings
     _register_environments(registry, keeper)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -64,6 +65,11 @@ class Kube:
         found: Any = self._core.read_namespace(namespace, _request_timeout=TIMEOUT)
         return dict(found.metadata.labels or {})
 
+    def secret(self, namespace: str, name: str) -> dict[str, str]:
+        """Its values by key."""
+        found: Any = self._core.read_namespaced_secret(name, namespace, _request_timeout=TIMEOUT)
+        return {key: b64decode(value).decode() for key, value in (found.data or {}).items()}
+
     def write_status(
         self, document: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
     ) -> bool:
@@ -92,10 +98,11 @@ class Kube:
             raise
         return True
 
-    def publish(self, document: Mapping[str, Any], event: Event) -> None:
+    def publish(self, document: Mapping[str, Any], event: Event, name: str, count: int) -> None:
+        """Posts a new Event; or, if it has happened `count` times by now, says so on the Event that is there."""
         metadata = document["metadata"]
         body = client.EventsV1Event(
-            metadata=client.V1ObjectMeta(generate_name=f"{metadata['name']}-", namespace=metadata["namespace"]),
+            metadata=client.V1ObjectMeta(name=name, namespace=metadata["namespace"]),
             event_time=micro_time(datetime.now(UTC)),
             type=event.type,
             reason=event.reason,
@@ -111,6 +118,17 @@ class Kube:
                 uid=metadata["uid"],
             ),
         )
+        if count > 1:
+            series = client.EventsV1EventSeries(count=count, last_observed_time=micro_time(datetime.now(UTC)))
+            try:
+                self._events.patch_namespaced_event(
+                    name, metadata["namespace"], {"series": series}, _request_timeout=TIMEOUT
+                )
+            except ApiException as error:
+                if error.status != HTTPStatus.NOT_FOUND:  # if it is forgotten, it is posted anew
+                    raise
+            else:
+                return
         self._events.create_namespaced_event(metadata["namespace"], body, _request_timeout=TIMEOUT)
 
 

@@ -20,7 +20,7 @@ import structlog
 
 from inference_operator.api.meta import WAKING
 from inference_operator.api.status import STOPPED_TASKS_LIMIT
-from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec, InferenceEnvironmentStatus
+from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec, InferenceEnvironmentStatus, Notified
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import ecs_events
 from inference_operator.domain.names import Identity
@@ -32,6 +32,7 @@ from inference_operator.engine.reconcile import Memory
 from inference_operator.runtime import metrics
 from inference_operator.runtime.inboxes import Inboxes
 from inference_operator.runtime.kube import GoneError, Kube
+from inference_operator.runtime.notifier import Notifier
 from inference_operator.runtime.recorder import Recorder
 
 log = structlog.get_logger(__name__)
@@ -78,6 +79,8 @@ class Slot:
     """It will be woken as soon as it may."""
     heard_at: datetime | None = None
     """When the latest event about it came that no pass has looked into yet."""
+    notified: dict[str, Notified] = field(default_factory=dict)
+    """By id: what people were told and the status does not tell yet."""
     stopped: OrderedDict[str, StoppedTask] = field(default_factory=OrderedDict)
     """By ARN: what events told and the status does not yet."""
 
@@ -123,6 +126,9 @@ class Keeper:
     """ECS service names of the objects that there were at the start and that the watch has not shown yet."""
 
     def __post_init__(self) -> None:
+        self.notifier = Notifier(
+            secrets=self.kube, sns=lambda spec: self.connect(spec).sns, changed=self.call_environment
+        )
         self.inboxes = Inboxes(hear=self.hear, lost=self.queue_lost, complete=lambda: not self.expected)
 
     def documents(self) -> list[Document]:
@@ -183,6 +189,11 @@ class Keeper:
         kept = self.slots.get(service)
         if kept is not None:
             self._hint(kept[0])
+
+    def call_environment(self, name: str) -> None:
+        slot = self.environment_slots.get(name)
+        if slot is not None:
+            slot.call()
 
     def queue_lost(self, environment: str) -> None:
         """The queue of its events is gone: it is looked at again."""
@@ -287,15 +298,33 @@ class Keeper:
             told = await self._tell(document, slot, known, outcome)
             if slot.status == outcome.status.document():
                 _settle(slot, world.news, stopped, outcome)
+                self._notify(document, slot, outcome)
             if isinstance(outcome.status, InferenceEnvironmentStatus) and not metadata.get("deletionTimestamp"):
                 self._listen(metadata["name"], outcome.status)
             return told
+
+    def _notify(self, document: Document, slot: Slot, outcome: Outcome) -> None:
+        name = environment_of(document)
+
+        def delivered(notified: Notified) -> None:
+            slot.notified[notified.id] = notified
+            self._hint(slot)
+
+        for notice in outcome.notices:
+            if notice.id not in slot.notified:
+                environment = InferenceEnvironmentSpec.model_validate(self.environments[name]["spec"])
+                self.notifier.offer(name, environment, notice, delivered)
 
     async def _world(self, document: Document, slot: Slot) -> World:
         environments = dict(self.environments)
         if "namespace" not in document["metadata"]:
             objects = await asyncio.to_thread(self._objects_in, document)
-            return World(environments=environments, connect=self.connect, objects=objects)
+            return World(
+                environments=environments,
+                connect=self.connect,
+                objects=objects,
+                undelivered=self.notifier.failing.get(document["metadata"]["name"]),
+            )
         asked = (environments.get(environment_of(document), {}).get("spec") or {}).get("policy") or {}
         labels = None
         if asked.get("namespaces"):  # the right to read them is needed only where a policy asks for them
@@ -303,6 +332,7 @@ class Keeper:
         news = News(
             at=slot.heard_at,
             stopped_tasks=tuple(task.shown for task in slot.stopped.values()),
+            notified=tuple(slot.notified.values()),
             pushed=self.inboxes.hears(environment_of(document)),
         )
         return World(environments=environments, connect=self.connect, labels=labels, news=news)
@@ -340,9 +370,11 @@ class Keeper:
             wait = min(outcome.requeue_after, after_failures(slot.failures))
             return Outcome(status=outcome.status, requeue_after=wait, done=outcome.done)
         for event in outcome.events:
-            if self.recorder.admits(document["metadata"]["uid"], event):
+            metadata = document["metadata"]
+            posting = self.recorder.posting(metadata["uid"], event, metadata["name"])
+            if posting is not None:
                 try:
-                    await asyncio.to_thread(self.kube.publish, document, event)
+                    await asyncio.to_thread(self.kube.publish, document, event, posting.name, posting.count)
                 except Exception as error:  # noqa: BLE001 an Event is a courtesy; in a namespace that goes it can't be posted at all
                     log.warning("event not posted", reason=event.reason, error=str(error))
         return outcome
@@ -353,6 +385,8 @@ def _settle(slot: Slot, heard: News, stopped: Mapping[str, StoppedTask], outcome
     looked = outcome.results and not any(isinstance(r.outcome, Trouble) for r in outcome.results)
     if looked and slot.heard_at == heard.at:
         slot.heard_at = None
+    for notified in heard.notified:
+        slot.notified.pop(notified.id, None)
     for arn, task in stopped.items():
         if slot.stopped.get(arn) is task:
             del slot.stopped[arn]

@@ -35,6 +35,12 @@ EVENTS_HEARD = Gauge(
     "inference_operator_events_heard", "1 while the queue of an environment can be read, else 0.", ["environment"]
 )
 
+NOTIFICATIONS = Counter(
+    "inference_operator_notifications_total",
+    "Notifications by channel (sns, webhook) and outcome (delivered, failed: it is tried again).",
+    ["environment", "channel", "outcome"],
+)
+
 
 def aws_call(*, operation: str, code: str, seconds: float) -> None:
     """The observer for `aws.clients.connect`."""
