@@ -249,6 +249,11 @@ class Aws:
         with self._lock:
             self.ecs.fail(failure)
 
+    def clear_failures(self) -> None:
+        """End the failures that wait for tasks to come, and open zones again."""
+        with self._lock:
+            self.scheduler.clear_failures()
+
     def client(self, service: str, region: str = DEFAULT_REGION) -> Any:
         """A boto3 client that reaches the newest `Aws` of this process without a socket; one attempt for each call."""
         return in_process.client(service, region)

@@ -74,17 +74,17 @@ def _failures(aws: Aws, _given: Given) -> Any:
 
 
 def _add_failure(aws: Aws, given: Given) -> None:
-    """Let tasks fail: {service, cause, times}."""
+    """Let tasks fail: {service, cause, times, zone (of capacity), exit_code (of crash)}."""
     try:
         failure = Failure(**given)
     except TypeError as error:
-        raise ValueError(f"a failure takes service, cause and times: {error}") from error
+        raise ValueError(f"a failure takes service, cause, times, zone and exit_code: {error}") from error
     aws.fail(failure)
 
 
 def _clear_failures(aws: Aws, _given: Given) -> None:
     """Let tasks live again."""
-    aws.scheduler.failures.waiting.clear()
+    aws.clear_failures()
 
 
 def _give_metric(aws: Aws, given: Given) -> None:

@@ -41,6 +41,7 @@ class Deployments:
             if older.status == "PRIMARY":
                 self._supersede(older)
         service.deployments.insert(0, deployment)
+        service.rebalancing, service.surplus = False, 0
         service.said.clear()
         service.steady = False
         self._voice.rolled(deployment, "IN_PROGRESS", texts.in_progress(deployment.id))

@@ -70,17 +70,24 @@ CAUSES: tuple[str, ...] = (*UNPLACED, *UNSTARTED, *STRIKES)
 
 @dataclass(kw_only=True)
 class Failure:
-    """`service` may hold wildcards. `times`: so many tasks; None until it is cleared."""
+    """`service` may hold wildcards. `times`: so many tasks; None until it is cleared. `zone`: of `capacity`, the one
+    availability zone that has none, until it is cleared. `exit_code`: of `crash`, what it exits with."""
 
     service: str
     cause: str
     times: int | None = None
+    zone: str | None = None
+    exit_code: int | None = None
 
     def __post_init__(self) -> None:
         if self.cause not in CAUSES:
             raise ValueError(f"failure cause {self.cause!r} is unknown: use one of {', '.join(CAUSES)}")
         if self.times is not None and self.times < 1:
             raise ValueError(f"failure times {self.times} must be at least 1, or left out for all until cleared")
+        if self.zone is not None and (self.cause != "capacity" or self.times is not None):
+            raise ValueError("a zone goes with the cause capacity, and without times: it lasts until it is cleared")
+        if self.exit_code is not None and (self.cause != "crash" or not 0 <= self.exit_code <= 255):  # noqa: PLR2004 - a byte
+            raise ValueError("an exit code goes with the cause crash, and is 0 to 255")
 
 
 class Failures:
@@ -93,10 +100,14 @@ class Failures:
         """The text of the failure that the service's next task meets, if one waits."""
         known = UNPLACED if kind == "unplaced" else UNSTARTED
         for failure in self.waiting:
-            if failure.cause in known and fnmatchcase(service, failure.service):
+            if failure.cause in known and failure.zone is None and fnmatchcase(service, failure.service):
                 if failure.times is not None:
                     failure.times -= 1
                     if failure.times == 0:
                         self.waiting.remove(failure)
                 return known[failure.cause]
         return None
+
+    def closed_zones(self, service: str) -> set[str]:
+        """Availability zones that take none of the service's tasks for now."""
+        return {each.zone for each in self.waiting if each.zone is not None and fnmatchcase(service, each.service)}

@@ -197,14 +197,14 @@ class Fleet:
 
     # -- what befalls a running task on request
 
-    def strike(self, task: Task, cause: str) -> None:
+    def strike(self, task: Task, cause: str, exit_code: int | None = None) -> None:
         container = next(each for each in task.containers if each.essential)
         now = self._clock.now()
         match cause:
             case "oom":
                 self._exited(_exit(task, container, 137, texts.OUT_OF_MEMORY, now), task)
             case "crash":
-                self._exited(_exit(task, container, 1, None, now), task)
+                self._exited(_exit(task, container, 1 if exit_code is None else exit_code, None, now), task)
             case "container-health":
                 self._health(ContainerHealth(arn=task.arn, container=container.name, status="UNHEALTHY", at=now), task)
             case "spot":

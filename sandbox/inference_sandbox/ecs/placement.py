@@ -25,13 +25,20 @@ class Placement:
         self._clock = clock
         self._ids = ids
         self._surroundings = surroundings
+        self._known: dict[tuple[str, str, str], str] = {}
+        """Zones of subnets, which never change, by account, region and id."""
 
     def zones(self, cluster: Cluster, document: Mapping[str, Any]) -> Zones:
         network = (document.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
-        return {
-            subnet: self._surroundings.zone(cluster.account, cluster.region, subnet) or f"{cluster.region}a"
-            for subnet in network.get("subnets") or ["subnet-unknown"]
-        }
+        return {subnet: self._zone(cluster, subnet) for subnet in network.get("subnets") or ["subnet-unknown"]}
+
+    def _zone(self, cluster: Cluster, subnet: str) -> str:
+        key = (cluster.account, cluster.region, subnet)
+        found = self._known.get(key) or self._surroundings.zone(*key)
+        if found is None:
+            return f"{cluster.region}a"
+        self._known[key] = found
+        return found
 
     def new_task(
         self,

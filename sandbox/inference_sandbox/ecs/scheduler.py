@@ -8,12 +8,12 @@ It must not know the API's requests (`api` does), how a task lives (`fleet` does
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import partial
 
-from inference_sandbox.ecs import placement, rolling, texts
+from inference_sandbox.ecs import placement, rebalancing, rolling, texts
 from inference_sandbox.ecs.agenda import Agenda
 from inference_sandbox.ecs.deployments import Deployments
 from inference_sandbox.ecs.failures import STRIKES, Failure, Failures
@@ -121,7 +121,14 @@ class Scheduler:
             if task.last_status == "RUNNING" and task.active and fnmatchcase(service.name, failure.service)
         ]
         for task in running[: failure.times]:
-            self.fleet.strike(task, failure.cause)
+            self.fleet.strike(task, failure.cause, failure.exit_code)
+
+    def clear_failures(self) -> None:
+        """Let tasks live again, and zones take them."""
+        self.failures.waiting.clear()
+        for task in self.fleet.tasks.values():
+            if task.service is not None:
+                self.look_at(task.service)
 
     # -- one service
 
@@ -138,6 +145,8 @@ class Scheduler:
             self._roll(service)
         self.voice.flush(service)
         self._conclude(service)
+        if service.steady and service.document["availabilityZoneRebalancing"] == "ENABLED":
+            self._rebalance(service)
 
     def _drain(self, service: Service) -> None:
         """DRAINING until every task is STOPPING or STOPPED, then INACTIVE (API reference, DeleteService)."""
@@ -158,8 +167,10 @@ class Scheduler:
         old = [task for each in service.deployments[1:] for task in each.tasks.values() if task.active]
         old_healthy = [task for task in old if counts_as_healthy(task)]
         configuration = service.document["deploymentConfiguration"]
+        if service.surplus and len(healthy) >= desired + service.surplus:
+            service.surplus = 0  # they are healthy: as many stop elsewhere
         plan = rolling.plan(
-            desired,
+            desired + service.surplus,
             rolling.Counts(
                 primary_healthy=len(healthy),
                 primary_pending=len(pending),
@@ -228,21 +239,28 @@ class Scheduler:
         """Start them one by one: each choice of zone and provider sees the tasks before it."""
         if not count:
             return
-        document = deployment.revision.document
-        zones = self.placement.zones(service.cluster, document)
+        zones = self._open_zones(service, deployment)
         started = []
         for _ in range(count):
-            provider = placement.provider(document, deployment)
-            refused = self.failures.take(service.name, "unplaced")
+            provider = placement.provider(deployment.revision.document, deployment)
+            refused = self.failures.take(service.name, "unplaced") if zones else texts.CAPACITY
             if refused is not None:
                 self._unplaced(service, deployment, refused, provider)
                 break
             task = self.placement.new_task(service.cluster, deployment.revision, zones, provider, deployment)
             self.fleet.launch(task)
-            started.append(task.id)
+            started.append(task)
         service.steady = False
-        if started:
-            self.voice.say(service, texts.started(started))
+        if started and service.surplus:
+            self._tell_by_zone(service, "TASKS_STARTED", texts.started_to_rebalance, started)
+        elif started:
+            self.voice.say(service, texts.started([task.id for task in started]))
+
+    def _open_zones(self, service: Service, deployment: Deployment) -> placement.Zones:
+        """The zones that take its tasks, by subnet."""
+        zones = self.placement.zones(service.cluster, deployment.revision.document)
+        closed = self.failures.closed_zones(service.name)
+        return {subnet: zone for subnet, zone in zones.items() if zone not in closed} if closed else zones
 
     def _unplaced(self, service: Service, deployment: Deployment, reason: str, provider: str | None) -> None:
         """No task, but a failure to launch one; it is tried again later."""
@@ -284,9 +302,44 @@ class Scheduler:
         if draining:
             self.voice.say(service, texts.draining(len(draining)))
         gone = [task.id for task in tasks if task.last_status != "DEACTIVATING"]
-        if gone:
+        if service.rebalancing:
+            self._tell_by_zone(service, "TASKS_STOPPED", texts.stopped_to_rebalance, tasks)
+        elif gone:
             self.voice.say(service, texts.stopped(gone))
         self.look_at(service)
+
+    # -- availability zones
+
+    def _rebalance(self, service: Service) -> None:
+        """In steady state: start tasks in the emptiest zones, as many as maximumPercent leaves room for; once they are
+        healthy, as many stop in the fullest ones (developer guide, "Balancing an Amazon ECS service across Availability
+        Zones")."""
+        zones = self._open_zones(service, service.primary)
+        counts = rebalancing.by_zone(zones.values(), (task.zone for task in service.primary.tasks.values()))
+        if not rebalancing.is_uneven(counts):
+            if service.rebalancing:
+                service.rebalancing = False
+                self.voice.say(service, texts.balanced(counts))
+                self.voice.action(service, "INFO", "SERVICE_REBALANCING_COMPLETED")
+            return
+        desired = service.desired_count
+        upper = rolling.upper_limit(desired, service.document["deploymentConfiguration"]["maximumPercent"])
+        needed = min(rebalancing.moves(counts), upper - desired)
+        if needed < 1 or not set(zones.values()) & _emptiest(counts) or not self.judge.may_start(service.primary):
+            return
+        if not service.rebalancing:
+            service.rebalancing = True
+            self.voice.say(service, texts.unbalanced(counts))
+            self.voice.action(service, "INFO", "SERVICE_REBALANCING_STARTED")
+        service.surplus = needed
+        self._start(service, service.primary, needed)
+
+    def _tell_by_zone(
+        self, service: Service, name: str, said: Callable[[str, list[str]], str], tasks: Sequence[Task]
+    ) -> None:
+        for zone in sorted({task.zone for task in tasks}):
+            self.voice.say(service, said(zone, [task.id for task in tasks if task.zone == zone]))
+        self.voice.action(service, "INFO", name, taskArns=[task.arn for task in tasks])
 
     # -- the end of a deployment
 
@@ -341,6 +394,10 @@ def _stop_order(pending: list[Task], healthy: list[Task]) -> list[Task]:
         left.remove(fullest)
         order.append(fullest)
     return order
+
+
+def _emptiest(counts: Mapping[str, int]) -> set[str]:
+    return {zone for zone, count in counts.items() if count == min(counts.values())}
 
 
 def _provider_arn(service: Service, provider: str) -> str:

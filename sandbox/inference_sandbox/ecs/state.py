@@ -279,6 +279,10 @@ class Service:
     said: dict[str, datetime] = field(default_factory=dict)
     """Warnings that are not repeated until their cause clears or six hours pass."""
     steady: bool = False
+    rebalancing: bool = False
+    """Its tasks are being moved between availability zones."""
+    surplus: int = 0
+    """How many tasks more than desired it has for that, until they are healthy."""
 
     @property
     def primary(self) -> Deployment:

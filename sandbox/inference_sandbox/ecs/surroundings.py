@@ -84,8 +84,8 @@ class Settings:
     throttle_after: int = 3
     """Consecutive failures to start before restarts are delayed: AWS does not publish it."""
     throttle_first: timedelta = timedelta(seconds=10)
-    throttle_maximum: timedelta = timedelta(minutes=15)
-    """"incrementally increased up to 15 minutes"; later editions of "Service throttle logic" say 27."""
+    throttle_maximum: timedelta = timedelta(minutes=27)
+    """Developer guide, "Amazon ECS service throttle logic"; editions before 2024 say 15."""
     stopped_kept: timedelta = timedelta(hours=1)
     """Stopped tasks stay describable "at least 1 hour"."""
     said_again: timedelta = timedelta(hours=6)

@@ -7,7 +7,7 @@ is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 STEADY = "has reached a steady state."
 IMPAIRED = "is unable to consistently start tasks successfully."
@@ -81,6 +81,27 @@ def target_unhealthy(task: str, port: int, group: str, reason: str) -> str:
 
 def unplaced(reason: str) -> str:
     return f"was unable to place a task. Reason: {reason}"
+
+
+def _over_zones(counts: Mapping[str, int]) -> str:
+    *first, last = [f"{count} tasks in {zone}" for zone, count in counts.items()]
+    return f"{', '.join(first)}, and {last}" if first else last
+
+
+def unbalanced(counts: Mapping[str, int]) -> str:
+    return f"is not AZ balanced with {_over_zones(counts)}. AZ Rebalancing in progress."
+
+
+def balanced(counts: Mapping[str, int]) -> str:
+    return f"is AZ balanced with {_over_zones(counts)}."
+
+
+def started_to_rebalance(zone: str, tasks: list[str]) -> str:
+    return f"has started {len(tasks)} tasks in {zone} to AZ Rebalance: {ids(tasks)}."
+
+
+def stopped_to_rebalance(zone: str, tasks: list[str]) -> str:
+    return f"has stopped {len(tasks)} running tasks in {zone} due to AZ rebalancing: {ids(tasks)}."
 
 
 def scale_in_protected(task_set: str) -> str:
