@@ -14,13 +14,14 @@ from inference_sandbox.ecs.errors import AwsError
 
 
 @cache
-def _model(service: str) -> ServiceModel:
+def model(service: str) -> ServiceModel:
+    """Read once; it is large."""
     return botocore.session.get_session().get_service_model(service)
 
 
 def missing_member(service: str, operation: str, request: dict[str, Any]) -> str | None:
     """A required member that is not there: boto3 checks this before it sends; another client may not."""
-    shape = _model(service).operation_model(operation).input_shape
+    shape = model(service).operation_model(operation).input_shape
     return next((name for name in (shape.required_members if shape else ()) if request.get(name) is None), None)
 
 

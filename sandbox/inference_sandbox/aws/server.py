@@ -8,6 +8,8 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from inference_sandbox.aws import authorization, cloudwatch, elbv2, in_process, side_door
+from inference_sandbox.aws import authorization, cloudwatch, elbv2, in_process, json_protocol, side_door
 from inference_sandbox.aws.calls import Calls
 from inference_sandbox.aws.cloud_map import CloudMap
 from inference_sandbox.aws.ec2 import Ec2
@@ -57,6 +59,8 @@ SERVICES = (
     "ssm",
     "sts",
 )
+OWN = ("application-autoscaling", "ecs")
+"""Those that are performed here rather than by moto."""
 __all__ = ["CREDENTIALS", "DEFAULT_REGION", "Aws"]
 DEFAULT_REGION = "us-east-1"
 
@@ -177,7 +181,7 @@ class Aws:
     # -- time
 
     def tick(self) -> None:
-        with self._lock:
+        with self._lock, _uncollected():
             self.scaling.tick()
             self.cloudwatch.tick()
             self.scheduler.tick()
@@ -259,6 +263,18 @@ class Aws:
         return in_process.client(service, region)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Garbage is collected afterwards: a walk over all that there is takes longer than a tick."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 @cache
 def _load_models() -> None:
     """Read the models of the services that are used, and keep them out of garbage collection from now on.
@@ -268,6 +284,8 @@ def _load_models() -> None:
     """
     for service in SERVICES:
         get_service_model(service)
+    for service in OWN:
+        json_protocol.model(service)
     gc.collect()
     gc.freeze()
 

@@ -74,7 +74,7 @@ class Fleet:
         task.cluster.tasks[task.id] = task
         if task.deployment is not None:
             task.deployment.tasks[task.arn] = task
-        self._tell(task)
+        self._publish(task)  # whoever launches it knows: no service needs another look
         self._after(self._settings.latencies.provisioning, partial(self._pend, task))
 
     def _pend(self, task: Task) -> None:
@@ -348,9 +348,12 @@ class Fleet:
         self._tell(task)
 
     def _tell(self, task: Task) -> None:
+        self._publish(task)
+        self._notify(task)
+
+    def _publish(self, task: Task) -> None:
         if self._surroundings.listening(task.cluster.account, task.cluster.region):
             self._surroundings.publish(views.task_event(task, self._clock.now()))
-        self._notify(task)
 
     def _notify(self, task: Task) -> None:
         self._changed(task)

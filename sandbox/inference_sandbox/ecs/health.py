@@ -32,9 +32,11 @@ def counts_as_healthy(task: Task) -> bool:
     """
     if task.last_status != "RUNNING" or not task.active:
         return False
+    if task.settled:
+        return True  # it has no check at all
     checked = [c for c in task.containers if c.essential and c.definition.get("healthCheck")]
     if not checked and not task.targets:
-        return task.settled
+        return False
     return all(c.health == "HEALTHY" for c in checked) and all(t.state == "healthy" for t in task.targets)
 
 

@@ -104,7 +104,8 @@ class Judge:
         primary = service.primary
         if primary.rollout_state != "IN_PROGRESS":
             return
-        configuration = service.document["deploymentConfiguration"]
+        began_with = primary.record.configuration["strategy"]
+        configuration = service.document["deploymentConfiguration"] | {"strategy": began_with}
         if not (breaker.watches(configuration) and self._tripped(primary)) and alarms.are_on(configuration):
             self._heed_alarms(primary)
 

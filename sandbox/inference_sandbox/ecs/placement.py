@@ -83,7 +83,10 @@ def _subnet(zones: Zones, deployment: Deployment | None) -> str:
     """The subnet in the zone with the fewest tasks of the deployment: the scheduler spreads over zones."""
     if deployment is None or len(zones) == 1:
         return next(iter(zones))
-    used = Counter(task.zone for task in deployment.tasks.values() if task.active)
+    used = dict.fromkeys(zones.values(), 0)
+    for task in deployment.tasks.values():
+        if task.active and task.zone in used:
+            used[task.zone] += 1
     return min(zones, key=lambda subnet: used[zones[subnet]])
 
 

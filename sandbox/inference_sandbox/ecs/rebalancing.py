@@ -29,4 +29,4 @@ def moves(counts: Mapping[str, int]) -> int:
 
 
 def is_uneven(counts: Mapping[str, int]) -> bool:
-    return max(counts.values()) - min(counts.values()) > 1
+    return bool(counts) and max(counts.values()) - min(counts.values()) > 1

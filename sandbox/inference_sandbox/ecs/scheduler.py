@@ -162,10 +162,7 @@ class Scheduler:
         if primary.rollout_state != "FAILED":
             primary.desired = desired
         healthy, pending, unhealthy = self._sorted(primary)
-        for older in service.deployments[1:]:
-            self._stop_unhealthy(service, self._sorted(older)[2])
-        old = [task for each in service.deployments[1:] for task in each.tasks.values() if task.active]
-        old_healthy = [task for task in old if counts_as_healthy(task)]
+        old_healthy, old_other = self._sort_older(service)
         configuration = service.document["deploymentConfiguration"]
         if service.surplus and len(healthy) >= desired + service.surplus:
             service.surplus = 0  # they are healthy: as many stop elsewhere
@@ -176,7 +173,7 @@ class Scheduler:
                 primary_pending=len(pending),
                 primary_unhealthy=len(unhealthy),
                 old_healthy=len(old_healthy),
-                old_other=len(old) - len(old_healthy),
+                old_other=len(old_other),
             ),
             lower=rolling.lower_limit(desired, configuration["minimumHealthyPercent"]),
             upper=rolling.upper_limit(desired, configuration["maximumPercent"]),
@@ -184,15 +181,28 @@ class Scheduler:
             stalled=primary.rollout_state == "FAILED",
         )
         self._stop_unhealthy(service, unhealthy[: plan.stop_primary_unhealthy])
-        others = [task for task in old if not counts_as_healthy(task)]
-        self._scale_in(service, _stop_order(pending, healthy), plan.stop_primary_extra)
-        self._scale_in(service, others, plan.stop_old_other)
-        self._scale_in(service, _stop_order([], old_healthy), plan.stop_old_healthy)
+        if plan.stop_primary_extra:
+            self._scale_in(service, _stop_order(pending, healthy), plan.stop_primary_extra)
+        if plan.stop_old_other:
+            self._scale_in(service, old_other, plan.stop_old_other)
+        if plan.stop_old_healthy:
+            self._scale_in(service, _stop_order([], old_healthy), plan.stop_old_healthy)
         self._start(service, primary, plan.start)
         if plan.blocked:
             self.voice.warn(service, texts.BLOCKED)
         for older in service.deployments[1:]:
             older.desired = sum(task.active for task in older.tasks.values())
+
+    def _sort_older(self, service: Service) -> tuple[list[Task], list[Task]]:
+        """The wanted tasks of the deployments before the PRIMARY: healthy, and not yet decided. Unhealthy ones stop."""
+        healthy: list[Task] = []
+        other: list[Task] = []
+        for older in service.deployments[1:]:
+            good, pending, unhealthy = self._sorted(older)
+            self._stop_unhealthy(service, unhealthy)
+            healthy += good
+            other += pending
+        return healthy, other
 
     def _keep_all(self, service: Service) -> None:
         """While traffic shifts, each deployment keeps as many tasks as it is told, whatever the others do."""
@@ -215,7 +225,8 @@ class Scheduler:
                 may_start=self.judge.may_start(deployment),
             )
             self._stop_unhealthy(service, unhealthy[: plan.stop_primary_unhealthy])
-            self._scale_in(service, _stop_order(pending, healthy), plan.stop_primary_extra)
+            if plan.stop_primary_extra:
+                self._scale_in(service, _stop_order(pending, healthy), plan.stop_primary_extra)
             self._start(service, deployment, plan.start)
 
     # -- starting and stopping

@@ -37,30 +37,35 @@ HOOK_TIMEOUT = timedelta(minutes=1440)
 """DeploymentLifecycleHookTimeoutConfiguration: the default; its default action is ROLLBACK."""
 
 
+def configuration(service: Service) -> Mapping[str, Any]:
+    """What the deployment under way began with: a later change is for the next one."""
+    return service.primary.record.configuration
+
+
 def strategy(service: Service) -> str:
-    return str(service.document["deploymentConfiguration"]["strategy"])
+    return str(configuration(service)["strategy"])
 
 
-def weights(configuration: Mapping[str, Any]) -> list[float]:
+def weights(settings: Mapping[str, Any]) -> list[float]:
     """The share of production traffic of the target revision after each step."""
-    match configuration["strategy"]:
+    match settings["strategy"]:
         case "CANARY":
-            first = float((configuration.get("canaryConfiguration") or {}).get("canaryPercent", 5.0))
+            first = float((settings.get("canaryConfiguration") or {}).get("canaryPercent", 5.0))
             return [first, WHOLE] if first < WHOLE else [WHOLE]
         case "LINEAR":
-            step = float((configuration.get("linearConfiguration") or {}).get("stepPercent", 10.0))
+            step = float((settings.get("linearConfiguration") or {}).get("stepPercent", 10.0))
             count = -int(-WHOLE // step)
             return [min(WHOLE, round(step * number, 1)) for number in range(1, count + 1)]
     return [WHOLE]
 
 
-def step_bake(configuration: Mapping[str, Any]) -> timedelta:
+def step_bake(settings: Mapping[str, Any]) -> timedelta:
     """How long to wait between two steps; not after the last."""
-    match configuration["strategy"]:
+    match settings["strategy"]:
         case "CANARY":
-            minutes = (configuration.get("canaryConfiguration") or {}).get("canaryBakeTimeInMinutes", 10)
+            minutes = (settings.get("canaryConfiguration") or {}).get("canaryBakeTimeInMinutes", 10)
         case "LINEAR":
-            minutes = (configuration.get("linearConfiguration") or {}).get("stepBakeTimeInMinutes", 6)
+            minutes = (settings.get("linearConfiguration") or {}).get("stepBakeTimeInMinutes", 6)
         case _:
             minutes = 0
     return timedelta(minutes=minutes)
@@ -116,7 +121,13 @@ class Shifts:
     # -- stages
 
     def _begin(self, service: Service) -> None:
+        """What was under way is given up: its traffic goes back, unless nothing but cleaning up was left of it."""
+        for before in service.deployments[1:2]:
+            if before.stage == STAGES[-1]:
+                service.last_completed = before
         green, blue = service.primary, self.source(service)
+        if blue is not None:
+            self._point_all(service, blue)
         green.revision.side = 1 - blue.revision.side if blue else 0
         self._enter(service, "RECONCILE_SERVICE" if len(service.deployments) > (2 if blue else 1) else "PRE_SCALE_UP")
 
@@ -173,16 +184,16 @@ class Shifts:
     def _shift(self, service: Service) -> bool:
         """Shift the next share of production traffic once, then wait out the step's bake time."""
         green, now = service.primary, self._clock.now()
-        configuration = service.document["deploymentConfiguration"]
+        settings = configuration(service)
         if green.shifted_at is None or (green.stage_since is not None and green.shifted_at < green.stage_since):
-            following = [weight for weight in weights(configuration) if weight > green.weight]
+            following = [weight for weight in weights(settings) if weight > green.weight]
             green.weight = following[0] if self.source(service) else WHOLE
             green.shifted_at = now
             side = green.revision.side
             self._point(service, "productionListenerRule", {side: green.weight, 1 - side: WHOLE - green.weight})
         if green.weight >= WHOLE:
             return True
-        end = green.shifted_at + step_bake(configuration)
+        end = green.shifted_at + step_bake(settings)
         if now < end:
             self._look_later(end, service)
         return now >= end
@@ -190,7 +201,7 @@ class Shifts:
     def _baked(self, service: Service) -> bool:
         """Both revisions run for the bake time; without a source there is nothing to fall back to, and no wait."""
         green, now = service.primary, self._clock.now()
-        minutes = service.document["deploymentConfiguration"].get("bakeTimeInMinutes") or 0
+        minutes = configuration(service).get("bakeTimeInMinutes") or 0
         if self.source(service) is None or green.stage_since is None:
             return True
         end = green.stage_since + timedelta(minutes=minutes)
@@ -216,7 +227,11 @@ class Shifts:
         primary = service.primary
         if primary.record.rollback is None or primary.rollout_state != "IN_PROGRESS" or primary.weight == WHOLE:
             return
-        primary.weight, side = WHOLE, primary.revision.side
+        primary.weight = WHOLE
+        self._point_all(service, primary)
+
+    def _point_all(self, service: Service, deployment: Deployment) -> None:
+        side = deployment.revision.side
         self._point(service, "productionListenerRule", {side: WHOLE, 1 - side: 0.0})
         self._point(service, "testListenerRule", {side: WHOLE})
 
@@ -238,7 +253,7 @@ class Shifts:
         now = self._clock.now()
         green = service.primary
         green.hooks = []
-        for configured in service.document["deploymentConfiguration"].get("lifecycleHooks") or []:
+        for configured in configuration(service).get("lifecycleHooks") or []:
             if stage not in (configured.get("lifecycleStages") or []):
                 continue
             timeout = configured.get("timeoutConfiguration") or {}

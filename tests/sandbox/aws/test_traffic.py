@@ -269,6 +269,36 @@ def test_a_deployment_begun_during_another_reconciles_first(rollout: Rollout) ->
     assert (deployment["taskDefinition"][-5:], deployment["rolloutState"]) == ("app:3", "COMPLETED")
 
 
+@follows("API reference, ServiceDeployment.lifecycleStage: RECONCILE_SERVICE")
+@differs("Where traffic goes that a superseded deployment had shifted is not said; here it goes back at once.")
+def test_a_deployment_begun_while_another_bakes_gives_its_traffic_back_first(rollout: Rollout) -> None:
+    shift = Shift(rollout, strategy="BLUE_GREEN", bakeTimeInMinutes=30)
+    shift.update()
+    rollout.advance(120)
+    assert (shift.stage(), shift.shares()) == ("BAKE_TIME", {"green": 100})
+    shift.update()
+    rollout.advance(1)
+    assert shift.shares() == {"blue": 100}
+    assert rollout.deployments()[2]["runningCount"] == 2
+    rollout.advance(3600)
+    assert shift.shares() == {"green": 100}
+    assert len(rollout.deployments()) == 1
+
+
+@follows("API reference, ServiceDeployment.deploymentConfiguration")
+@differs("Whether a change of strategy reaches a deployment under way is not said; here it is for the next one.")
+def test_a_deployment_goes_on_by_the_strategy_that_it_began_with(rollout: Rollout) -> None:
+    canary = {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 10}
+    shift = Shift(rollout, strategy="CANARY", canaryConfiguration=canary)
+    shift.update()
+    rollout.advance(120)
+    rollout.update(deploymentConfiguration={"strategy": "ROLLING"})
+    rollout.advance(60)
+    assert shift.shares() == {"blue": 90, "green": 10}
+    rollout.advance(600)
+    assert shift.shares() == {"green": 100}
+
+
 @follows("API reference, DeploymentConfiguration, LinearConfiguration, CanaryConfiguration, AdvancedConfiguration")
 @pytest.mark.parametrize(
     ("configuration", "message"),

@@ -18,13 +18,19 @@ from inference_sandbox.tasks.scripted import ScriptedRunner
 
 CALLER = Caller(account="123456789012", region="eu-west-1", arn="arn:aws:iam::123456789012:user/tester")
 GROUP = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/app/0123456789abcdef"
+ALTERNATE = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/green/0123456789abcdef"
+RULE = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener-rule/app/shared/0123456789abcdef/0/1"
+ROLE = "arn:aws:iam::123456789012:role/load-balancers"
 SECOND = timedelta(seconds=1)
 
 
 class ScriptedSurroundings:
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.groups = {GROUP: TargetGroupFacts(target_type="ip", port=8080, attached=True)}
+        facts = TargetGroupFacts(target_type="ip", port=8080, attached=True)
+        self.groups = {GROUP: facts, ALTERNATE: facts}
+        self.shares: dict[str, float] = {GROUP: 100.0, ALTERNATE: 0.0}
+        """Percent of production traffic by target group."""
         self.unprepared: NotLaunched | None = None
         self.zones = {"subnet-a": "eu-west-1a", "subnet-b": "eu-west-1b"}
 
@@ -65,7 +71,8 @@ class ScriptedSurroundings:
     def rule(self, arn: str) -> bool:
         return True
 
-    def shift(self, rule: str, shares: Mapping[str, float]) -> None: ...
+    def shift(self, rule: str, shares: Mapping[str, float]) -> None:
+        self.shares = dict(shares)
 
     def invoke(self, function: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"hookStatus": "SUCCEEDED"}
@@ -78,7 +85,7 @@ class Simulation:
         self.clock = VirtualClock()
         self.runner = ScriptedRunner(self.clock)
         self.balancer = ScriptedLoadBalancer(self.clock)
-        self.balancer.configure((), [_group(30)])
+        self.drain_delay(30)
         self.around = ScriptedSurroundings()
         self.scheduler = Scheduler(
             clock=self.clock,
@@ -165,19 +172,26 @@ class Simulation:
         return [event.detail for event in self.around.events if event.detail_type == detail_type]
 
     def drain_delay(self, seconds: int) -> None:
-        self.balancer.configure((), [_group(seconds)])
+        self.balancer.configure((), [_group(GROUP, seconds), _group(ALTERNATE, seconds)])
 
     def next_due(self) -> Any:
         return min((due for due in (self.scheduler.next_due(), self.runner.next_due()) if due), default=None)
 
 
-def _group(delay: int) -> TargetGroupSettings:
+def _group(arn: str, delay: int) -> TargetGroupSettings:
     attributes = {"deregistration_delay.timeout_seconds": str(delay)}
-    return TargetGroupSettings(arn=GROUP, settings={"TargetGroupArn": GROUP}, attributes=attributes)
+    return TargetGroupSettings(arn=arn, settings={"TargetGroupArn": arn}, attributes=attributes)
 
 
 def balanced(port: int = 8080) -> dict[str, Any]:
     return {"loadBalancers": [{"targetGroupArn": GROUP, "containerName": "app", "containerPort": port}]}
+
+
+def shifting() -> dict[str, Any]:
+    """Behind two target groups, for every strategy."""
+    [balancer] = balanced()["loadBalancers"]
+    advanced = {"alternateTargetGroupArn": ALTERNATE, "productionListenerRule": RULE, "roleArn": ROLE}
+    return {"loadBalancers": [balancer | {"advancedConfiguration": advanced}]}
 
 
 def breaker(**settings: Any) -> dict[str, Any]:

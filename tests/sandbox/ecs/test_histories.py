@@ -1,4 +1,5 @@
-"""Random histories of one service: whatever happens, what ECS promises holds after every moment.
+"""Random histories of one service, of every deployment strategy: whatever happens, what ECS promises holds after every
+moment.
 
 `HISTORIES=10000 pytest tests/sandbox/ecs/test_histories.py` runs as many; the suite runs a few hundred.
 """
@@ -6,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from inference_sandbox.ecs.health import counts_as_healthy
 from inference_sandbox.ecs.state import Service, Task
 from inference_sandbox.ports import StopCode
 from inference_sandbox.tasks.scripted import Script, crashing, failing
-from tests.sandbox.ecs.simulation import GROUP, SECOND, Simulation, balanced
+from tests.sandbox.ecs.simulation import ALTERNATE, GROUP, SECOND, Simulation, shifting
 
 ORDER = ["PROVISIONING", "PENDING", "ACTIVATING", "RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING", "STOPPED"]
 SCRIPTS: dict[str, Script] = {
@@ -42,6 +43,23 @@ BREAKERS: list[dict[str, Any] | None] = [
     {"enable": True, "rollback": True, "thresholdConfiguration": {"type": "UNBOUNDED_PERCENT", "value": 60}},
 ]
 
+STRATEGIES: list[dict[str, Any]] = [
+    {"strategy": "ROLLING"},
+    {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 5},
+    {
+        "strategy": "LINEAR",
+        "bakeTimeInMinutes": 1,
+        "linearConfiguration": {"stepPercent": 30.0, "stepBakeTimeInMinutes": 2},
+    },
+    {
+        "strategy": "CANARY",
+        "bakeTimeInMinutes": 0,
+        "canaryConfiguration": {"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 5},
+    },
+]
+PAUSES: list[list[str]] = [[], [], ["PRE_SCALE_UP"], ["POST_SCALE_UP", "POST_PRODUCTION_TRAFFIC_SHIFT"]]
+"""The stages at which a deployment waits to be continued."""
+
 desired = st.integers(0, 6)
 actions = st.one_of(
     st.tuples(st.just("advance"), st.sampled_from([1, 5, 20, 60, 300, 3600])),
@@ -59,6 +77,9 @@ actions = st.one_of(
     st.tuples(st.just("capacity"), st.integers(1, 4)),
     st.tuples(st.just("protect"), st.integers(0, 9)),
     st.tuples(st.just("rollback"), st.just(0)),
+    st.tuples(st.just("continue"), st.sampled_from(["CONTINUE", "CONTINUE", "ROLLBACK"])),
+    st.tuples(st.just("strategy"), st.integers(0, len(STRATEGIES) - 1)),
+    st.tuples(st.just("zone"), st.sampled_from(["eu-west-1a", "eu-west-1b", None])),
     st.tuples(st.just("recreate"), desired),
 )
 
@@ -70,6 +91,9 @@ class Beginning:
     breaker: dict[str, Any] | None
     balanced: bool
     checked: bool
+    strategy: dict[str, Any]
+    pauses: list[str]
+    rebalanced: bool
 
 
 beginnings = st.builds(
@@ -79,6 +103,9 @@ beginnings = st.builds(
     breaker=st.sampled_from(BREAKERS),
     balanced=st.booleans(),
     checked=st.booleans(),
+    strategy=st.sampled_from(STRATEGIES),
+    pauses=st.sampled_from(PAUSES),
+    rebalanced=st.booleans(),
 )
 
 
@@ -106,14 +133,18 @@ class History:
     def create(self, count: int) -> None:
         low, high = self.beginning.percentages
         configuration: dict[str, Any] = {"minimumHealthyPercent": low, "maximumPercent": high}
+        configuration |= self.beginning.strategy
         if self.beginning.breaker:
             configuration["deploymentCircuitBreaker"] = self.beginning.breaker
+        if self.beginning.pauses and configuration["strategy"] != "ROLLING":
+            hook = {"targetType": "PAUSE", "lifecycleStages": self.beginning.pauses}
+            configuration["lifecycleHooks"] = [hook | {"timeoutConfiguration": {"timeoutInMinutes": 30}}]
         self.world.create(
             count,
             taskDefinition=self.definition(),
             deploymentConfiguration=configuration,
-            availabilityZoneRebalancing="DISABLED",
-            **(balanced() if self.beginning.balanced else {}),
+            availabilityZoneRebalancing="ENABLED" if self.beginning.rebalanced and high > 100 else "DISABLED",
+            **(shifting() if self.beginning.balanced else {}),
         )
 
     def act(self, action: str, value: Any) -> None:
@@ -152,7 +183,31 @@ class History:
 
     def do_percent(self, index: int) -> None:
         low, high = PERCENTAGES[index]
-        self.update(deploymentConfiguration={"minimumHealthyPercent": low, "maximumPercent": high})
+        self.update(
+            deploymentConfiguration={"minimumHealthyPercent": low, "maximumPercent": high},
+            **({"availabilityZoneRebalancing": "DISABLED"} if high <= 100 else {}),
+        )
+
+    def do_strategy(self, index: int) -> None:
+        """A deployment under way goes on as it began."""
+        hooks: list[dict[str, Any]] = []
+        self.update(deploymentConfiguration=STRATEGIES[index] | {"lifecycleHooks": hooks})
+
+    def do_zone(self, zone: str | None) -> None:
+        """The zone has no capacity; None: every zone has some again."""
+        if zone is None:
+            self.world.scheduler.clear_failures()
+        else:
+            self.world.ecs.fail(Failure(service="web", cause="capacity", zone=zone))
+
+    def do_continue(self, action: str) -> None:
+        record = self.world.record()
+        for hook in record.get("lifecycleHookDetails", []):
+            if hook["status"] == "AWAITING_ACTION":
+                arn = record["serviceDeploymentArn"]
+                self.world.call(
+                    "continue_service_deployment", serviceDeploymentArn=arn, hookId=hook["hookId"], action=action
+                )
 
     def update(self, **request: Any) -> None:
         if self.service.status == "ACTIVE":
@@ -214,8 +269,8 @@ class History:
             service = task.service
             if service is not None and reason.startswith("Scaling activity") and counts_as_healthy(task):
                 low = service.document["deploymentConfiguration"]["minimumHealthyPercent"]
-                healthy = sum(counts_as_healthy(each) for each in service.tasks)
-                assert healthy - 1 >= rolling.lower_limit(service.desired_count, low)
+                tasks, wanted = self.kept_with(task)
+                assert sum(counts_as_healthy(each) for each in tasks) - 1 >= rolling.lower_limit(wanted, low)
                 assert not task.protected(self.world.clock.now())
             stop(task, code, reason)
 
@@ -227,12 +282,23 @@ class History:
             service = task.service
             if service is not None:
                 high = service.document["deploymentConfiguration"]["maximumPercent"]
-                active = sum(each.active for each in service.tasks)
-                assert active <= rolling.upper_limit(service.desired_count, high)
-                assert task.deployment is service.primary
-                assert service.primary.rollout_state != "FAILED"
+                tasks, wanted = self.kept_with(task)
+                assert sum(each.active for each in tasks) <= rolling.upper_limit(wanted, high)
+                assert task.deployment is not None
+                assert task.deployment.rollout_state != "FAILED"
+                assert task.zone not in self.world.scheduler.failures.closed_zones("web")
 
         self.world.scheduler.fleet.launch = launched  # type: ignore[method-assign]  # as above
+
+    def kept_with(self, task: Task) -> tuple[Iterable[Task], int]:
+        """The tasks that the percentages are of, and how many are wanted: while traffic shifts each deployment keeps
+        its own, else the PRIMARY replaces the others."""
+        service, deployment = self.service, task.deployment
+        assert deployment is not None
+        if self.world.scheduler.shifts.under_way(service):
+            assert deployment is service.primary or deployment.desired in (0, service.desired_count)
+            return deployment.tasks.values(), deployment.desired
+        return service.tasks, service.desired_count
 
     def check(self) -> None:
         service = self.service
@@ -245,6 +311,19 @@ class History:
         assert shown["taskDefinition"] == shown["deployments"][0]["taskDefinition"]
         assert len(shown["events"]) <= 100
         self._check_tasks(service)
+        self._check_traffic(service)
+
+    def _check_traffic(self, service: Service) -> None:
+        """All of it goes somewhere, and none to a revision that never was healthy."""
+        shares = self.world.around.shares
+        assert abs(sum(shares.values()) - 100) < 0.01
+        if not self.beginning.balanced or service.status != "ACTIVE":
+            return
+        for deployment in service.deployments:
+            group = ALTERNATE if deployment.revision.side else GROUP
+            new = deployment.rollout_state == "IN_PROGRESS" and deployment.record.rollback is None
+            if new and deployment.stage in ("PRE_SCALE_UP", "SCALE_UP") and self.world.scheduler.shifts.source(service):
+                assert shares[group] == 0
 
     def _check_tasks(self, service: Service) -> None:
         for task in service.cluster.tasks.values():
@@ -268,8 +347,10 @@ class History:
         world = self.world
         self.do_script("good")
         world.balancer.verdict = "healthy"
-        world.scheduler.failures.waiting.clear()
-        self.act("advance", 4 * 3600)
+        world.scheduler.clear_failures()
+        for _ in range(8):
+            self.act("continue", "CONTINUE")
+            self.act("advance", 1800)
         service = self.service
         shown = world.describe()
         primary = shown["deployments"][0]
@@ -282,7 +363,14 @@ class History:
         assert len(shown["deployments"]) == 1
         assert shown["runningCount"] == shown["desiredCount"] == primary["runningCount"]
         assert shown["pendingCount"] == 0
-        assert service.events[0].message.endswith(texts.STEADY)
+        assert any(texts.STEADY in event.message for event in list(service.events)[:2])  # one may tell of balance
+        if self.beginning.balanced:
+            assert world.around.shares[ALTERNATE if service.primary.revision.side else GROUP] == 100
+        high = service.document["deploymentConfiguration"]["maximumPercent"]
+        room = rolling.upper_limit(service.desired_count, high) > service.desired_count
+        if room and service.document["availabilityZoneRebalancing"] == "ENABLED":
+            zones = [task.zone for task in service.tasks]
+            assert abs(zones.count("eu-west-1a") - zones.count("eu-west-1b")) <= 1
         running = {task.arn for task in service.tasks}
         stops = world.runner.stops
         assert len(set(stops)) == len(stops)
