@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from inference_operator.api.constraints import Flag, Unique, immutable, refuse, stays, text, whole
 from inference_operator.api.destinations import RETENTION_DAYS, Destinations, Router
-from inference_operator.api.model import Conditions, SpecModel, StatusModel, cut
+from inference_operator.api.model import Conditions, SpecModel, StatusModel, cut, newest
 from inference_operator.api.policy import Policy
 
 ROLE_ARN = text(
@@ -41,6 +41,11 @@ class Network(SpecModel):
 
     assign_public_ip: Flag = False
     """Whether tasks get a public IPv4 address: for subnets without a NAT gateway or VPC endpoints."""
+
+    manage_security_group_rules: Flag = False
+    """Whether the operator lets the load balancer's first security group into the first of `securityGroups` on the
+    ports that services use, and the latter into the first group of the file system's mount targets on tcp 2049. It
+    removes only rules that it made."""
 
 
 class PosixUser(SpecModel):
@@ -271,3 +276,5 @@ class InferenceEnvironmentStatus(StatusModel):
     """Number of InferenceDeployments that run in it."""
     events: EventsState | None = None
     """Where the operator hears of what happens. Absent where it asks."""
+    security_group_rules: Annotated[tuple[Annotated[str, *cut(128)], ...], *newest(50)] = ()
+    """The rules of security groups that the operator made: group, port and source."""

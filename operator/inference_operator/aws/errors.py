@@ -55,6 +55,8 @@ NOT_FOUND = frozenset(
         "QueueDoesNotExist",
         "AWS.SimpleQueueService.NonExistentQueue",
         "InvalidSubnetID.NotFound",
+        "InvalidSecurityGroupRuleId.NotFound",
+        "InvalidGroup.NotFound",
         "NoSuchEntity",
         "RepositoryNotFoundException",
     }
@@ -65,6 +67,7 @@ EXISTS = frozenset(
         "ResourceAlreadyExistsException",
         "DuplicateTargetGroupName",
         "DuplicateTargetGroupNameException",
+        "InvalidPermission.Duplicate",
         "QueueAlreadyExists",
         "QueueNameExists",
     }
@@ -93,6 +96,7 @@ LIMIT = frozenset(
         "TooManyTags",
         "ServiceQuotaExceededException",
         "TooManyUniqueTargetGroupsPerLoadBalancer",
+        "RulesPerSecurityGroupLimitExceeded",
     }
 )
 

@@ -29,6 +29,7 @@ _TAGGING = {
     "elasticloadbalancing": "elasticloadbalancing:AddTags",
     "logs": "logs:TagResource",
     "ecs": "ecs:TagResource",
+    "ec2": "ec2:CreateTags",
 }
 # Application Auto Scaling keeps the alarms of a target-tracking policy in its caller's name (user guide,
 # "Identity-based policy examples": permissions for target tracking).

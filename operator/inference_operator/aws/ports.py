@@ -122,6 +122,8 @@ class Scaling(Protocol):
 class Ec2(Protocol):
     def describe_subnets(self, *, SubnetIds: Sequence[str]) -> Answer: ...  # noqa: N803
     def describe_security_group_rules(self, **members: Any) -> Answer: ...
+    def authorize_security_group_ingress(self, **members: Any) -> Answer: ...
+    def revoke_security_group_ingress(self, *, GroupId: str, SecurityGroupRuleIds: Sequence[str]) -> Answer: ...  # noqa: N803
     def describe_vpc_attribute(self, *, VpcId: str, Attribute: str) -> Answer: ...  # noqa: N803
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer
-from inference_operator.checks.base import Case, Check, Finding, failed
-from inference_operator.checks.network import admits, rules_of, subnets_of
+from inference_operator.checks.base import Case, Check, Finding, failed, warning
+from inference_operator.checks.network import MANAGED, admits, rules_of, subnets_of
 
 NFS = 2049
 
@@ -68,10 +68,11 @@ def _way_to(case: Case, targets: Sequence[Answer], subnets: Sequence[Answer]) ->
         )["SecurityGroups"]
         tasks = case.environment.network.security_groups
         if not admits(rules_of(case, groups), port=NFS, groups=tasks, addresses=addresses):
-            yield failed(
+            told = warning if case.environment.network.manage_security_group_rules else failed
+            yield told(
                 f"no rule of {', '.join(groups)}, the groups of mount target {target['MountTargetId']}, lets the tasks "
                 f"({', '.join(tasks)}) in on tcp {NFS}",
-                f"Allow tcp {NFS} from a security group of the tasks.",
+                MANAGED if told is warning else f"Allow tcp {NFS} from a security group of the tasks.",
             )
 
 

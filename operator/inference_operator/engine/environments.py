@@ -1,17 +1,19 @@
 """One pass over one InferenceEnvironment: whether services can use it, how many do, what it has for itself in AWS (the
-queue of its events), and whether it may go.
+queue of its events, rules of security groups), and whether it may go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 from pydantic import ValidationError
 
 from inference_operator.api.errors import explain
 from inference_operator.api.v1alpha1 import (
     EventsState,
+    InferenceDeploymentSpec,
     InferenceEnvironmentSpec,
     InferenceEnvironmentStatus,
     ObjectMeta,
@@ -22,29 +24,41 @@ from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff
 from inference_operator.engine.objects import Document, Outcome, World
 from inference_operator.engine.plan import StepResult, Trouble
-from inference_operator.engine.reconcile import Memory, finalize, reconcile
+from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile
 from inference_operator.engine.status import of_kind
 from inference_operator.resources import ENVIRONMENT_KINDS
 from inference_operator.resources.base import Fact, Settled, Site
-from inference_operator.resources.event_queue import name_of
+from inference_operator.resources.event_queue import EventQueues, name_of
+from inference_operator.resources.event_rule import EventRules
+from inference_operator.resources.security_group_rules import Rules, SecurityGroupRules
 
+EVENT_KINDS = (EventQueues.name, EventRules.name)
+PORTS = 65536
 NAMED = 10
 """So many of the objects that are in the way of a deletion are named."""
 
 
+class _Made(TypedDict):
+    """What the status remembers of what was made, so that it is found again when it is no longer asked for."""
+
+    events: EventsState | None
+    rules: tuple[str, ...]
+
+
 def look_after(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
-    """Say whether services can use it, and keep its queue of events and the rule that fills it, if it asks for them."""
+    """Say whether services can use it, and keep what it asks to have for itself."""
     users = len(world.objects or ())
     spec = _spec(document)
-    if isinstance(spec, ValidationError) or not _has_events(document, spec):
+    if isinstance(spec, ValidationError) or not _has_something(document, spec):
         said = [_judged(spec), *_notifies(spec, world)]
         return Outcome(status=_told(document, said, users, now), requeue_after=backoff.AUDIT)
     site = _site(document, spec, world, now)
-    results = reconcile(ENVIRONMENT_KINDS, site, memory).results
+    done = reconcile(ENVIRONMENT_KINDS, site, memory)
+    results = done.results
     kinds = [of_kind(result) for result in results if result.outcome is not None]
     said = [_judged(spec, results), *_notifies(spec, world), *kinds]
     return Outcome(
-        status=_told(document, said, users, now, events=_events(site, results)),
+        status=_told(document, said, users, now, events=_events(site, results), rules=_rules(site, done)),
         requeue_after=_requeue(results, memory),
         results=tuple(results),
     )
@@ -57,25 +71,25 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
         return _dismantle(document, world, memory, now)
     message = "what runs in it can't be listed now; it is tried again" if users is None else _in_the_way(users)
     said = Said(Type.READY, "False", Reason.IN_USE, message)
-    told = _told(document, [said], len(users or ()), now, events=_previous(document).events)
+    told = _told(document, [said], len(users or ()), now, **_kept(document))
     return Outcome(status=told, requeue_after=backoff.FIRST if users is None else backoff.RESYNC, done=False)
 
 
 def queue_url(status: InferenceEnvironmentStatus) -> str | None:
     """Where its events are to be read from; None while its queue and its rule are not in order."""
     ready = {condition.type for condition in status.conditions if condition.status == "True"}
-    in_order = status.events is not None and {f"{kind.name}Ready" for kind in ENVIRONMENT_KINDS} <= ready
+    in_order = status.events is not None and {f"{kind}Ready" for kind in EVENT_KINDS} <= ready
     return status.events.url if status.events is not None and in_order else None
 
 
 def _dismantle(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
     spec, said = _spec(document), Said(Type.READY, "False", Reason.DELETING, "it is being deleted")
-    if isinstance(spec, ValidationError) or not _has_events(document, spec):  # a queue of an invalid one is left
+    if isinstance(spec, ValidationError) or not _has_something(document, spec):  # a queue of an invalid one is left
         return Outcome(status=_told(document, [said], 0, now), requeue_after=backoff.RESYNC)
     results = finalize(ENVIRONMENT_KINDS, _site(document, spec, world, now), memory)
     left = [of_kind(result) for result in results if result.outcome is not None]
     return Outcome(
-        status=_told(document, [said, *left], 0, now, events=_previous(document).events),
+        status=_told(document, [said, *left], 0, now, **_kept(document)),
         requeue_after=_requeue(results, memory),
         results=tuple(results),
         done=not left,
@@ -89,9 +103,11 @@ def _spec(document: Document) -> InferenceEnvironmentSpec | ValidationError:
         return error
 
 
-def _has_events(document: Document, spec: InferenceEnvironmentSpec) -> bool:
+def _has_something(document: Document, spec: InferenceEnvironmentSpec) -> bool:
     """Whether it has, or is to have, anything for itself in AWS."""
-    return spec.events is not None or _previous(document).events is not None
+    known = _previous(document)
+    asked = spec.events is not None or spec.network.manage_security_group_rules
+    return asked or known.events is not None or bool(known.security_group_rules)
 
 
 def _site(document: Document, spec: InferenceEnvironmentSpec, world: World, now: datetime) -> Site:
@@ -103,7 +119,16 @@ def _site(document: Document, spec: InferenceEnvironmentSpec, world: World, now:
         now=now,
         freshness=timedelta(),
         known=_previous(document),
+        ports=_ports(world.objects),
     )
+
+
+def _ports(objects: Sequence[Document] | None) -> frozenset[int] | None:
+    if objects is None:
+        return None
+    default = InferenceDeploymentSpec.model_fields["port"].default
+    asked = ((document.get("spec") or {}).get("port", default) for document in objects)
+    return frozenset(port for port in asked if isinstance(port, int) and 0 < port < PORTS)
 
 
 def _judged(spec: InferenceEnvironmentSpec | ValidationError, results: Sequence[StepResult] = ()) -> Said:
@@ -112,7 +137,7 @@ def _judged(spec: InferenceEnvironmentSpec | ValidationError, results: Sequence[
         return Said(Type.READY, "False", Reason.INVALID_SPEC, f"{explain(spec)} Next: mend the spec.")
     message = f"services run in cluster {spec.cluster} of {spec.region}"
     if spec.events is not None:
-        in_order = all(isinstance(result.outcome, Settled) for result in results)
+        in_order = all(isinstance(result.outcome, Settled) for result in results if result.kind in EVENT_KINDS)
         message += "; events are heard" if in_order else "; events are not heard yet, so AWS is asked instead"
     return Said(Type.READY, "True", Reason.ACCEPTED, message)
 
@@ -129,10 +154,23 @@ def _notifies(spec: InferenceEnvironmentSpec | ValidationError, world: World) ->
 
 def _events(site: Site, results: Sequence[StepResult]) -> EventsState | None:
     """What has been made, or may have been; so that it is found again when it is no longer asked for."""
-    if all(result.outcome is None for result in results):  # neither there nor wanted
+    if all(result.outcome is None for result in results if result.kind in EVENT_KINDS):  # neither there nor wanted
         return None
     known = site.known.events or EventsState()
     return EventsState(queue=name_of(site), url=site.facts.get(Fact.EVENT_QUEUE_URL, known.url))
+
+
+def _rules(site: Site, done: Pass) -> tuple[str, ...]:
+    """Likewise."""
+    if not all(result.kind in done.want or result.kind in EVENT_KINDS for result in done.results):
+        return site.known.security_group_rules  # it could not be looked
+    have: Rules | None = done.have.get(SecurityGroupRules.name)
+    return tuple(map(str, sorted(have.ours))) if have is not None else ()
+
+
+def _kept(document: Document) -> _Made:
+    known = _previous(document)
+    return {"events": known.events, "rules": known.security_group_rules}
 
 
 def _requeue(results: Sequence[StepResult], memory: Memory) -> timedelta:
@@ -140,7 +178,7 @@ def _requeue(results: Sequence[StepResult], memory: Memory) -> timedelta:
         memory.failures += 1
         return backoff.after_failures(memory.failures)
     memory.failures = 0
-    return backoff.RESYNC if all(isinstance(r.outcome, Settled) for r in results) else backoff.ROLLING
+    return backoff.RESYNC if all(isinstance(r.outcome, Settled | None) for r in results) else backoff.ROLLING
 
 
 def _in_the_way(users: Sequence[Document]) -> str:
@@ -153,7 +191,13 @@ def _in_the_way(users: Sequence[Document]) -> str:
 
 
 def _told(
-    document: Document, said: Sequence[Said], services: int, now: datetime, *, events: EventsState | None = None
+    document: Document,
+    said: Sequence[Said],
+    services: int,
+    now: datetime,
+    *,
+    events: EventsState | None = None,
+    rules: tuple[str, ...] = (),
 ) -> InferenceEnvironmentStatus:
     meta = ObjectMeta.model_validate(document["metadata"])
     previous = _previous(document)
@@ -162,6 +206,7 @@ def _told(
         conditions=merged(previous.conditions, said, generation=meta.generation, now=now),
         services=services,
         events=events,
+        security_group_rules=rules,
     )
 
 

@@ -12,6 +12,7 @@ from inference_operator.resources.listener_rule import ListenerRules
 from inference_operator.resources.log_group import LogGroups
 from inference_operator.resources.scalable_target import ScalableTargets
 from inference_operator.resources.scaling_policies import ScalingPolicies
+from inference_operator.resources.security_group_rules import SecurityGroupRules
 from inference_operator.resources.service import Services
 from inference_operator.resources.target_group import TargetGroups
 from inference_operator.resources.task_definition import TaskDefinitions
@@ -28,5 +29,5 @@ KINDS: tuple[AnyKind, ...] = (
 )
 """Each kind reads the facts of those before it."""
 
-ENVIRONMENT_KINDS: tuple[AnyKind, ...] = (EventQueues(), EventRules())
+ENVIRONMENT_KINDS: tuple[AnyKind, ...] = (EventQueues(), EventRules(), SecurityGroupRules())
 """The same for what an environment has for itself."""

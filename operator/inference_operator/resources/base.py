@@ -79,6 +79,8 @@ class Site(Scene):
     """Where a pass over an environment itself plays."""
 
     known: InferenceEnvironmentStatus = field(default_factory=InferenceEnvironmentStatus)
+    ports: frozenset[int] | None = frozenset()
+    """Ports of the services in it; None if they can't be listed."""
 
     @property
     def tags(self) -> dict[str, str]:

@@ -162,6 +162,7 @@ class Keeper:
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
             slot.seen = seen
+            slot.memory.forget()
             slot.call()
         if known is None or known.get("spec") != document.get("spec"):
             self._call_those_in(name)
@@ -338,9 +339,11 @@ class Keeper:
         return World(environments=environments, connect=self.connect, labels=labels, news=news)
 
     def _objects_in(self, environment: Document) -> list[Document] | None:
-        """What has been seen; or, as an environment that goes does not come back, what the API server lists."""
+        """What has been seen; or, where something is removed with the last of them, what the API server lists."""
         seen: Iterable[Document] = [document for _, document in list(self.slots.values())]
-        if environment["metadata"].get("deletionTimestamp"):
+        # What is removed because nobody needs it must be known not to be needed.
+        network = (environment.get("spec") or {}).get("network") or {}
+        if environment["metadata"].get("deletionTimestamp") or network.get("manageSecurityGroupRules"):
             try:
                 seen = self.kube.deployments()
             except Exception as error:  # noqa: BLE001 whatever the API server or the way to it
@@ -402,6 +405,10 @@ def environment_of(document: Document) -> str:
     """The name of the environment that an object runs in."""
     name: str = (document.get("spec") or {}).get("environment", "default")
     return name
+
+
+def port_of(document: Document) -> object:
+    return (document.get("spec") or {}).get("port")
 
 
 def jittered(wait: timedelta) -> float:
