@@ -220,6 +220,30 @@ class TargetsState(StatusModel):
     """What is the matter, task by task."""
 
 
+class DestinationFlow(StatusModel):
+    """What went to one destination of late, as a rate."""
+
+    name: _Word
+    """Name of the destination; `debugUntil` for the service's own log group while debugging."""
+    bytes_per_day: Annotated[int, Field(ge=0)] = 0
+    """Bytes a day, before compression, to two digits."""
+    records_per_day: Annotated[int, Field(ge=0)] = 0
+    """Lines a day, to two digits."""
+    dropped: Annotated[int, Field(ge=0)] = 0
+    """Lines that were given up in the last half hour."""
+    usd_per_day: _Word | None = None
+    """Estimated cost in US dollars a day at list prices. Absent where it is not paid by what is written."""
+
+
+class LogsState(StatusModel):
+    """What the log routers told of late."""
+
+    routers: Annotated[int, Field(ge=0)] = 0
+    """Number of routers that told their counters."""
+    destinations: Annotated[tuple[DestinationFlow, ...], Field(max_length=20)] = ()
+    """What went to each destination, all tasks together."""
+
+
 class Resources(StatusModel):
     """The AWS resources of this service."""
 
@@ -287,6 +311,8 @@ class InferenceDeploymentStatus(StatusModel):
     """What the load balancer thinks of the tasks. Absent while nothing is known to be the matter."""
     verification: VerificationState | None = None
     """The checks before the latest rollout."""
+    logs: LogsState | None = None
+    """What the log routers told of late. Absent without `spec.logging`."""
     resources: Resources | None = None
     """The AWS resources of this service."""
     notified: Annotated[tuple[Notified, ...], *newest(NOTIFIED_LIMIT)] = ()

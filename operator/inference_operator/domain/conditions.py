@@ -31,6 +31,7 @@ class Type(StrEnum):
     PROGRESSING = "Progressing", "a step or a rollout is under way"
     DEGRADED = "Degraded", "serving, but below what was asked: fewer replicas, or an older revision"
     NOTIFIES = "NotificationsReady", "of an InferenceEnvironment: the last notification reached all `notifications`"
+    LOGS_FLOWING = "LogsFlowing", "log routers lost no line and reach every destination; absent without routes"
     RECONCILING = "Reconciling", "the same as Progressing, for tools that follow kstatus; absent while it is not so"
     STALLED = "Stalled", "somebody has to act before it can be as asked (kstatus); absent while it is not so"
 

@@ -32,6 +32,12 @@ class Reason(StrEnum):
     AWS_UNAVAILABLE = "AwsUnavailable"
     INTERNAL_ERROR = "InternalError"
 
+    # logs
+    LOGS_FLOWING = "LogsFlowing"
+    LOGS_LOST = "LogsLost"
+    LOGS_DELAYED = "LogsDelayed"
+    LOGS_NOT_REPORTED = "LogsNotReported"
+
     # a rollout, and the summary
     READY = "Ready"
     SCALED_TO_ZERO = "ScaledToZero"
@@ -104,6 +110,19 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
         "Nothing at first. If it lasts, check the operator's route to AWS.",
     ),
     Reason.INTERNAL_ERROR: ("The operator itself failed.", "Report it, with the operator's log."),
+    Reason.LOGS_FLOWING: ("Every line reached its destinations in the last half hour.", _NOTHING),
+    Reason.LOGS_LOST: (
+        "A log router gave up lines in the last half hour: a destination took too long, or took none.",
+        "Check that the destination that the message names exists, and that the task role may write there.",
+    ),
+    Reason.LOGS_DELAYED: (
+        "A log router has to try again, or told an error. Lines wait on the task's disk meanwhile.",
+        "As for LogsLost, before lines are lost.",
+    ),
+    Reason.LOGS_NOT_REPORTED: (
+        "No log router has told its counters, or the operator can't read them.",
+        "Wait 5 minutes after a start. If it lasts, look at the router's log group; its image needs sh and curl.",
+    ),
     Reason.READY: ("The revision asked for runs, with all replicas healthy.", _NOTHING),
     Reason.SCALED_TO_ZERO: ("No replicas are asked for and none run.", _NOTHING),
     Reason.ROLLING_OUT: ("Tasks of the revision asked for are being started.", _WAIT),

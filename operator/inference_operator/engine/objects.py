@@ -28,7 +28,7 @@ from inference_operator.checks.base import Case
 from inference_operator.domain import policy
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
-from inference_operator.engine import backoff, notifications, status
+from inference_operator.engine import backoff, log_health, notifications, status
 from inference_operator.engine.events import Event, transitions
 from inference_operator.engine.notifications import Notice
 from inference_operator.engine.plan import StepResult, Trouble
@@ -150,7 +150,9 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     case = Case(spec=spec, environment=environment, aws=ctx.aws)
     gate = Gate(case=case, known=previous.verification, now=now, again=retry is not None)
     done = reconcile(KINDS, ctx, memory, permit=gate if world.verifies else lambda: None)
-    told = notifications.with_notified(status.summarize(ctx, done, gate.told), world.news.notified)
+    memory.logs = log_health.look(ctx, memory.logs, running=status.running_tasks(done))
+    told = status.summarize(ctx, done, gate.told, memory.logs)
+    told = notifications.with_notified(told, world.news.notified)
     memory.interval = _interval(done, world.news)
     return Outcome(
         status=told,

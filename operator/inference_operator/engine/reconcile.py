@@ -16,7 +16,8 @@ import structlog
 from inference_operator.aws.errors import AwsError, Unavailable
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
-from inference_operator.engine.backoff import AUDIT, RESYNC
+from inference_operator.engine.backoff import AUDIT, RARELY, RESYNC
+from inference_operator.engine.log_health import Look
 from inference_operator.engine.plan import (
     Absent,
     Create,
@@ -48,6 +49,8 @@ class Memory:
     """What the last pass asked to wait before the next."""
     failures: int = 0
     """Passes in a row that ended in an error."""
+    logs: Look | None = None
+    """What the log routers told."""
 
     def forget(self) -> None:
         self.seen.clear()
@@ -183,7 +186,7 @@ def _mended(change: Change, retag: tags.Retag) -> Step:
 
 def _look(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
     known = memory.seen.get(kind.name)
-    if known is not None and not kind.volatile and scene.now - known[0] < AUDIT:
+    if known is not None and not kind.volatile and scene.now - known[0] < RARELY.get(kind.name, AUDIT):
         return known[1]
     have = kind.observe(scene)
     memory.seen[kind.name] = (scene.now, have)

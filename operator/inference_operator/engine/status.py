@@ -27,6 +27,8 @@ from inference_operator.domain.agents import exec_agent
 from inference_operator.domain.conditions import Said, Type, merged
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Rollout, State
+from inference_operator.engine import log_health
+from inference_operator.engine.log_health import Look
 from inference_operator.engine.plan import Hold, StepResult, Trouble
 from inference_operator.engine.reconcile import Pass
 from inference_operator.engine.verification import said as verified
@@ -107,8 +109,10 @@ def deleting(
     return previous.model_copy(update={"conditions": merged(previous.conditions, said, generation=generation, now=now)})
 
 
-def summarize(ctx: Context, done: Pass, verification: VerificationState | None = None) -> InferenceDeploymentStatus:
-    """What a pass found, told."""
+def summarize(
+    ctx: Context, done: Pass, verification: VerificationState | None = None, logs: Look | None = None
+) -> InferenceDeploymentStatus:
+    """What a pass found, told; with what was checked before, and what the log routers told."""
     previous, have = ctx.previous, done.have
     running: service.Service | None = have.get(SERVICE)
     rollout = _rollout(ctx, done)
@@ -117,7 +121,10 @@ def summarize(ctx: Context, done: Pass, verification: VerificationState | None =
     return InferenceDeploymentStatus(
         observed_generation=ctx.generation,
         conditions=merged(
-            previous.conditions, _conditions(ctx, done, rollout, verification), generation=ctx.generation, now=ctx.now
+            previous.conditions,
+            _conditions(ctx, done, rollout, verification, logs),
+            generation=ctx.generation,
+            now=ctx.now,
         ),
         url=_url(ctx) if RULE in have else None,
         replicas=answer.get("runningCount", 0) + answer.get("pendingCount", 0),
@@ -133,6 +140,7 @@ def summarize(ctx: Context, done: Pass, verification: VerificationState | None =
         exec=_exec(ctx, running),
         targets=_targets(running),
         verification=verification,
+        logs=log_health.state(ctx, logs),
         resources=_resources(ctx, done),
         notified=previous.notified,
         last_reconcile_at=_honoured(done, ctx.retry, previous.last_reconcile_at),
@@ -154,11 +162,15 @@ def _rollout(ctx: Context, done: Pass) -> Rollout | None:
     return service_rollout.follow(want, have, now=ctx.now) if want is not None and have is not None else None
 
 
+def running_tasks(done: Pass) -> int:
+    return int(done.have[SERVICE].answer["runningCount"]) if SERVICE in done.have else 0
+
+
 def _conditions(
-    ctx: Context, done: Pass, rollout: Rollout | None, verification: VerificationState | None
+    ctx: Context, done: Pass, rollout: Rollout | None, verification: VerificationState | None, logs: Look | None
 ) -> list[Said]:
     kinds = [of_kind(result) for result in done.results if result.outcome is not None]
-    running = done.have[SERVICE].answer["runningCount"] if SERVICE in done.have else 0
+    running = running_tasks(done)
     ready = _ready(ctx, done, running)
     progressing = _progressing(done)
     said = [Said(Type.ACCEPTED, "True", Reason.ACCEPTED, "the spec is valid and its environment allows it")]
@@ -172,6 +184,8 @@ def _conditions(
         said.append(_degraded(ready.reason, ready.message, serving=running > 0))
     else:
         said.append(Said(Type.DEGRADED, "False", Reason.STEADY, "what runs is what is asked for, or on its way there"))
+    if ctx.spec.logging.routed:
+        said.append(log_health.said(logs))
     said += kinds
     if progressing.status == "True":
         said.append(Said(Type.RECONCILING, "True", progressing.reason, progressing.message))
