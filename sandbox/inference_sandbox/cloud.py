@@ -67,7 +67,7 @@ def run_cloud(workdir: Path, *, images: Mapping[str, ProcessImage], tasks: Choic
     with (
         closing(runner),
         _access_log(workdir / "access.log") as on_access,
-        closing(HttpLoadBalancer(on_access=on_access)) as load_balancer,
+        closing(HttpLoadBalancer(on_access=on_access, clock=clock)) as load_balancer,
     ):
         aws = LiveAws(
             clock=clock,

@@ -29,7 +29,7 @@ from inference_sandbox.ecs.clock import WallClock
 from inference_sandbox.ecs.state import Task
 from inference_sandbox.ecs.surroundings import BRIEF, Settings
 from inference_sandbox.load_balancer_metrics import LoadBalancerMetrics, Targets, balancer_of, group_of
-from inference_sandbox.ports import LoadBalancer, Passed, Runner
+from inference_sandbox.ports import MovableLoadBalancer, Passed, Runner
 from inference_sandbox.seed import Client, Ground, build_on, lay_ground
 from inference_sandbox.status import snapshot
 
@@ -55,7 +55,7 @@ class LiveAws(Aws):
         *,
         clock: WallClock,
         runner: Runner,
-        load_balancer: LoadBalancer,
+        load_balancer: MovableLoadBalancer,
         efs_root: Path,
         container_logs: ContainerLogs,
         runs_as: Callable[[str], str | None] = lambda _arn: None,
@@ -69,6 +69,7 @@ class LiveAws(Aws):
             settings=Settings(latencies=BRIEF),
             seed=time.time_ns(),  # task ids name folders, which an earlier sandbox may have left in the same place
         )
+        self._checking = load_balancer
         self._container_logs = container_logs
         self._runs_as = runs_as
         self._metrics = LoadBalancerMetrics(take_traffic)
@@ -131,10 +132,22 @@ class LiveAws(Aws):
         self._move(end - self.clock.now())
         self.tick()
 
+    def _earliest(self) -> datetime | None:
+        """The load balancer's checks of one second are made together: each step takes a moment."""
+        check = self._checking.next_due()
+        dues = (super()._earliest(), check and check.replace(microsecond=0) + timedelta(seconds=1))
+        return min((due for due in dues if due is not None), default=None)
+
+    def _move(self, duration: timedelta) -> None:
+        super()._move(duration)
+        self._checking.wake()
+
     def _settled(self, began: dict[str, float]) -> bool:
-        """Whether no program is on its way, leaving aside those that have had their moment. `began`: since when each
-        is waited for."""
+        """Whether no check and no program is on its way, leaving aside programs that have had their moment. `began`:
+        since when each is waited for."""
         self.tick()
+        if not self._checking.settled():
+            return False
         with self._lock:
             changing = [task.arn for task in self.scheduler.fleet.tasks.values() if _program_is_changing(task)]
         now = time.monotonic()

@@ -194,3 +194,16 @@ class LoadBalancer(Protocol):
     def targets(self, target_group_arn: str) -> Sequence[TargetState]: ...
 
     def close(self) -> None: ...
+
+
+class MovableLoadBalancer(LoadBalancer, Protocol):
+    """One whose clock may be moved."""
+
+    def next_due(self) -> datetime | None:
+        """When it will next have something to do by itself."""
+
+    def settled(self) -> bool:
+        """Whether all that was due by now has been done."""
+
+    def wake(self) -> None:
+        """Its clock has been moved."""

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 
 from aiohttp import web
@@ -30,7 +31,8 @@ from inference_sandbox.load_balancer.targets import (
     TargetGroup,
 )
 from inference_sandbox.load_balancer.traffic import AccessLogEntry, TargetGroupCounters, Traffic
-from inference_sandbox.ports import ListenerRoutes, Passed, TargetGroupSettings, TargetState
+from inference_sandbox.load_balancer.waits import MachineClock, Waits
+from inference_sandbox.ports import Clock, ListenerRoutes, Passed, TargetGroupSettings, TargetState
 
 _logger = logging.getLogger(__name__)
 
@@ -58,12 +60,19 @@ class HttpLoadBalancer:
     """A `ports.LoadBalancer` that listens on 127.0.0.1.
 
     `idle_timeout`: seconds without a byte before a client's connection is closed, or a target's answer given up (504).
-    `on_access` gets an entry for each request, in the serving thread: it must be quick.
+    `on_access` gets an entry for each request, in the serving thread: it must be quick. Health checks, draining, slow
+    starts and cookies go by `clock`; who moves it calls `wake`.
     """
 
     def __init__(
-        self, *, idle_timeout: float = IDLE_TIMEOUT, on_access: Callable[[AccessLogEntry], None] | None = None
+        self,
+        *,
+        idle_timeout: float = IDLE_TIMEOUT,
+        on_access: Callable[[AccessLogEntry], None] | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or MachineClock()
+        self._drains: set[asyncio.Task[None]] = set()
         self._idle_timeout = idle_timeout
         self._on_access = on_access
         self._lock = threading.Lock()
@@ -74,12 +83,15 @@ class HttpLoadBalancer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="load-balancer", daemon=True)
         self._thread.start()
-        self._forwarding, self._checker = asyncio.run_coroutine_threadsafe(self._set_up(), self._loop).result()
+        set_up = asyncio.run_coroutine_threadsafe(self._set_up(), self._loop)
+        self._waits, self._forwarding, self._checker = set_up.result()
 
-    async def _set_up(self) -> tuple[Forwarding, HealthChecker]:
+    async def _set_up(self) -> tuple[Waits, Forwarding, HealthChecker]:
+        waits = Waits(self._clock)
         return (
-            Forwarding(self._groups, idle_timeout=self._idle_timeout, done=self._count),
-            HealthChecker(self._observe),
+            waits,
+            Forwarding(self._groups, idle_timeout=self._idle_timeout, done=self._count, clock=self._clock),
+            HealthChecker(self._observe, waits),
         )
 
     def configure(self, listeners: Sequence[ListenerRoutes], target_groups: Sequence[TargetGroupSettings]) -> None:
@@ -118,7 +130,8 @@ class HttpLoadBalancer:
                 return
             target.restart(DRAINING)
             self._later(self._checker.leave, target)
-            self._later(self._loop.call_later, group.deregistration_delay, self._end_drain, group, target)
+            end = self._clock.now() + timedelta(seconds=group.deregistration_delay)
+            self._later(self._begin_drain, group, target, end)
 
     def targets(self, target_group_arn: str) -> Sequence[TargetState]:
         group = self._groups.get(target_group_arn)
@@ -126,6 +139,18 @@ class HttpLoadBalancer:
 
     def counters(self, target_group_arn: str) -> TargetGroupCounters:
         return self._counters.get(target_group_arn, TargetGroupCounters())
+
+    def next_due(self) -> datetime | None:
+        """When it will next have something to do by itself, by its clock."""
+        return self._waits.next_due()
+
+    def settled(self) -> bool:
+        """Whether all that was due by now has been done."""
+        due = self._waits.next_due()
+        return self._checker.under_way == 0 and (due is None or due > self._clock.now())
+
+    def wake(self) -> None:
+        self._waits.wake()
 
     def take_traffic(self) -> Sequence[Passed]:
         """What has passed since this was last asked."""
@@ -145,6 +170,8 @@ class HttpLoadBalancer:
         with self._lock:
             opened, self._open = self._open, {}
         await asyncio.gather(*(self._stop(each) for each in opened.values()))
+        for drain in self._drains:
+            drain.cancel()
         await self._checker.close()
         await self._forwarding.close()
 
@@ -185,14 +212,20 @@ class HttpLoadBalancer:
     def _remove(self, group: TargetGroup, target: Target | None) -> None:
         group.targets = tuple(each for each in group.targets if each is not target)
 
-    def _end_drain(self, group: TargetGroup, target: Target) -> None:
+    def _begin_drain(self, group: TargetGroup, target: Target, end: datetime) -> None:
+        drain = self._loop.create_task(self._drain(group, target, end))
+        self._drains.add(drain)
+        drain.add_done_callback(self._drains.discard)
+
+    async def _drain(self, group: TargetGroup, target: Target, end: datetime) -> None:
+        await self._waits.until(end)
         with self._lock:
             self._remove(group, target)
         self._forwarding.break_off(target)
 
     def _observe(self, group: TargetGroup, target: Target, result: Health) -> None:
         with self._lock:
-            target.observe(result, group.check)
+            group.observe(target, result, self._clock.now())
 
     # Listeners, under the lock.
 

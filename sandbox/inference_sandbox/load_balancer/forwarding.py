@@ -4,7 +4,7 @@ Its duty ends with the request: it reads listeners and target groups, and change
 of requests under way. A failure is shown and never tried again, as an ALB does: a target that can't be reached, breaks
 off or answers nonsense is a 502, one that is too slow a 504, a target group without targets a 503.
 
-Not done: HTTP/2, TLS, WebSockets, stickiness, authentication (answered with an ALB's 561), Lambda targets. A target's
+Not done: HTTP/2, TLS, WebSockets, authentication (answered with an ALB's 561), Lambda targets. A target's
 answer that has a body but no Content-Type leaves as `application/octet-stream`.
 """
 
@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 from aiohttp import web
@@ -24,8 +24,10 @@ from yarl import URL
 
 from inference_sandbox.load_balancer import headers, pages
 from inference_sandbox.load_balancer.rules import Asked, FixedResponse, Forward, Redirect, Rule
+from inference_sandbox.load_balancer.stickiness import BY_GROUP, Seal, Sticky
 from inference_sandbox.load_balancer.targets import Target, TargetGroup, WeightedTurn
 from inference_sandbox.load_balancer.traffic import AccessLogEntry
+from inference_sandbox.ports import Clock
 
 CONNECT_TIMEOUT = 10.0
 """Seconds an ALB gives a target to accept a connection."""
@@ -79,6 +81,10 @@ class _Exchange:
     elb_status: int = 0
     received: int = 0
     sent: int = 0
+    cookies: list[str] = field(default_factory=list)
+    """Set-Cookie headers to add to the target's answer."""
+    cookies_if: tuple[str, list[str]] | None = None
+    """Others, to add if the target sets the cookie of this name."""
     action: str | None = None
     redirect_url: str | None = None
     error: str | None = None
@@ -124,7 +130,10 @@ class Forwarding:
         *,
         idle_timeout: float,
         done: Callable[[AccessLogEntry, bool], None],
+        clock: Clock,
     ) -> None:
+        self._clock = clock
+        self._seal = Seal()
         self._groups = groups
         self._done = done
         self._client = aiohttp.ClientSession(
@@ -166,10 +175,9 @@ class Forwarding:
         listener, asked = exchange.listener, exchange.asked
         rule = exchange.rule = next((rule for rule in listener.rules if rule.meets(asked)), None)
         match rule.action if rule else None:
-            case Forward(weights=weights) if rule is not None:
+            case Forward() as forward if rule is not None:
                 exchange.action = "forward"
-                turn = listener.turns.setdefault(rule.arn, WeightedTurn())
-                exchange.group_arn = turn.choose(weights)
+                exchange.group_arn = self._choose_group(exchange, rule, forward)
                 return await self._forward(exchange, rule)
             case FixedResponse(status=status, content_type=content_type, body=body):
                 exchange.action = "fixed-response"
@@ -181,9 +189,34 @@ class Forwarding:
                 return response
         return _own_page(_AUTHENTICATION_FAILED if rule else 404)
 
+    def _choose_group(self, exchange: _Exchange, rule: Rule, forward: Forward) -> str | None:
+        now, kept = self._clock.now(), None
+        if forward.sticky_for is not None:
+            candidates = [(arn, arn) for arn, weight in forward.weights.items() if weight > 0]
+            kept = self._seal.meant(exchange.request.cookies.get(BY_GROUP), candidates, now)
+        chosen = kept or exchange.listener.turns.setdefault(rule.arn, WeightedTurn()).choose(forward.weights)
+        if chosen is not None and forward.sticky_for is not None:
+            exchange.cookies += self._seal.cookies(BY_GROUP, chosen, now, timedelta(seconds=forward.sticky_for))
+        return chosen
+
+    def _choose_target(self, exchange: _Exchange, group: TargetGroup) -> Target | None:
+        now, sticky, cookies = self._clock.now(), Sticky.of(group), exchange.request.cookies
+        kept = None
+        if sticky is not None and sticky.is_meant(cookies):
+            candidates = [(_who(target), target) for target in group.eligible()]
+            kept = self._seal.meant(cookies.get(sticky.name), candidates, now)
+        target = kept or group.choose(now)
+        if target is not None and sticky is not None:
+            made = self._seal.cookies(sticky.name, _who(target), now, sticky.lasts)
+            if sticky.cookie is None:
+                exchange.cookies += made
+            else:
+                exchange.cookies_if = sticky.cookie, made
+        return target
+
     async def _forward(self, exchange: _Exchange, rule: Rule) -> web.StreamResponse:
         group = self._groups.get(exchange.group_arn or "")
-        target = exchange.target = group.choose() if group else None
+        target = exchange.target = self._choose_target(exchange, group) if group else None
         if target is None:
             return _own_page(503)
         try:
@@ -254,6 +287,8 @@ async def _pass_back(exchange: _Exchange, upstream: aiohttp.ClientResponse) -> w
     request = exchange.request
     sent = headers.end_to_end(upstream.headers)
     sent.setdefault("Server", pages.SERVER)
+    for cookie in _cookies(exchange, upstream):
+        sent.add("Set-Cookie", cookie)
     response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=sent)
     await response.prepare(request)
     try:
@@ -268,6 +303,16 @@ async def _pass_back(exchange: _Exchange, upstream: aiohttp.ClientResponse) -> w
     else:
         await response.write_eof()
     return response
+
+
+def _cookies(exchange: _Exchange, upstream: aiohttp.ClientResponse) -> list[str]:
+    if exchange.cookies_if is not None and exchange.cookies_if[0] in upstream.cookies:
+        return exchange.cookies + exchange.cookies_if[1]
+    return exchange.cookies
+
+
+def _who(target: Target) -> str:
+    return f"{target.address}:{target.port}"
 
 
 def _begin(listener: Listener, request: web.BaseRequest) -> _Exchange:

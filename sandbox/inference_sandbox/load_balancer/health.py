@@ -1,17 +1,20 @@
 """Sends a target group's health checks and tells the targets what came of them.
 
 Which state a result means is `targets`' matter; here is only the request. Each check is a new connection, as an ALB's.
+The interval between checks is by the sandbox's clock, a check's timeout by the machine's: a target needs real time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import aiohttp
 from yarl import URL
 
 from inference_sandbox.load_balancer.targets import FAILED, HEALTHY, TIMED_OUT, Health, Target, TargetGroup, wrong_code
+from inference_sandbox.load_balancer.waits import Waits
 
 USER_AGENT = "ELB-HealthChecker/2.0"
 
@@ -19,8 +22,11 @@ USER_AGENT = "ELB-HealthChecker/2.0"
 class HealthChecker:
     """Checks targets in the load balancer's event loop until they are told to be left alone."""
 
-    def __init__(self, observe: Callable[[TargetGroup, Target, Health], None]) -> None:
+    def __init__(self, observe: Callable[[TargetGroup, Target, Health], None], waits: Waits) -> None:
         self._observe = observe
+        self._waits = waits
+        self.under_way = 0
+        """Checks that have begun and not ended."""
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -45,12 +51,14 @@ class HealthChecker:
         await self._client.close()
 
     async def _check_for_ever(self, group: TargetGroup, target: Target) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
-            result = await self._check(group, target)
-            self._observe(group, target, result)
-            await asyncio.sleep(max(0.0, began + group.check.interval - loop.time()))
+            began = self._waits.clock.now()
+            self.under_way += 1
+            try:
+                self._observe(group, target, await self._check(group, target))
+            finally:
+                self.under_way -= 1
+            await self._waits.until(began + timedelta(seconds=group.check.interval))
 
     async def _check(self, group: TargetGroup, target: Target) -> Health:
         check = group.check

@@ -40,9 +40,10 @@ Condition = Callable[[Asked], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Forward:
-    """Send on to one of these target groups, by weight."""
+    """Send on to one of these target groups, by weight. `sticky_for`: seconds for which a client keeps its group."""
 
     weights: Mapping[str, int]
+    sticky_for: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +238,8 @@ def _action(actions: Sequence[Document]) -> Action | None:
             groups = (last.get("ForwardConfig") or {}).get("TargetGroups")
             groups = groups or [{"TargetGroupArn": last["TargetGroupArn"]}]
             weights = {g["TargetGroupArn"]: 1 if g.get("Weight") is None else int(g["Weight"]) for g in groups}
-            return Forward(weights=weights)
+            sticky = (last.get("ForwardConfig") or {}).get("TargetGroupStickinessConfig") or {}
+            return Forward(weights=weights, sticky_for=sticky.get("DurationSeconds") if sticky.get("Enabled") else None)
         case "fixed-response":
             config = last["FixedResponseConfig"]
             return FixedResponse(

@@ -8,12 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from inference_sandbox.ports import TargetGroupSettings, TargetState
 
 State = Literal["initial", "healthy", "unhealthy", "draining", "unused"]
 
+_LEAST_SHARE = 0.01
 DEREGISTRATION_DELAY = 300.0
 """Seconds of draining where the attribute `deregistration_delay.timeout_seconds` is not set."""
 
@@ -85,6 +87,8 @@ class Target:
         self.health = health
         self.outstanding = 0
         """Requests under way."""
+        self.warms_from: datetime | None = None
+        """When its slow start began, if it had one."""
         self._in_a_row = 0
         """Checks that came to the same result, one after the other: positive if passed, negative if failed."""
 
@@ -135,10 +139,29 @@ class TargetGroup:
         """Whether some rule forwards to it."""
         self.targets: tuple[Target, ...] = ()
         self._turn = 0
+        self._slow_turns = WeightedTurn()
 
     @property
     def deregistration_delay(self) -> float:
         return float(self.settings.attributes.get("deregistration_delay.timeout_seconds") or DEREGISTRATION_DELAY)
+
+    @property
+    def _slow_start(self) -> float:
+        return float(self.settings.attributes.get("slow_start.duration_seconds") or 0)
+
+    def observe(self, target: Target, result: Health, now: datetime) -> None:
+        """A finished check of a target. One that becomes healthy starts slowly, if there is one that has not to."""
+        before = target.health.state
+        target.observe(result, self.check)
+        if target.health.state == "healthy" and before != "healthy":
+            others = (each for each in self.targets if each is not target and each.health.state == "healthy")
+            target.warms_from = now if any(self._share(each, now) >= 1 for each in others) else None
+
+    def _share(self, target: Target, now: datetime) -> float:
+        """Of the requests that it would have if it were warm: it rises from 0 to 1 in the group's slow start."""
+        if target.warms_from is None or not self._slow_start:
+            return 1
+        return min(1, max(_LEAST_SHARE, (now - target.warms_from).total_seconds() / self._slow_start))
 
     def configure(self, settings: TargetGroupSettings) -> None:
         self.is_configured = True
@@ -153,11 +176,15 @@ class TargetGroup:
         staying = [target for target in self.targets if target.health.state != "draining"]
         return [target for target in staying if target.health.state == "healthy"] or staying
 
-    def choose(self) -> Target | None:
+    def choose(self, now: datetime) -> Target | None:
         """The target of the next request by the group's algorithm, None if the group is empty."""
         eligible = self.eligible()
         if not eligible:
             return None
+        shares = {f"{target.address}:{target.port}": self._share(target, now) for target in eligible}
+        if min(shares.values()) < 1:
+            chosen = self._slow_turns.choose(shares)
+            return next(target for target, name in zip(eligible, shares, strict=True) if name == chosen)
         self._turn += 1
         turn = self._turn % len(eligible)
         match self.settings.attributes.get("load_balancing.algorithm.type"):
@@ -170,13 +197,13 @@ class TargetGroup:
 
 
 class WeightedTurn:
-    """Deals requests out to target groups in the shares of their weights (smooth weighted round robin)."""
+    """Deals requests out in the shares of weights (smooth weighted round robin)."""
 
     def __init__(self) -> None:
         self._credit: dict[str, float] = {}
 
-    def choose(self, weights: Mapping[str, int]) -> str | None:
-        """A target group's ARN; None if no group has a weight above 0."""
+    def choose(self, weights: Mapping[str, float]) -> str | None:
+        """One of the names that have weights; None if none has a weight above 0."""
         total = sum(weights.values())
         if total <= 0:
             return None

@@ -6,12 +6,14 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 
 import httpx
 import pytest
 
+from inference_sandbox.ecs.clock import WallClock
 from inference_sandbox.load_balancer.balancer import HttpLoadBalancer
 from inference_sandbox.load_balancer.traffic import AccessLogEntry
 from inference_sandbox.ports import ListenerRoutes, RuleRoute, TargetGroupSettings, TargetState
@@ -36,8 +38,8 @@ def poll(look: Callable[[], T | None]) -> T:
 class Backend:
     """A web server that answers with its name, or echoes a body.
 
-    `health` is the status under /health; what is under /held waits for `gate`; /cut, /hang-up, /empty/NNN and
-    /status/NNN do as they are named.
+    `health` is the status under /health; what is under /held waits for `gate`; /cookie/NAME sets a cookie; /cut,
+    /hang-up, /empty/NNN and /status/NNN do as they are named.
     """
 
     def __init__(self, name: str) -> None:
@@ -79,6 +81,9 @@ class Backend:
         self.seen.append((handler.command, path, dict(handler.headers.items()), body))
         if path.startswith("/held"):
             self.gate.wait(DEADLINE)
+        if path.startswith("/cookie/"):
+            _reply(handler, 200, self.name.encode(), cookie=path.rsplit("/", 1)[1])
+            return
         if path.startswith("/cut"):
             handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
         if path.startswith("/empty/"):
@@ -102,9 +107,11 @@ def _read_body(handler: BaseHTTPRequestHandler) -> bytes:
     return body
 
 
-def _reply(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
+def _reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, *, cookie: str | None = None) -> None:
     with contextlib.suppress(ConnectionError):
         handler.send_response(status)
+        if cookie:
+            handler.send_header("Set-Cookie", f"{cookie}=its-own; Path=/")
         handler.send_header("Content-Type", "text/plain")
         handler.send_header("Content-Length", str(len(body)))
         handler.send_header("Connection", "X-Private")
@@ -169,7 +176,8 @@ class Balanced:
 
     def __init__(self) -> None:
         self.log: list[AccessLogEntry] = []
-        self.balancer = HttpLoadBalancer(idle_timeout=1.0, on_access=self.log.append)
+        self.clock = WallClock()
+        self.balancer = HttpLoadBalancer(idle_timeout=1.0, on_access=self.log.append, clock=self.clock)
         self.client = httpx.Client(timeout=DEADLINE)
 
     def configure(self, *groups: TargetGroupSettings, rules: Sequence[RuleRoute] = ()) -> None:
@@ -182,6 +190,10 @@ class Balanced:
             self.balancer.register(group.arn, backend.address, backend.port)
         for backend in backends if wait else ():
             self.wait(group, backend.port, "healthy")
+
+    def advance(self, **duration: float) -> None:
+        self.clock.advance(timedelta(**duration))
+        self.balancer.wake()
 
     def wait(self, group: TargetGroupSettings, port: int, state: str) -> TargetState:
         """Wait until a target is in this state."""

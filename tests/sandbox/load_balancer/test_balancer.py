@@ -376,6 +376,122 @@ def test_least_outstanding_requests_spares_a_target_that_is_busy(balanced: Balan
     assert names == {idle.name}
 
 
+def test_a_client_with_the_load_balancer_s_cookie_keeps_its_target_until_it_expires(
+    balanced: Balanced, backends: list[Backend]
+) -> None:
+    one = group(attributes={"stickiness.enabled": "true", "stickiness.lb_cookie.duration_seconds": "600"})
+    balanced.configure(one)
+    balanced.register(one, *backends)
+
+    first = balanced.client.get("/")
+    cookie = first.cookies["AWSALB"]
+
+    assert first.cookies["AWSALBCORS"] == cookie
+    assert answers(balanced, 6) == {first.text: 6}
+    balanced.client.cookies.clear()
+    balanced.advance(seconds=601)
+    expired = {"Cookie": f"AWSALB={cookie}"}
+    assert {balanced.client.get("/", headers=expired).text for _ in range(2)} == {"a", "b"}
+
+
+def test_a_sticky_client_gets_another_target_once_its_own_drains(balanced: Balanced, backends: list[Backend]) -> None:
+    one = group(attributes={"stickiness.enabled": "true", "stickiness.type": "lb_cookie"})
+    balanced.configure(one)
+    balanced.register(one, *backends)
+    mine = balanced.client.get("/").text
+    kept, other = sorted(backends, key=lambda backend: backend.name != mine)
+
+    balanced.balancer.deregister(one.arn, kept.address, kept.port)
+
+    assert answers(balanced, 3) == {other.name: 3}
+
+
+@pytest.mark.parametrize("forged", ["", "-", "x", "ffffffff-00", "f" * 40 + "-00"])
+def test_a_cookie_that_is_not_the_load_balancer_s_is_no_cookie(
+    balanced: Balanced, backends: list[Backend], forged: str
+) -> None:
+    one = group(attributes={"stickiness.enabled": "true"})
+    balanced.configure(one)
+    balanced.register(one, *backends)
+
+    headers = {"Cookie": f"AWSALB={forged}"}
+    with httpx.Client(base_url=balanced.client.base_url) as client:
+        names = set()
+        for _ in range(2):
+            names.add(client.get("/", headers=headers).text)
+            client.cookies.clear()
+
+    assert names == {"a", "b"}
+
+
+def test_an_application_s_cookie_keeps_its_client_for_as_long_as_it_has_it(
+    balanced: Balanced, backends: list[Backend]
+) -> None:
+    one = group(
+        attributes={
+            "stickiness.enabled": "true",
+            "stickiness.type": "app_cookie",
+            "stickiness.app_cookie.cookie_name": "session",
+        }
+    )
+    balanced.configure(one)
+    balanced.register(one, *backends)
+    assert answers(balanced, 2) == {"a": 1, "b": 1}
+    assert not balanced.client.cookies
+
+    mine = balanced.client.get("/cookie/session")
+
+    assert {"session", "AWSALBAPP-0"} == set(mine.cookies)
+    assert answers(balanced, 4) == {mine.text: 4}
+    balanced.client.cookies.delete("session")
+    assert answers(balanced, 2) == {"a": 1, "b": 1}
+
+
+def test_a_sticky_rule_keeps_a_client_in_its_target_group(balanced: Balanced, backends: list[Backend]) -> None:
+    one, other = group("one"), group("other")
+    action = forward(one, other, weights=[1, 1])
+    action["ForwardConfig"]["TargetGroupStickinessConfig"] = {"Enabled": True, "DurationSeconds": 60}
+    balanced.configure(one, other, rules=[rule(action)])
+    balanced.register(one, backends[0])
+    balanced.register(other, backends[1])
+
+    mine = balanced.client.get("/")
+
+    assert set(mine.cookies) == {"AWSALBTG", "AWSALBTGCORS"}
+    assert answers(balanced, 6) == {mine.text: 6}
+    balanced.client.cookies.clear()
+    assert balanced.client.get("/").text != mine.text
+
+
+def test_time_that_is_skipped_brings_health_checks_on(balanced: Balanced, backends: list[Backend]) -> None:
+    one = group(HealthCheckIntervalSeconds=30)
+    balanced.configure(one)
+    balanced.register(one, backends[0])
+    poll(balanced.balancer.settled)
+    due = balanced.balancer.next_due()
+
+    assert due is not None
+    assert 0 < (due - balanced.clock.now()).total_seconds() <= 30
+    backends[0].health = 503
+    for _ in range(2):
+        balanced.advance(seconds=30)
+        poll(balanced.balancer.settled)
+    assert balanced.state(one, backends[0].port).state == "unhealthy"
+
+
+def test_time_that_is_skipped_ends_draining(balanced: Balanced, backends: list[Backend]) -> None:
+    one = group(attributes={"deregistration_delay.timeout_seconds": "300"})
+    balanced.configure(one)
+    balanced.register(one, backends[0])
+    balanced.balancer.deregister(one.arn, backends[0].address, backends[0].port)
+
+    balanced.advance(seconds=299)
+    assert balanced.state(one, backends[0].port).state == "draining"
+    balanced.advance(seconds=1)
+
+    poll(lambda: not balanced.balancer.targets(one.arn))
+
+
 def test_rules_are_tried_in_order_and_the_default_comes_last(balanced: Balanced) -> None:
     balanced.configure(
         group(),

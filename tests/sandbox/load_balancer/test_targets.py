@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from inference_sandbox.load_balancer.targets import (
 )
 from tests.sandbox.load_balancer.conftest import group
 
+NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 SETTINGS = CheckSettings(healthy_threshold=3, unhealthy_threshold=2)
 
 
@@ -101,7 +103,7 @@ def test_a_draining_target_gets_nothing_even_if_it_is_alone() -> None:
     alone = TargetGroup(group())
     alone.targets = (Target("127.0.0.1", 80, DRAINING),)
 
-    assert alone.choose() is None
+    assert alone.choose(NOW) is None
 
 
 def test_targets_that_are_not_healthy_yet_get_nothing_while_one_is() -> None:
@@ -110,7 +112,7 @@ def test_targets_that_are_not_healthy_yet_get_nothing_while_one_is() -> None:
         Target("127.0.0.1", port, health) for port, health in enumerate((REGISTERING, HEALTHY, FAILED))
     )
 
-    assert {target.port for _ in range(6) if (target := mixed.choose())} == {1}
+    assert {target.port for _ in range(6) if (target := mixed.choose(NOW))} == {1}
 
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.integers(0, 999), min_size=1))
@@ -124,3 +126,49 @@ def test_every_run_of_requests_as_long_as_the_weights_sum_has_just_their_shares(
 
 def test_weights_of_nought_alone_reach_no_group() -> None:
     assert WeightedTurn().choose({"a": 0, "b": 0}) is None
+
+
+def slow(seconds: int) -> TargetGroup:
+    return TargetGroup(group(attributes={"slow_start.duration_seconds": str(seconds)}))
+
+
+def dealt(of: TargetGroup, now: datetime, count: int) -> Counter[int]:
+    return Counter(target.port for _ in range(count) if (target := of.choose(now)))
+
+
+def test_a_new_target_gets_a_share_that_rises_through_its_slow_start() -> None:
+    warming = slow(100)
+    old, new = (Target("127.0.0.1", port, REGISTERING) for port in (1, 2))
+    warming.targets = (old,)
+    warming.observe(old, HEALTHY, NOW)
+    warming.targets = (old, new)
+    warming.observe(new, HEALTHY, NOW)
+
+    assert dealt(warming, NOW, 100)[2] <= 2
+    assert dealt(warming, NOW + timedelta(seconds=25), 100) == {1: 80, 2: 20}
+    assert dealt(warming, NOW + timedelta(seconds=50), 90) == {1: 60, 2: 30}
+    assert dealt(warming, NOW + timedelta(seconds=100), 100) == {1: 50, 2: 50}
+
+
+def test_the_first_targets_of_a_group_start_at_once_and_one_that_failed_starts_slowly_again() -> None:
+    warming = slow(100)
+    first, second = (Target("127.0.0.1", port, REGISTERING) for port in (1, 2))
+    warming.targets = (first, second)
+    warming.observe(first, HEALTHY, NOW)
+    assert dealt(warming, NOW, 10) == {1: 10}
+
+    for result in (FAILED, FAILED, FAILED):
+        warming.observe(first, result, NOW)
+    warming.observe(second, HEALTHY, NOW)
+    for _ in range(5):
+        warming.observe(first, HEALTHY, NOW + timedelta(seconds=200))
+
+    assert dealt(warming, NOW + timedelta(seconds=220), 120) == {1: 20, 2: 100}
+
+
+def test_without_a_slow_start_a_new_target_gets_its_full_share() -> None:
+    quick = TargetGroup(group())
+    quick.targets = tuple(Target("127.0.0.1", port, REGISTERING) for port in (1, 2))
+    for target in quick.targets:
+        quick.observe(target, HEALTHY, NOW)
+    assert dealt(quick, NOW, 10) == {1: 5, 2: 5}
