@@ -90,8 +90,8 @@ def _found(pattern: str, text: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(\w+)", text).groups()  # type: ignore[union-attr]  # wrk's only notation
-    return float(number) * _UNITS[unit]
+    match = re.fullmatch(r"([\d.]+)(\w+)", text)
+    return float(match[1]) * _UNITS[match[2]] if match else float("nan")  # "-nan%" if nothing was answered
 
 
 # --- Its own ----------------------------------------------------------------------------------------------------------

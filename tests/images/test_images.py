@@ -15,10 +15,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.eventually import eventually
+from tests.inference_server.models import linear, published, write_linear, write_top_n
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = shutil.which("podman") or shutil.which("docker")
@@ -98,21 +101,36 @@ def test_the_operator_runs_as_anybody_with_a_read_only_root(image: tuple[str, st
     assert "ecs.create_service" in planned
 
 
-def test_the_server_serves_as_anybody_with_a_read_only_root_and_ends_well(image: tuple[str, str]) -> None:
+def test_the_server_predicts_as_anybody_with_a_read_only_root_and_ends_well(
+    image: tuple[str, str], tmp_path: Path
+) -> None:
     name, reference = image
     if name != "server":
         pytest.skip("this is about the server's image")
+    models = tmp_path / "models"
+    write_linear(models)
+    write_top_n(models)
+    published(models)
+    for path in (models, *models.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     address = "127.0.9.9"
     settings = ("-e", f"INFERENCE_HOST={address}", "-e", "INFERENCE_DRAIN_SECONDS=0")
-    with container(reference, *settings) as running:
-
-        def live() -> bool:
-            try:
-                with urllib.request.urlopen(f"http://{address}:8080/healthz", timeout=5) as answer:
-                    return bool(answer.status == 200)
-            except OSError:
-                return False
-
-        eventually(live, 30)
+    with container(reference, *settings, "--volume", f"{models}:/models:ro") as running:
+        eventually(lambda: ask(f"http://{address}:8080/readyz") is not None, 30)
+        row = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.5, -1, 2, 3]}
+        answer = ask(f"http://{address}:8080/v2/models/linear/infer", {"inputs": [row]})
+        assert answer is not None
+        assert answer["outputs"][0]["data"] == pytest.approx(linear(np.array([row["data"]]))[0].tolist(), rel=1e-5)
         engine("stop", "--time", "30", running)
         assert engine("inspect", "--format", "{{.State.ExitCode}}", running) == "0"
+
+
+def ask(url: str, document: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """The answer; None if there is none yet."""
+    body = None if document is None else json.dumps(document).encode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=5) as answer:  # noqa: S310  (loopback)
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except OSError:
+        return None

@@ -266,6 +266,42 @@ def test_predictions_are_those_of_the_library(tmp_path: Path, make: Callable[[Pa
         assert server.wait() == 0
 
 
+def test_recommendations_are_those_of_plain_numpy(tmp_path: Path) -> None:
+    users, items = RNG.normal(size=(50, 8)).astype(np.float32), RNG.normal(size=(200, 8)).astype(np.float32)
+    folder = tmp_path / "models/model/1"
+    folder.mkdir(parents=True)
+    ids = RNG.permutation(1000)[:50]
+    np.savez(
+        folder / "factors.npz",
+        user_factors=users,
+        item_factors=items,
+        user_ids=ids,
+        item_ids=np.arange(1000, 1200),
+        popularity=np.arange(200),
+    )
+    (folder.parent / "model.json").write_text('{"runtime": "numpy_topn"}')
+    scores = users @ items.T
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    expected = {"items": best + 1000, "scores": np.take_along_axis(scores, best, axis=1)}
+    with running(published(tmp_path / "models")) as server:
+        for binary in (False, True):
+            entry: dict[str, Any] = {"name": "user", "datatype": "INT64", "shape": [50]}
+            document = {"inputs": [entry], "parameters": {"binary_data_output": binary}}
+            headers, tail = {}, b""
+            if binary:
+                tail = ids.astype("<i8").tobytes()
+                entry["parameters"] = {"binary_data_size": len(tail)}
+                headers["Inference-Header-Content-Length"] = str(len(json.dumps(document)))
+            else:
+                entry["data"] = ids.tolist()
+            response = server.post(
+                "/v2/models/model/infer", content=json.dumps(document).encode() + tail, headers=headers
+            )
+            answer = read(response.content, response.headers.get("Inference-Header-Content-Length"))
+            np.testing.assert_array_equal(answer["items"], expected["items"])
+            np.testing.assert_allclose(answer["scores"], expected["scores"], rtol=1e-6, atol=1e-6)
+
+
 # --- What is refused --------------------------------------------------------------------------------------------------
 
 
