@@ -286,6 +286,27 @@ def test_no_capacity_is_told_in_an_event_and_no_task_is_made(up: LiveCloud) -> N
     assert up.aws.status()["services"][0]["tasks"] == []
 
 
+def test_one_zone_without_capacity_leaves_the_tasks_to_the_other(up: LiveCloud) -> None:
+    subnets = up.aws.client("ec2", up.details.region).describe_subnets(SubnetIds=up.details.subnets)["Subnets"]
+    closed, other = (subnet["AvailabilityZone"] for subnet in subnets)
+    assert done("fail", "web", "capacity", "--zone", closed).endswith(f"all of web, capacity in {closed}\n")
+    create_service(up, desired=2)
+    runs(up, 2)
+    assert {task.zone for task in list(up.aws.scheduler.fleet.tasks.values())} == {other}
+
+
+def test_a_crash_exits_with_the_code_that_is_asked_for(up: LiveCloud) -> None:
+    create_service(up)
+    runs(up)
+    done("fail", "web", "crash", "--exit-code", "143")
+    assert "app exited with 143" in eventually(
+        lambda: next((line for line in done("status").splitlines() if "STOPPED  STOPPED" in line), "")
+    )
+    refused = command("fail", "web", "oom", "--exit-code", "3")
+    assert refused.exit_code != 0
+    assert "an exit code goes with the cause crash" in refused.output
+
+
 def test_the_causes_there_are_are_listed(up: LiveCloud) -> None:
     causes = done("fail").splitlines()[0].removeprefix("Causes: ").split(", ")
     assert {

@@ -53,6 +53,12 @@ class Own:
     """The tags of a resource, by its ARN."""
     resources: Mapping[str, Callable[[Caller, Parameters], Sequence[str]]] = field(default_factory=dict)
     """The ARNs of what a request is about."""
+    tagging_is_free: Mapping[str, Callable[[Caller], bool]] = field(default_factory=dict)
+    """Whether something may be tagged as it is made without leave to tag."""
+
+    def needs_tagging(self, call: Asked) -> bool:
+        free = self.tagging_is_free.get(call.service)
+        return free is None or not free(_caller(call))
 
 
 def refused(call: Asked, own: Own) -> Access | None:
@@ -128,7 +134,7 @@ def accesses(call: Asked, own: Own) -> Iterable[Access]:
     for resource in resources:
         tags = {f"aws:resourcetag/{key.lower()}": [value] for key, value in _tags_of(resource, call, own).items()}
         yield Access(action=_action(prefix, call.operation), resource=resource, context=context | tags)
-    if given and call.operation.startswith(("Create", "Register", "RunTask")):
+    if given and call.operation.startswith(("Create", "Register", "RunTask")) and own.needs_tagging(call):
         tagging = "AddTags" if call.service == "elasticloadbalancing" else "TagResource"
         for resource in resources:
             yield Access(action=f"{prefix}:{tagging}", resource=resource, context=context)

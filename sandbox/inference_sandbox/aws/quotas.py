@@ -37,6 +37,12 @@ GROUPS: Mapping[str, tuple[Quota, frozenset[str]]] = {
         frozenset({"CreateCluster", "DeleteCluster", "UpdateCluster", "UpdateClusterSettings"}),
     ),
     "cluster read": (Quota(50, 20), frozenset({"DescribeClusters", "ListClusters"})),
+    "capacity provider read": (Quota(50, 20), frozenset({"DescribeCapacityProviders"})),
+    "settings modify": (
+        Quota(10, 1),
+        frozenset({"PutAccountSetting", "PutAccountSettingDefault", "DeleteAccountSetting"}),
+    ),
+    "settings read": (Quota(50, 20), frozenset({"ListAccountSettings"})),
     "tag modify": (Quota(20, 10), frozenset({"TagResource", "UntagResource"})),
     "tag read": (Quota(50, 20), frozenset({"ListTagsForResource"})),
     "service deployments": (Quota(50, 20), frozenset({"ListServiceDeployments", "DescribeServiceDeployments"})),

@@ -33,7 +33,7 @@ from inference_sandbox.aws.logs import Logs
 from inference_sandbox.aws.scaling import Scaling, ScalingApi
 from inference_sandbox.aws.sqs import queues
 from inference_sandbox.aws.surroundings import MotoSurroundings
-from inference_sandbox.ecs.api import Ecs
+from inference_sandbox.ecs.api import Caller, Ecs
 from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ecs.scheduler import Scheduler
 from inference_sandbox.ecs.surroundings import Settings
@@ -134,6 +134,7 @@ class Aws:
             known=authorization.Own(
                 tags={"ecs": self.ecs.tags_or_none, "application-autoscaling": scaling.tags_or_none},
                 resources={"application-autoscaling": scaling.resources},
+                tagging_is_free={"ecs": self._tagging_is_free},
             ),
             overrides={
                 "elasticloadbalancing": elbv2.responses(self.load_balancer),
@@ -148,6 +149,10 @@ class Aws:
             administration=partial(side_door.answer, self),
         )
         in_process.reach(self.gateway.handle)
+
+    def _tagging_is_free(self, caller: Caller) -> bool:
+        setting = self.ecs.settings(caller).effective(caller.arn, "tagResourceAuthorization")
+        return setting in ("off", "disabled")
 
     # -- life
 

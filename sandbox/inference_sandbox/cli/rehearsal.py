@@ -155,8 +155,20 @@ def _fault_line(fault: dict[str, Any]) -> str:
 @click.argument("cause", required=False)
 @click.option("--tasks", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them fail.")
 @click.option("--all", "every", is_flag=True, help="All tasks that run now, or all that start until --clear.")
+@click.option("--exit-code", type=click.IntRange(0, 255), help="What CAUSE crash exits with. Default: 1.")
+@click.option("--zone", help="Of CAUSE capacity: the one availability zone that has none, until --clear.")
 @click.option("--clear", is_flag=True, help="Let what starts from now on start.")
-def fail(*, name: str, service: str | None, cause: str | None, tasks: int, every: bool, clear: bool) -> None:
+def fail(
+    *,
+    name: str,
+    service: str | None,
+    cause: str | None,
+    tasks: int,
+    every: bool,
+    exit_code: int | None,
+    zone: str | None,
+    clear: bool,
+) -> None:
     """Make tasks of an ECS service fail: those that run now, or the next ones to start, depending on CAUSE.
 
     SERVICE may have shell wildcards. Without SERVICE and CAUSE: the causes there are, and the failures that wait.
@@ -169,13 +181,15 @@ def fail(*, name: str, service: str | None, cause: str | None, tasks: int, every
             door.delete("/failures")
         running_tasks = _running(door, service or "")
         if service is not None:
-            door.post("/failures", service=service, cause=cause, times=None if every else tasks)
+            times = None if every or zone else tasks
+            door.post("/failures", service=service, cause=cause, times=times, exit_code=exit_code, zone=zone)
         found = door.get("/failures")
     if service is None and not clear:
         click.echo(f"Causes: {', '.join(found['causes'])}")
     for each in found["failures"]:
         count = "all" if each["times"] is None else f"the next {each['times']}"
-        click.echo(f"Waiting for tasks to start: {count} of {each['service']}, {each['cause']}")
+        where = f" in {each['zone']}" if each["zone"] else ""
+        click.echo(f"Waiting for tasks to start: {count} of {each['service']}, {each['cause']}{where}")
     if service is not None and (service, cause) not in {(each["service"], each["cause"]) for each in found["failures"]}:
         if not running_tasks:
             raise click.ClickException(f"no task of a service {service!r} runs, so none could meet {cause}")

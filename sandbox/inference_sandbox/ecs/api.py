@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inference_sandbox.ecs import placement, requests, texts, views
+from inference_sandbox.ecs import account_settings, placement, requests, texts, views
+from inference_sandbox.ecs.account_settings import AccountSettings
 from inference_sandbox.ecs.errors import AwsError, client_error, invalid_parameter
 from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ecs.scheduler import Scheduler
@@ -44,6 +45,7 @@ class Ecs:
         self._surroundings = surroundings
         self._clusters: dict[tuple[str, str, str], Cluster] = {}
         self._registries: dict[tuple[str, str], Registry] = {}
+        self._settings: dict[tuple[str, str], AccountSettings] = {}
 
     # -- clusters
 
@@ -52,12 +54,14 @@ class Ecs:
         key = (caller.account, caller.region, name)
         record = self._clusters.get(key)
         if record is None or record.status == "INACTIVE":
+            _check_providers(request.get("capacityProviders") or [])
+            insights = self.settings(caller).effective(caller.arn, "containerInsights")
             record = self._clusters[key] = Cluster(
                 arn=f"{caller.prefix}cluster/{name}",
                 name=name,
                 account=caller.account,
                 region=caller.region,
-                settings=request.get("settings") or [{"name": "containerInsights", "value": "disabled"}],
+                settings=request.get("settings") or [{"name": "containerInsights", "value": insights}],
                 configuration=request.get("configuration"),
                 capacity_providers=request.get("capacityProviders") or [],
                 default_strategy=request.get("defaultCapacityProviderStrategy") or [],
@@ -110,6 +114,13 @@ class Ecs:
                 raise invalid_parameter(
                     f"The specified capacity provider {item['capacityProvider']} is not associated with the cluster."
                 )
+        _check_providers(providers)
+        used = {task.capacity_provider for task in record.tasks.values() if task.last_status != "STOPPED"}
+        for name in record.capacity_providers:
+            if name not in providers and name in used:
+                raise AwsError(
+                    "ResourceInUseException", "The specified capacity provider is in use and cannot be removed."
+                )
         record.capacity_providers, record.default_strategy = providers, strategy
         return {"cluster": views.cluster(record)}
 
@@ -123,6 +134,53 @@ class Ecs:
             raise AwsError("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
         record.status = "INACTIVE"
         return {"cluster": views.cluster(record)}
+
+    def describe_capacity_providers(self, caller: Caller, request: Request) -> Response:
+        """Those of Fargate, which every account has; with `cluster`, those associated with it."""
+        known: Iterable[str] = requests.FARGATE_PROVIDERS
+        if request.get("cluster"):
+            known = self._cluster(caller, request["cluster"]).capacity_providers
+        asked = [name.rsplit("/", 1)[-1] for name in request.get("capacityProviders") or known]
+        found = [views.capacity_provider(caller.prefix, name) for name in asked if name in known]
+        missing = [name for name in asked if name not in known]
+        failures = [{"arn": f"{caller.prefix}capacity-provider/{name}", "reason": "MISSING"} for name in missing]
+        return _page(found, request, "capacityProviders", 10) | {"failures": failures}
+
+    # -- account settings
+
+    def put_account_setting(self, caller: Caller, request: Request) -> Response:
+        principal = request.get("principalArn") or caller.arn
+        self.settings(caller).put(principal, request["name"], request["value"])
+        return {"setting": views.setting(request["name"], request["value"], principal)}
+
+    def put_account_setting_default(self, caller: Caller, request: Request) -> Response:
+        root = self.settings(caller).root
+        self.settings(caller).put(root, request["name"], request["value"])
+        return {"setting": views.setting(request["name"], request["value"], root)}
+
+    def delete_account_setting(self, caller: Caller, request: Request) -> Response:
+        principal = request.get("principalArn") or caller.arn
+        value = self.settings(caller).delete(principal, request["name"])
+        return {"setting": views.setting(request["name"], value, principal)}
+
+    def list_account_settings(self, caller: Caller, request: Request) -> Response:
+        """Those that the principal has of its own, or with `effectiveSettings` all that hold for it."""
+        principal, wanted = request.get("principalArn") or caller.arn, request.get("value")
+        if wanted is not None and request.get("name") is None:
+            raise invalid_parameter("You must also specify an account setting name to use value.")
+        settings, shown = self.settings(caller), []
+        for name in [request["name"]] if request.get("name") else account_settings.DEFAULTS:
+            look = settings.effective if request.get("effectiveSettings") else settings.own
+            value = look(principal, name)
+            if value is not None and wanted in (None, value):
+                shown.append(views.setting(name, value, principal))
+        return _page(shown, request, "settings", 10)
+
+    def settings(self, caller: Caller) -> AccountSettings:
+        key = (caller.account, caller.region)
+        if key not in self._settings:
+            self._settings[key] = AccountSettings(f"arn:aws:iam::{caller.account}:root")
+        return self._settings[key]
 
     # -- task definitions
 
@@ -645,6 +703,12 @@ class Ecs:
         if service is None:
             raise AwsError("ServiceNotFoundException", "Service not found.")
         return service
+
+
+def _check_providers(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in requests.FARGATE_PROVIDERS:
+            raise invalid_parameter(f"The specified capacity provider {name} does not exist or is not ACTIVE.")
 
 
 def _idempotent(existing: Service, request: Request) -> Service:

@@ -84,6 +84,21 @@ def cluster(record: Cluster) -> dict[str, Any]:
     )
 
 
+def capacity_provider(prefix: str, name: str) -> dict[str, Any]:
+    return {
+        "capacityProviderArn": f"{prefix}capacity-provider/{name}",
+        "name": name,
+        "status": "ACTIVE",
+        "type": name,
+        "tags": [],
+    }
+
+
+def setting(name: str, value: str, principal: str) -> dict[str, Any]:
+    kind = "aws_managed" if name == "guardDutyActivate" else "user"
+    return {"name": name, "value": value, "principalArn": principal, "type": kind}
+
+
 def task_definition(record: TaskDefinition) -> dict[str, Any]:
     return present(
         taskDefinitionArn=record.arn,
