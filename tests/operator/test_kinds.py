@@ -115,6 +115,14 @@ CHANGES = [
             RuleArn=_rule_arn(w), Conditions=[{"Field": "path-pattern", "Values": ["/elsewhere/*"]}]
         ),
     ),
+    _alters(
+        "DiscoveryService",
+        "DnsConfig",
+        by_hand=lambda w: w.client("servicediscovery").update_service(
+            Id=w.client("servicediscovery").list_services()["Services"][0]["Id"],
+            Service={"DnsConfig": {"DnsRecords": [{"Type": "A", "TTL": 300}]}},
+        ),
+    ),
     *(
         _alters("TaskDefinition", "revision", spec=spec, replaces=True)
         for spec in (
@@ -203,6 +211,16 @@ def _strange_rule(world: World) -> None:
     )
 
 
+def _strange_discovery_service(world: World) -> None:
+    cloud_map = world.client("servicediscovery")
+    [namespace] = cloud_map.list_namespaces()["Namespaces"]
+    cloud_map.create_service(
+        Name=world.context().identity.discovery_name,
+        NamespaceId=namespace["Id"],
+        DnsConfig={"DnsRecords": [{"Type": "A", "TTL": 10}]},
+    )
+
+
 def _strange_task_definition(world: World, family: str = SERVICE) -> str:
     made = world.client("ecs").register_task_definition(
         family=family,
@@ -260,6 +278,7 @@ STRANGERS: Mapping[str, Stranger] = {
     "AccessPoint": Stranger(make=_strange_access_point, named_by_aws=True),
     "TargetGroup": Stranger(make=_strange_target_group),
     "ListenerRule": Stranger(make=_strange_rule, named_by_aws=True),
+    "DiscoveryService": Stranger(make=_strange_discovery_service),
     "TaskDefinition": Stranger(make=_strange_task_definition),
     "Service": Stranger(make=_strange_service),
     "ScalableTarget": Stranger(make=_strange_target),
@@ -278,6 +297,8 @@ ASKED_FOR: Mapping[str, Mapping[str, Any]] = {"ScalableTarget": SCALED, "Scaling
 
 def with_what_it_needs(world: World, kind: AnyKind, **spec: Any) -> Context:
     """A context in which everything before the kind is there."""
+    if kind.name == "DiscoveryService":
+        world.discover()
     ctx = world.context(**{**ASKED_FOR.get(kind.name, {}), **spec})
     for result in reconcile(KINDS[: KINDS.index(kind)], ctx, Memory()).results:
         assert not isinstance(result.outcome, Trouble), result

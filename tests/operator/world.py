@@ -205,7 +205,20 @@ class Account:
             },
             "Service": dict(_services(ecs)),
             **self._scaling(),
+            **self._discovery(),
         }
+
+    def _discovery(self) -> dict[str, dict[str, Any]]:
+        """The services of Cloud Map, if there are any."""
+        cloud_map = self.client("servicediscovery")
+        found = {
+            each["Name"]: (
+                cloud_map.get_service(Id=each["Id"])["Service"],
+                cloud_map.list_tags_for_resource(ResourceARN=each["Arn"])["Tags"],
+            )
+            for each in cloud_map.list_services()["Services"]
+        }
+        return {"DiscoveryService": found} if found else {}
 
     def _scaling(self) -> dict[str, dict[str, Any]]:
         """The two kinds of Application Auto Scaling, if there are any."""
@@ -255,7 +268,7 @@ class World:
     def _fresh(self) -> Aws:
         """The clients, with nothing kept of what they have read."""
         made, now = self._clients, self.clock.now
-        listings = SharedListings(made.efs, made.elb, made.scaling, now)
+        listings = SharedListings(made.efs, made.elb, made.scaling, made.discovery, now)
         return replace(made, services=BatchedServices(made.ecs, now), listings=listings)
 
     def die(self, death: Death | None) -> None:
@@ -276,6 +289,14 @@ class World:
 
     def advance(self, duration: timedelta) -> None:
         self.cloud.advance(duration)
+
+    def discover(self) -> None:
+        """The environment has a Cloud Map namespace from now on."""
+        cloud_map = self.client("servicediscovery")
+        if not cloud_map.list_namespaces()["Namespaces"]:
+            cloud_map.create_private_dns_namespace(Name="inference.local", Vpc=self.account.vpc)
+        [namespace] = cloud_map.list_namespaces()["Namespaces"]
+        self.change_environment(serviceDiscovery={"namespaceId": namespace["Id"]})
 
     def change_environment(self, **spec: Any) -> None:
         before = self.environments["default"]

@@ -106,6 +106,18 @@ class LoadBalancer(SpecModel):
     rules = (immutable("listenerArn", _MADE_THERE),)
 
 
+class ServiceDiscovery(SpecModel):
+    """A Cloud Map namespace in which the tasks of every service are registered."""
+
+    namespace_id: Annotated[
+        str, *text(64, "ns-[a-z0-9]{1,60}", "the id of a Cloud Map namespace, such as ns-0123456789abcdef")
+    ]
+    """Id of a namespace with private DNS. A service is found there as `<name>.<namespace>`, those of its object, on its
+    own `port`."""
+
+    rules = (immutable("namespaceId", "services are registered there; remove serviceDiscovery, and add it anew later"),)
+
+
 class EnvironmentLogging(SpecModel):
     """What becomes of what the containers write."""
 
@@ -221,6 +233,10 @@ class InferenceEnvironmentSpec(SpecModel):
 
     load_balancer: LoadBalancer | None = None
     """The Application Load Balancer that the environment's services share. Without it services have no URL."""
+
+    service_discovery: ServiceDiscovery | None = None
+    """A Cloud Map namespace for callers inside the VPC, who then need no load balancer. None if absent. Adding or
+    removing it replaces the tasks of every service, as a rollout does."""
 
     logging: EnvironmentLogging = EnvironmentLogging()
     """What becomes of what the containers write."""

@@ -259,6 +259,8 @@ class Resources(StatusModel):
     """ARN of the target group."""
     listener_rule: _Name | None = None
     """ARN of the listener rule."""
+    discovery_service: _Name | None = None
+    """ARN of the Cloud Map service."""
     scalable_target: _Name | None = None
     """Resource id of the scalable target of Application Auto Scaling."""
     log_groups: Annotated[tuple[_Name, ...], Field(max_length=20)] = ()
@@ -285,6 +287,8 @@ class InferenceDeploymentStatus(StatusModel):
     """`Ready` says whether the revision asked for is the one running, with all replicas healthy; the others say why."""
     url: _Name | None = None
     """Address of the service, without a final slash. Absent where the environment has no load balancer."""
+    internal_host: _Name | None = None
+    """Name under which callers inside the VPC find the tasks. Absent where the environment has no namespace for it."""
     replicas: Annotated[int, Field(ge=0)] = 0
     """Number of tasks that exist."""
     ready_replicas: Annotated[int, Field(ge=0)] = 0

@@ -80,7 +80,7 @@ def connect(
         return Translating(lambda config: make(name, config=config), observer)
 
     ecs, efs, elb = client("ecs"), client("efs"), client("elbv2")
-    scaling = client("application-autoscaling")
+    scaling, discovery = client("application-autoscaling"), client("servicediscovery")
     return Aws(
         region=region,
         ecs=ecs,
@@ -90,6 +90,7 @@ def connect(
         sqs=client("sqs"),
         events=client("events"),
         scaling=scaling,
+        discovery=discovery,
         ec2=client("ec2"),
         iam=client("iam"),
         ecr=client("ecr"),
@@ -97,7 +98,7 @@ def connect(
         ssm=client("ssm"),
         sns=client("sns"),
         services=BatchedServices(ecs, utc_now, on_change or (lambda _cluster, _service: None)),
-        listings=SharedListings(efs, elb, scaling, utc_now),
+        listings=SharedListings(efs, elb, scaling, discovery, utc_now),
     )
 
 

@@ -58,6 +58,7 @@ NOT_FOUND = frozenset(
         "InvalidSecurityGroupRuleId.NotFound",
         "InvalidGroup.NotFound",
         "NoSuchEntity",
+        "NamespaceNotFound",
         "RepositoryNotFoundException",
     }
 )
@@ -68,6 +69,7 @@ EXISTS = frozenset(
         "DuplicateTargetGroupName",
         "DuplicateTargetGroupNameException",
         "InvalidPermission.Duplicate",
+        "ServiceAlreadyExists",
         "QueueAlreadyExists",
         "QueueNameExists",
     }

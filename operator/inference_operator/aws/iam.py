@@ -15,6 +15,7 @@ _SERVICES: tuple[tuple[type, str], ...] = (
     (ports.Sqs, "sqs"),
     (ports.Events, "events"),
     (ports.Scaling, "application-autoscaling"),
+    (ports.Discovery, "servicediscovery"),
     (ports.Ec2, "ec2"),
     (ports.Iam, "iam"),
     (ports.Ecr, "ecr"),
@@ -30,6 +31,7 @@ _TAGGING = {
     "logs": "logs:TagResource",
     "ecs": "ecs:TagResource",
     "ec2": "ec2:CreateTags",
+    "servicediscovery": "servicediscovery:TagResource",
 }
 # Application Auto Scaling keeps the alarms of a target-tracking policy in its caller's name (user guide,
 # "Identity-based policy examples": permissions for target tracking).

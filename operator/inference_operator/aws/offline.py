@@ -13,7 +13,7 @@ from inference_operator.aws.reading import BatchedServices, SharedListings
 
 ACCOUNT = "123456789012"
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-READS = ("describe_", "list_")
+READS = ("describe_", "list_", "get_")
 
 
 @dataclass
@@ -25,8 +25,8 @@ class Offline:
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def aws(self) -> Aws:
-        ecs, efs, elb, scaling = (
-            _Client(service, self) for service in ("ecs", "efs", "elbv2", "application-autoscaling")
+        ecs, efs, elb, scaling, discovery = (
+            _Client(service, self) for service in ("ecs", "efs", "elbv2", "application-autoscaling", "servicediscovery")
         )
         return Aws(
             region=self.region,
@@ -37,6 +37,7 @@ class Offline:
             sqs=_Client("sqs", self),
             events=_Client("events", self),
             scaling=scaling,
+            discovery=discovery,
             ec2=_Client("ec2", self),
             iam=_Client("iam", self),
             ecr=_Client("ecr", self),
@@ -44,7 +45,7 @@ class Offline:
             ssm=_Client("ssm", self),
             sns=_Client("sns", self),
             services=BatchedServices(ecs, lambda: EPOCH),
-            listings=SharedListings(efs, elb, scaling, lambda: EPOCH),
+            listings=SharedListings(efs, elb, scaling, discovery, lambda: EPOCH),
         )
 
     def arn(self, service: str, rest: str) -> str:
@@ -99,6 +100,12 @@ class _Client:
             message=str(members["Names"]),
             operation="elasticloadbalancing:DescribeTargetGroups",
         )
+
+    def _list_services(self, _members: Mapping[str, Any]) -> Answer:
+        return {"Services": []}
+
+    def _get_namespace(self, members: Mapping[str, Any]) -> Answer:
+        return {"Namespace": {**members, "Name": "the-namespace"}}
 
     def _create_access_point(self, members: Mapping[str, Any]) -> Answer:
         return {**members, "AccessPointId": "fsap-made-by-this-plan", "LifeCycleState": "available"}

@@ -128,6 +128,20 @@ class Ec2(Protocol):
     def describe_vpc_attribute(self, *, VpcId: str, Attribute: str) -> Answer: ...  # noqa: N803
 
 
+class Discovery(Protocol):
+    """Cloud Map."""
+
+    def get_namespace(self, *, Id: str) -> Answer: ...  # noqa: N803
+    def list_services(self, **members: Any) -> Answer: ...
+    def get_service(self, *, Id: str) -> Answer: ...  # noqa: N803
+    def create_service(self, **members: Any) -> Answer: ...
+    def update_service(self, *, Id: str, Service: Mapping[str, Any]) -> Answer: ...  # noqa: N803
+    def delete_service(self, *, Id: str) -> Answer: ...  # noqa: N803
+    def list_tags_for_resource(self, *, ResourceARN: str) -> Answer: ...  # noqa: N803
+    def tag_resource(self, *, ResourceARN: str, Tags: Sequence[Mapping[str, str]]) -> Answer: ...  # noqa: N803
+    def untag_resource(self, *, ResourceARN: str, TagKeys: Sequence[str]) -> Answer: ...  # noqa: N803
+
+
 class Iam(Protocol):
     def get_role(self, *, RoleName: str) -> Answer: ...  # noqa: N803
 
@@ -173,6 +187,9 @@ class Listings(Protocol):
     def scalable_targets(self) -> Sequence[Answer]:
         """Those of ECS services, as DescribeScalableTargets shows them."""
 
+    def discovery_services(self, namespace: str) -> Sequence[Answer]:
+        """Those of a Cloud Map namespace, as ListServices shows them."""
+
     def load_balancer_of(self, listener: str) -> Answer:
         """The load balancer of the listener, as DescribeLoadBalancers shows it."""
 
@@ -196,6 +213,7 @@ class Aws:
     sqs: Sqs
     events: Events
     scaling: Scaling
+    discovery: Discovery
     ec2: Ec2
     iam: Iam
     ecr: Ecr

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from inference_operator.aws.errors import AwsError
-from inference_operator.aws.ports import Answer, Ecs, Efs, Elb, Scaling
+from inference_operator.aws.ports import Answer, Discovery, Ecs, Efs, Elb, Scaling
 
 BATCH = 10  # DescribeServices: services, 10 at most
 TAGS_BATCH = 20  # ELB DescribeTags: ResourceArns, 20 at most
@@ -127,6 +127,7 @@ class SharedListings:
     efs: Efs
     elb: Elb
     scaling: Scaling
+    discovery: Discovery
     now: Now
     _kept: dict[tuple[str, str], tuple[datetime, Sequence[Answer]]] = field(default_factory=dict)
     _answers: dict[tuple[str, ...], tuple[datetime, Answer | AwsError]] = field(default_factory=dict)
@@ -140,6 +141,9 @@ class SharedListings:
 
     def scalable_targets(self) -> Sequence[Answer]:
         return self._shared("scalable targets", "ecs", self._list_scalable_targets)
+
+    def discovery_services(self, namespace: str) -> Sequence[Answer]:
+        return self._shared("discovery services", namespace, self._list_discovery_services)
 
     def load_balancer_of(self, listener: str) -> Answer:
         # An ALB's listener ARN is its load balancer's with another word and one more segment.
@@ -185,6 +189,16 @@ class SharedListings:
         while True:
             answer = self.scaling.describe_scalable_targets(ServiceNamespace=namespace, MaxResults=50, **page)
             yield from answer["ScalableTargets"]
+            if not answer.get("NextToken"):
+                return
+            page = {"NextToken": answer["NextToken"]}
+
+    def _list_discovery_services(self, namespace: str) -> Iterator[Answer]:
+        page: dict[str, str] = {}
+        named = [{"Name": "NAMESPACE_ID", "Values": [namespace], "Condition": "EQ"}]
+        while True:
+            answer = self.discovery.list_services(Filters=named, MaxResults=100, **page)
+            yield from answer["Services"]
             if not answer.get("NextToken"):
                 return
             page = {"NextToken": answer["NextToken"]}

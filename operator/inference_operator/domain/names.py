@@ -43,6 +43,11 @@ class Identity:
         return f"{self.log_group}/router"
 
     @property
+    def discovery_name(self) -> str:
+        """In the namespace of Cloud Map."""
+        return f"{self.name}.{self.namespace}"
+
+    @property
     def target_group(self) -> str:
         suffix = short_hash(self.key)
         return f"{self.name[: TARGET_GROUP_LIMIT - len(suffix) - 1].strip('-')}-{suffix}"

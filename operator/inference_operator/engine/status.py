@@ -32,10 +32,18 @@ from inference_operator.engine.log_health import Look
 from inference_operator.engine.plan import Hold, StepResult, Trouble
 from inference_operator.engine.reconcile import Pass
 from inference_operator.engine.verification import said as verified
-from inference_operator.resources import listener_rule, log_group, service, service_rollout, task_definition
+from inference_operator.resources import (
+    discovery_service,
+    listener_rule,
+    log_group,
+    service,
+    service_rollout,
+    task_definition,
+)
 from inference_operator.resources.base import Context, Fact, Failed, Settled, Wait
 
 TASKS, SERVICE = task_definition.TaskDefinitions.name, service.Services.name
+DISCOVERY = discovery_service.DiscoveryServices.name
 RULE = listener_rule.ListenerRules.name
 LOG_GROUPS = log_group.LogGroups.name
 
@@ -127,6 +135,7 @@ def summarize(
             now=ctx.now,
         ),
         url=_url(ctx) if RULE in have else None,
+        internal_host=have[DISCOVERY].host if DISCOVERY in have else None,
         replicas=answer.get("runningCount", 0) + answer.get("pendingCount", 0),
         ready_replicas=answer.get("runningCount", 0),
         selector=f"ecs-inference.dev/deployment={ctx.identity.name}",
@@ -419,6 +428,7 @@ def _resources(ctx: Context, done: Pass) -> Resources:
         access_point=facts.get(Fact.ACCESS_POINT),
         target_group=facts.get(Fact.TARGET_GROUP),
         listener_rule=facts.get(Fact.LISTENER_RULE),
+        discovery_service=facts.get(Fact.DISCOVERY_SERVICE),
         scalable_target=facts.get(Fact.SCALABLE_TARGET),
         log_groups=_log_groups(done),
     )

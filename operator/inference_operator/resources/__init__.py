@@ -6,6 +6,7 @@ To add a kind: write its module beside the others, add its line here, and the op
 
 from inference_operator.resources.access_point import AccessPoints
 from inference_operator.resources.base import AnyKind
+from inference_operator.resources.discovery_service import DiscoveryServices
 from inference_operator.resources.event_queue import EventQueues
 from inference_operator.resources.event_rule import EventRules
 from inference_operator.resources.listener_rule import ListenerRules
@@ -22,6 +23,7 @@ KINDS: tuple[AnyKind, ...] = (
     AccessPoints(),
     TargetGroups(),
     ListenerRules(),
+    DiscoveryServices(),
     TaskDefinitions(),
     Services(),
     ScalableTargets(),

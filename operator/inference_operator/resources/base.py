@@ -32,6 +32,7 @@ class Fact(StrEnum):
     ACCESS_POINT = "accessPoint"
     TARGET_GROUP = "targetGroup"
     LISTENER_RULE = "listenerRule"
+    DISCOVERY_SERVICE = "discoveryService"
     TASK_DEFINITION = "taskDefinition"
     SERVICE = "service"
     SCALABLE_TARGET = "scalableTarget"

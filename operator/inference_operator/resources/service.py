@@ -39,6 +39,8 @@ class Services:
         if ctx.environment.load_balancer is not None:
             # CreateService refuses a target group that no load balancer uses.
             needed += [Fact.TARGET_GROUP, Fact.LISTENER_RULE]
+        if ctx.environment.service_discovery is not None:
+            needed.append(Fact.DISCOVERY_SERVICE)
         missing = [fact.value for fact in needed if fact not in ctx.facts]
         if missing:
             return Wait(f"not there yet: {', '.join(missing)}", Reason.DEPENDENCY_NOT_READY)

@@ -34,7 +34,10 @@ def settings(ctx: Context) -> dict[str, Any]:
         "enableECSManagedTags": True,
         "propagateTags": "SERVICE",
         "loadBalancers": [],
+        "serviceRegistries": [],
     }
+    if ctx.environment.service_discovery is not None:
+        found["serviceRegistries"] = [{"registryArn": ctx.facts[Fact.DISCOVERY_SERVICE]}]
     if ctx.environment.load_balancer is not None:
         found["loadBalancers"] = [
             {"targetGroupArn": ctx.facts[Fact.TARGET_GROUP], "containerName": CONTAINER, "containerPort": spec.port}
@@ -69,6 +72,7 @@ BEGINS_DEPLOYMENT = (
     "networkConfiguration",
     "platformVersion",
     "loadBalancers",
+    "serviceRegistries",
     "capacityProviderStrategy",
 )
 """Members whose change is a new deployment (API reference, UpdateService; the last because we force one with it)."""
@@ -79,7 +83,8 @@ def asked_hash(ctx: Context, want: Mapping[str, Any]) -> str:
     and what the environment adds to the deployment. Fields that have their default value do not count, so that a new
     one in a later version changes no hash."""
     spec = ctx.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=COUNTS)
-    return digest({"spec": spec, **{member: want[member] for member in BEGINS_DEPLOYMENT}})
+    counted = (m for m in BEGINS_DEPLOYMENT if m != "serviceRegistries" or want[m])
+    return digest({"spec": spec, **{member: want[member] for member in counted}})
 
 
 COUNTS = {"replicas", "autoscaling", "suspend"}
