@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -307,18 +308,25 @@ def test_a_crash_exits_with_the_code_that_is_asked_for(up: LiveCloud) -> None:
     assert "an exit code goes with the cause crash" in refused.output
 
 
-def test_the_causes_there_are_are_listed(up: LiveCloud) -> None:
-    causes = done("fail").splitlines()[0].removeprefix("Causes: ").split(", ")
-    assert {
-        "image-not-found",
-        "oom",
-        "efs-denied",
-        "efs-timeout",
-        "secrets-denied",
-        "crash",
-        "spot",
-        "capacity",
-    } <= set(causes)
+@pytest.mark.parametrize("asked", [("fail",), ("fail", "--help")])
+def test_the_causes_there_are_are_listed_by_whom_they_strike(up: LiveCloud, asked: tuple[str, ...]) -> None:
+    told = " ".join(done(*asked).split())
+    groups = r"no place: (?P<unplaced>.*) The next .* start: (?P<unstarted>.*) Tasks .* struck: (?P<struck>.*)"
+    found = re.search(groups, told)
+    assert found is not None
+    assert {"capacity", "vcpu-limit"} <= set(found["unplaced"].split(", "))
+    assert {"image-not-found", "efs-denied", "secrets-denied", "log-group", "network"} <= set(
+        found["unstarted"].split(", ")
+    )
+    assert {"oom", "crash", "spot", "container-health"} <= set(found["struck"].split(", "))
+
+
+def test_a_zone_without_capacity_is_told_and_ends_with_clear(up: LiveCloud) -> None:
+    assert "all of web, capacity in ap-northeast-1a" in done("fail", "web", "capacity", "--zone", "ap-northeast-1a")
+    assert done("fail", "--clear") == "No failure waits.\n"
+    refused = command("fail", "web", "oom", "--zone", "ap-northeast-1a")
+    assert refused.exit_code == 1
+    assert "zone goes with the cause capacity" in refused.output
 
 
 def test_an_unknown_cause_is_refused_with_those_there_are(up: LiveCloud) -> None:

@@ -43,7 +43,7 @@ def _images(_context: click.Context, _parameter: click.Parameter, values: Sequen
     return images
 
 
-@click.command()
+@click.command(short_help="Start a sandbox, and stay until told to stop.")
 @name_option
 @click.option("--json", "as_json", is_flag=True, help="When ready, print one line of JSON instead of a text.")
 @click.option(
@@ -91,6 +91,8 @@ def up(
     """Start a sandbox, say when it is ready, and stay until SIGTERM or Ctrl-C.
 
     On a terminal a table shows its services, deployments, tasks and events; elsewhere each event is a line.
+
+    FLUENT_BIT names the Fluent Bit program that log routers run; else it is looked for on PATH.
     """
     if images and tasks == "container":
         raise click.UsageError("--image says what process runs for an image, and --tasks container that none may")
@@ -113,7 +115,11 @@ def up(
         stay(sandbox)
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    "exec",
+    short_help="Run a command in a sandbox: kubectl, a shell, a program.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @name_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(*, name: str, command: Sequence[str]) -> NoReturn:
@@ -127,7 +133,7 @@ def exec_(*, name: str, command: Sequence[str]) -> NoReturn:
         sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
-@click.command()
+@click.command(short_help="End a sandbox.")
 @name_option
 def down(*, name: str) -> None:
     """End a sandbox, and return when all its processes have ended."""
@@ -136,7 +142,7 @@ def down(*, name: str) -> None:
     click.echo(f"sandbox {name!r} is down")
 
 
-@click.command()
+@click.command(short_help="Build the Kubernetes programs, once.")
 def build() -> None:
     """Build etcd, kube-apiserver and kubectl if that has not been done yet, and print their folder."""
     with expected_errors():

@@ -33,7 +33,7 @@ def _name(_context: click.Context, _parameter: click.Parameter, value: str) -> s
 
 
 name_option = click.option(
-    "--name", default="default", show_default=True, callback=_name, help="Several can be up at once, by name."
+    "--name", default="default", show_default=True, callback=_name, help="Which sandbox: several can be up at once."
 )
 
 

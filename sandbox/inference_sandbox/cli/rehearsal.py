@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from textwrap import TextWrapper
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ import click
 from inference_sandbox import durations, running, table
 from inference_sandbox.cli.options import expected_errors, name_option
 from inference_sandbox.door import Door
+from inference_sandbox.ecs.failures import STRIKES, UNPLACED, UNSTARTED
 
 _FOLLOW_SECONDS = 0.5
 _ADVANCE_SECONDS = 3_600
@@ -25,7 +27,7 @@ def _door(name: str) -> Door:
     return Door(running.find(name).aws_endpoint_url)
 
 
-@click.command()
+@click.command(short_help="Show services, deployments, tasks and events, once.")
 @name_option
 @click.option("--json", "as_json", is_flag=True, help="As a document, with all that the APIs tell.")
 def status(*, name: str, as_json: bool) -> None:
@@ -41,7 +43,7 @@ def status(*, name: str, as_json: bool) -> None:
 # -- calls
 
 
-@click.command()
+@click.command(short_help="Show the AWS API calls so far.")
 @name_option
 @click.option("--service", help="As in IAM actions: ecs, elasticloadbalancing, elasticfilesystem, logs, …")
 @click.option("--operation", help="E.g. UpdateService.")
@@ -91,11 +93,11 @@ class _Duration(click.ParamType[timedelta]):
             self.fail(str(error), parameter, context)
 
 
-@click.command()
+@click.command(short_help="Let time pass at once: 90s, 10m, 1h30m.")
 @name_option
 @click.argument("duration", type=_Duration())
 def advance(*, name: str, duration: timedelta) -> None:
-    """Let DURATION pass for ECS at once, e.g. 90s, 10m, 1h30m: what is due in between happens."""
+    """Let DURATION pass at once for AWS, e.g. 90s, 10m, 1h30m: what is due in between happens."""
     with expected_errors():
         door = _door(name)
         door.post("/advance", within_seconds=_ADVANCE_SECONDS, seconds=duration.total_seconds())
@@ -107,7 +109,7 @@ def advance(*, name: str, duration: timedelta) -> None:
 # -- what goes wrong
 
 
-@click.command()
+@click.command(short_help="Make AWS API calls go wrong.")
 @name_option
 @click.argument("kind", type=click.Choice(_FAULTS), required=False)
 @click.option("--service", default="*", help="As in IAM actions: ecs, elasticfilesystem, …; shell wildcards.")
@@ -149,14 +151,25 @@ def _fault_line(fault: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-@click.command()
+def _causes() -> str:
+    """For help and for whoever asks. Names are not broken at their hyphens."""
+    kinds = {
+        "The next tasks find no place": UNPLACED,
+        "The next tasks do not start": UNSTARTED,
+        "Tasks that run are struck": STRIKES,
+    }
+    names = TextWrapper(width=76, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(f"{kind}:\n{names.fill(', '.join(causes))}" for kind, causes in kinds.items())
+
+
+@click.command(short_help="Make tasks of an ECS service fail.", epilog=f"\b\n{_causes()}")
 @name_option
 @click.argument("service", required=False)
 @click.argument("cause", required=False)
 @click.option("--tasks", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them fail.")
 @click.option("--all", "every", is_flag=True, help="All tasks that run now, or all that start until --clear.")
-@click.option("--exit-code", type=click.IntRange(0, 255), help="What CAUSE crash exits with. Default: 1.")
-@click.option("--zone", help="Of CAUSE capacity: the one availability zone that has none, until --clear.")
+@click.option("--exit-code", type=click.IntRange(0, 255), help="Of CAUSE crash. Default: 1.")
+@click.option("--zone", help="Of CAUSE capacity: only this availability zone has none, until --clear.")
 @click.option("--clear", is_flag=True, help="Let what starts from now on start.")
 def fail(
     *,
@@ -183,18 +196,24 @@ def fail(
         if service is not None:
             times = None if every or zone else tasks
             door.post("/failures", service=service, cause=cause, times=times, exit_code=exit_code, zone=zone)
-        found = door.get("/failures")
+        waiting = door.get("/failures")["failures"]
     if service is None and not clear:
-        click.echo(f"Causes: {', '.join(found['causes'])}")
-    for each in found["failures"]:
-        count = "all" if each["times"] is None else f"the next {each['times']}"
-        where = f" in {each['zone']}" if each["zone"] else ""
-        click.echo(f"Waiting for tasks to start: {count} of {each['service']}, {each['cause']}{where}")
-    if service is not None and (service, cause) not in {(each["service"], each["cause"]) for each in found["failures"]}:
+        click.echo(_causes())
+    for each in waiting:
+        click.echo(_waiting_line(each))
+    if clear and not waiting:
+        click.echo("No failure waits.")
+    if cause in STRIKES:
         if not running_tasks:
             raise click.ClickException(f"no task of a service {service!r} runs, so none could meet {cause}")
         struck = running_tasks if every else min(tasks, running_tasks)
         click.echo(f"Running tasks of {service} that meet {cause}: {struck}")
+
+
+def _waiting_line(failure: dict[str, Any]) -> str:
+    count = "all" if failure["times"] is None else f"the next {failure['times']}"
+    place = f" in {failure['zone']}" if failure["zone"] else ""
+    return f"Waiting for tasks to start: {count} of {failure['service']}, {failure['cause']}{place}"
 
 
 def _running(door: Door, service: str) -> int:
@@ -210,7 +229,7 @@ def _running(door: Door, service: str) -> int:
 # -- how AWS is otherwise
 
 
-@click.command()
+@click.command(short_help="Switch on throttling, IAM, stale reads, unruly events.")
 @name_option
 @click.option("--throttling/--no-throttling", default=None, help="Refuse calls beyond AWS's published quotas.")
 @click.option("--iam/--no-iam", default=None, help="Evaluate the policies of whoever calls.")
@@ -219,14 +238,14 @@ def _running(door: Door, service: str) -> int:
 @click.option("--duplicates", type=click.FloatRange(0, 1), help="The share of events that come twice.")
 @click.option("--shuffled/--no-shuffled", default=None, help="Let events come out of order.")
 def modes(*, name: str, staleness: timedelta | None, no_staleness: bool, **given: Any) -> None:
-    """Switch on what a demo can do without and AWS has; without options, show what is on."""
+    """Let AWS be as strict and as sloppy as it really is; without options, show what is on."""
     seconds = 0.0 if no_staleness else staleness.total_seconds() if staleness else None
     with expected_errors():
         for mode, value in _door(name).post("/modes", staleness=seconds, **given).items():
             click.echo(f"{mode}: {value}")
 
 
-@click.command()
+@click.command(short_help="Set a metric that services are scaled by.")
 @name_option
 @click.argument("service")
 @click.argument("metric")
@@ -245,7 +264,7 @@ def metric(*, name: str, service: str, metric: str, value: float, cluster: str |
     click.echo(f"{metric} of {service} is {value:g}")
 
 
-@click.command()
+@click.command(short_help="Make AWS as it was at the start.")
 @name_option
 def reset(*, name: str) -> None:
     """Make AWS as it was at the start: the same account, nothing built in it. Files and Kubernetes are left alone."""
