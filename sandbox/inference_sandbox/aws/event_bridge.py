@@ -42,12 +42,17 @@ class EventBridge:
         backend = backends.get(region) if backends is not None else None
         return backend is not None and any(rule.targets for rule in backend.event_buses["default"].rules.values())
 
-    def publish(self, event: Event) -> None:
-        if not self.listening(event.account, event.region):
-            return
-        bus = events_backends[event.account][event.region].event_buses["default"]
+    def publish(self, event: Event) -> str:
+        """The id that it gets."""
         self._published += 1
-        message = _message(event, self._published)
+        identifier = f"{self._published:08x}-0000-4000-8000-{self._published:012x}"
+        if self.listening(event.account, event.region):
+            self._route(event, identifier)
+        return identifier
+
+    def _route(self, event: Event, identifier: str) -> None:
+        bus = events_backends[event.account][event.region].event_buses["default"]
+        message = _message(event, identifier)
         for rule in bus.rules.values():
             if rule.state == "ENABLED" and rule.targets and rule.event_pattern.matches_event(message):
                 for target in rule.targets:
@@ -106,11 +111,11 @@ class EventBridge:
         return not self.permissions or granted(policy, "events.amazonaws.com", access)
 
 
-def _message(event: Event, number: int) -> Any:
+def _message(event: Event, identifier: str) -> Any:
     """An EventBridge envelope, in the shape that moto's patterns match."""
     return {
         "version": "0",
-        "id": f"{number:08x}-0000-4000-8000-{number:012x}",
+        "id": identifier,
         "detail-type": event.detail_type,
         "source": event.source,
         "account": event.account,

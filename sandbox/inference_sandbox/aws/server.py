@@ -21,7 +21,7 @@ from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from inference_sandbox.aws import authorization, cloudwatch, elbv2, in_process, json_protocol, side_door
+from inference_sandbox.aws import authorization, cloudwatch, elbv2, events, in_process, json_protocol, side_door
 from inference_sandbox.aws.calls import Calls
 from inference_sandbox.aws.cloud_map import CloudMap
 from inference_sandbox.aws.ec2 import Ec2
@@ -139,6 +139,7 @@ class Aws:
             overrides={
                 "elasticloadbalancing": elbv2.responses(self.load_balancer),
                 "ec2": Ec2,
+                "events": events.responses(self.clock, self.surroundings.events.publish),
                 "elasticfilesystem": Efs,
                 "servicediscovery": CloudMap,
                 "sqs": queues(self.clock),

@@ -53,6 +53,22 @@ def test_an_alarm_fails_the_deployment_and_rolls_it_back(rollout: Rollout) -> No
 
 
 @follows(GUIDE)
+def test_a_metric_that_breaches_during_a_deployment_rolls_it_back(rollout: Rollout) -> None:
+    rollout.create(1, **alarmed(rollout))
+    rollout.advance(600)
+    good = rollout.deployments()[0]["id"]
+    rollout.update(taskDefinition=rollout.register())
+    for _ in range(6):
+        datum = {"MetricName": "HTTPCode_Target_5XX_Count", "Value": 9.0}
+        rollout.aws.client("cloudwatch").put_metric_data(Namespace="AWS/ApplicationELB", MetricData=[datum])
+        rollout.advance(60)
+    assert rollout.deployments()[0]["id"] == good
+    record = rollout.record()
+    assert record["alarms"]["triggeredAlarmNames"] == ["errors"]
+    assert record["status"].startswith("ROLLBACK_")
+
+
+@follows(GUIDE)
 def test_without_rollback_an_alarm_stalls_the_deployment(rollout: Rollout) -> None:
     rollout.create(1, **alarmed(rollout, rollback=False))
     rollout.advance(600)

@@ -194,6 +194,24 @@ def test_what_cannot_be_delivered_goes_to_the_dead_letters_of_the_target(world: 
     assert [json.loads(body)["source"] for body in bodies(sqs, dead)] == ["aws.ecs"]
 
 
+@follows("EventBridge API reference, PutEvents")
+@differs("AWS lets nobody put events whose source begins with aws.; here that is a way to rehearse one.")
+def test_events_that_somebody_puts_reach_topics_and_queues(world: World, sqs: Any) -> None:
+    sns, url = world.aws.client("sns"), made(sqs)
+    topic = sns.create_topic(Name="alerts")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=QUEUE, Attributes={"RawMessageDelivery": "true"})
+    route(world, topic)
+    events = world.aws.client("events")
+    good = {"Source": "aws.ecs", "DetailType": "ECS Service Action", "Resources": ["arn:1"]}
+    detail = json.dumps({"eventName": "SERVICE_STEADY_STATE"})
+    entries = [good | {"Detail": detail}, good | {"Detail": "{no"}, good]
+    answer = events.put_events(Entries=entries)
+    assert answer["FailedEntryCount"] == 2
+    assert [each.get("ErrorCode") for each in answer["Entries"]] == [None, "MalformedDetail", "InvalidArgument"]
+    [event] = [json.loads(body) for body in bodies(sqs, url)]
+    assert (event["id"], event["resources"]) == (answer["Entries"][0]["EventId"], ["arn:1"])
+
+
 # -- permissions
 
 
