@@ -155,9 +155,13 @@ def _fitting(rows: Sequence[Row], count: int) -> Sequence[Row]:
 
 
 def _table(header: Row, rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in header:
-        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    """The last column, which has the longest texts, is the one that is cut off."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+    for number, name in enumerate(header):
+        is_last = number == len(header) - 1
+        widest = max(len(row[number]) for row in (header, *rows) if number < len(row))
+        width, ratio = (None, 1) if is_last else (widest, None)
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width, ratio=ratio)
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     return table

@@ -123,3 +123,13 @@ def test_each_event_is_told_once_and_the_oldest_first_whatever_the_service() -> 
     assert table.new_events(first, seen) == []
     later = status(service("a", events=[event(4, "a third"), event(2, "a second")]))
     assert table.new_events(later, seen) == ["10:00:00 a third"]
+
+
+def test_a_long_reason_is_cut_off_and_leaves_the_other_columns_whole() -> None:
+    why = "OutOfMemoryError: Container killed due to memory usage; " * 5
+    shown = screen(status(service(tasks=[task(1, stoppedReason=why)], events=[event(1, why)])), lines=30, columns=100)
+    (row,) = (line for line in shown if "00000000" in line)
+    assert row.split()[:6] == ["web", "00000000", "RUNNING", "RUNNING", "HEALTHY", "process"]
+    assert row.rstrip().endswith("…")
+    (event_line,) = (line for line in shown if line.startswith("10:00:00"))
+    assert event_line.rstrip().endswith("…")
