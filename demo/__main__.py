@@ -83,6 +83,7 @@ def _run(workdir: Path, everything: ExitStack) -> int:
         steps.classify(stage, held_out)
         steps.roll_out(stage, held_out)
         steps.classify(stage, held_out)
+        steps.route_logs(stage)
         steps.look_back(stage)
     except DemoFailed as failure:
         for line in (*stage.ended(), *stage.watch.conditions()):

@@ -5,27 +5,31 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import numpy as np
 import yaml
 from rich.console import Console
 
-from demo import digits, models, movielens
+from demo import digits, models, movielens, registry
 from demo.commands import Shell
 from demo.environment import environment_document
 from demo.failure import DemoFailed
 from demo.inference import ask, path_of, request
 from demo.load import Outcome, Report, summarise, under_load
+from demo.logs import Arrived, Line
 from demo.movielens import Ratings
 from demo.programs import Program, running
 from demo.watch import Watch
 from inference_sandbox.details import Details
 
+T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
 NAMESPACE = "shop"
 USER = 42
@@ -35,6 +39,11 @@ _SANDBOX_SECONDS = 1200  # the first time, the control plane is built
 _UP_SECONDS = 120
 _ROLLOUT_SECONDS = 240
 _DIGITS_AT_ONCE = 60
+_BUCKET = "inference-logs"
+_GROUP = f"/inference/{NAMESPACE}/recommender"
+_ERRORS = f"{_GROUP}/errors"
+_DEBUG_SECONDS = 90
+_DESIRED = f"kubectl get infdep recommender -n {NAMESPACE} -o jsonpath='{{.status.desired.revision}}'"
 _RELEASE = json.dumps({"spec": {"models": {"path": f"/{models.DIGITS[2]}"}}}, separators=(",", ":"))
 _CONDITIONS = r'{{range .status.conditions}}{{printf "%-20s %-6s %s\n" .type .status .message}}{{end}}'
 
@@ -139,6 +148,7 @@ def start_operator(stage: Stage, everything: ExitStack) -> None:
     stage.programs.append(
         everything.enter_context(running(words, environment=stage.shell.environment, logs=stage.workdir))
     )
+    registry.push(stage.details)
     manifest = stage.workdir / "environment.yaml"
     example = yaml.safe_load((ROOT / "examples" / "environment.yaml").read_text())
     manifest.write_text(yaml.safe_dump(environment_document(example, stage.details), sort_keys=False))
@@ -232,6 +242,69 @@ def _told(report: Report) -> str:
         f"{report.sent} requests sent, {len(report.failures)} failed: {shares} "
         f"(median {report.median_ms:.1f} ms, 99 % within {report.p99_ms:.1f} ms)."
     )
+
+
+def route_logs(stage: Stage) -> None:
+    """Lines go where they are urgent or cheap, health checks nowhere; then everything to CloudWatch for a while."""
+    stage.heading("Logs", "Errors and refused requests in CloudWatch, the rest in S3, health checks nowhere.")
+    if stage.details.log_router == "none":
+        print(
+            "This part needs a Fluent Bit on this machine: put one on PATH, or name it in FLUENT_BIT. It is left out."
+        )
+        return
+    arrived = Arrived(stage.details, _BUCKET)
+    arrived.make_bucket()
+    print(f"The platform team has made the bucket {_BUCKET}, and named it in the environment.\n")
+    stage.shell.show("kubectl apply -f examples/logging.yaml")
+    stage.watch.until_up(stage.console, seconds=_ROLLOUT_SECONDS)
+    url = stage.url("recommender")
+    ask(stage.http, url, "recommender", {"user": np.array([USER])})
+    refused = stage.http.post(f"{url}{path_of('no-such-model')}", json=request({"user": np.array([USER])}))
+    print(f"\nA request for a model that is not there: HTTP {refused.status_code}")
+    _shown("CloudWatch, /inference/shop/recommender/errors", _waited(lambda: arrived.in_group(_ERRORS), stage))
+
+    until = datetime.now(UTC) + timedelta(seconds=_DEBUG_SECONDS)
+    patch = json.dumps({"spec": {"logging": {"debugUntil": f"{until:%Y-%m-%dT%H:%M:%SZ}"}}}, separators=(",", ":"))
+    print("\nFor a while, everything goes to CloudWatch as well, health checks too. That replaces the tasks; the old")
+    print("one puts what it still holds into S3.\n")
+    stage.shell.show(f"kubectl patch infdep recommender -n {NAMESPACE} --type merge -p '{patch}'")
+    stage.watch.until_up(stage.console, seconds=_ROLLOUT_SECONDS)
+    debugged = _waited(lambda: _of_health(arrived.in_group(_GROUP)), stage)
+    _shown("CloudWatch, /inference/shop/recommender, health checks", debugged[:1])
+    objects = _waited(arrived.in_bucket, stage)
+    archived = [line for lines in objects.values() for line in lines]
+    print(f"\nS3 has {len(archived)} lines in {len(objects)} objects, such as {next(iter(objects))}")
+    _shown("the last of them", archived[-1:])
+    found = _of_health([*archived, *arrived.in_group(_ERRORS)])
+    if found:
+        raise DemoFailed(f"health checks should go nowhere, and {len(found)} lines of theirs are in S3 or CloudWatch")
+    print("\nNone is a health check's. When that is over, the routes are alone again, by themselves:\n")
+    before = stage.shell.run(_DESIRED)
+    _waited(lambda: stage.shell.run(_DESIRED) != before, stage)
+    stage.watch.until_up(stage.console, seconds=_ROLLOUT_SECONDS)
+
+
+def _waited(find: Callable[[], T], stage: Stage) -> T:
+    """What is found at last."""
+    deadline = time.monotonic() + _DEBUG_SECONDS * 2
+    while not (found := find()):
+        if stage_ended := list(stage.ended()):
+            raise DemoFailed("; ".join(stage_ended))
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"what the logs should show was not there after {_DEBUG_SECONDS * 2} s")
+        time.sleep(1)
+    return found
+
+
+def _of_health(lines: list[Line]) -> list[Line]:
+    return [line for line in lines if line.get("path") == "/readyz"]
+
+
+def _shown(where: str, lines: list[Line]) -> None:
+    print(f"\n{where}:")
+    for line in lines:
+        told = {name: line[name] for name in ("ts", "level", "message", "path", "status", "container") if name in line}
+        print(f"  {json.dumps(told)}")
 
 
 def look_back(stage: Stage) -> None:

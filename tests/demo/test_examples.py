@@ -64,7 +64,7 @@ def test_an_example_is_valid(name: str) -> None:
     KINDS[document["kind"]].model_validate(document)
 
 
-@pytest.mark.parametrize("name", ["recommender.yaml", "digits.yaml", "autoscaling.yaml"])
+@pytest.mark.parametrize("name", ["recommender.yaml", "digits.yaml", "autoscaling.yaml", "logging.yaml"])
 def test_the_example_environment_is_the_one_that_is_named_and_allows_the_service(name: str) -> None:
     environment = InferenceEnvironment.model_validate(load("environment.yaml"))
     service = InferenceDeployment.model_validate(load(name))

@@ -29,7 +29,10 @@ TOP = "operator|sandbox|inference_server|docs|tests|examples|crds|tools|demo|ben
 PATH = re.compile(rf"(?:{TOP})/[\w./*-]*|[\w./-]+/[\w-]+\.py|Dockerfile\.\w+|\.ci/run")
 INVENTED = {"resources/alarm.py"}
 """The file that the recipe for a new kind makes."""
-NEVER_READY = {Reason.ACCEPTED, Reason.VERIFIED, Reason.AS_SPECIFIED, Reason.DEPENDENCY_NOT_READY, Reason.STEADY}
+NEVER_READY = {
+    *(Reason.ACCEPTED, Reason.VERIFIED, Reason.AS_SPECIFIED, Reason.DEPENDENCY_NOT_READY, Reason.STEADY),
+    *(Reason.LOGS_FLOWING, Reason.LOGS_LOST, Reason.LOGS_DELAYED, Reason.LOGS_NOT_REPORTED),
+}
 """Reasons of conditions other than Ready."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
