@@ -1,0 +1,142 @@
+"""What the plugin asks of the Kubernetes API, with the rights of whoever calls it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+
+from inference_operator.api.meta import GROUP, VERSION
+
+DEPLOYMENTS, ENVIRONMENTS = "inferencedeployments", "inferenceenvironments"
+TIMEOUT = (5, 15)  # connect, read
+MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+EVERY = 1.0
+"""Seconds between two looks while something is watched."""
+
+Document = Mapping[str, Any]
+
+
+@dataclass
+class Cluster:
+    """`namespace` is that of the kubeconfig's context if none is given."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str = ""
+    _objects: Any = field(init=False)
+    _api: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            connect: Any = config.new_client_from_config  # typed in part
+            self._api = connect(self.kubeconfig, self.context)
+            contexts: Any = config.list_kube_config_contexts(self.kubeconfig)  # type: ignore[no-untyped-call]  # typed in part
+        except (ConfigException, OSError) as error:
+            raise click.ClickException(
+                f"the kubeconfig can't be used: {error}. Set --kubeconfig or KUBECONFIG"
+            ) from error
+        self._objects = client.CustomObjectsApi(self._api)
+        used = next((c for c in contexts[0] if c["name"] == self.context), contexts[1])
+        self.namespace = self.namespace or used["context"].get("namespace") or "default"
+
+    def get(self, name: str) -> Document:
+        return self._asked(
+            self._objects.get_namespaced_custom_object, GROUP, VERSION, self.namespace, DEPLOYMENTS, name, what=name
+        )
+
+    def all(self, *, everywhere: bool) -> list[Document]:
+        if everywhere:
+            found = self._asked(self._objects.list_cluster_custom_object, GROUP, VERSION, DEPLOYMENTS)
+        else:
+            found = self._asked(
+                self._objects.list_namespaced_custom_object, GROUP, VERSION, self.namespace, DEPLOYMENTS
+            )
+        return list(found["items"])
+
+    def environment(self, name: str) -> Document:
+        return self._asked(
+            self._objects.get_cluster_custom_object, GROUP, VERSION, ENVIRONMENTS, name, what=f"environment {name}"
+        )
+
+    def annotate(self, name: str, annotations: Mapping[str, str | None]) -> Document:
+        """None takes an annotation away."""
+        return self._asked(
+            self._objects.patch_namespaced_custom_object,
+            GROUP,
+            VERSION,
+            self.namespace,
+            DEPLOYMENTS,
+            name,
+            {"metadata": {"annotations": dict(annotations)}},
+            what=name,
+            field_manager="kubectl-inference",
+            _content_type=MERGE,
+        )
+
+    def dry_run(self, document: Document) -> Document:
+        """The object as it would be after `kubectl apply --server-side`; nothing is written."""
+        return self._asked(
+            self._objects.patch_namespaced_custom_object,
+            GROUP,
+            VERSION,
+            document["metadata"].get("namespace") or self.namespace,
+            DEPLOYMENTS,
+            document["metadata"]["name"],
+            document,
+            what=document["metadata"]["name"],
+            field_manager="kubectl-inference",
+            force=True,
+            dry_run="All",
+            _content_type=APPLY,
+        )
+
+    def events(self, document: Document) -> list[Document]:
+        """Kubernetes Events about it; none if they may not be read."""
+        uid = document["metadata"]["uid"]
+        try:
+            found: Any = client.EventsV1Api(self._api).list_namespaced_event(
+                document["metadata"]["namespace"], field_selector=f"regarding.uid={uid}", _request_timeout=TIMEOUT
+            )
+        except ApiException:
+            return []
+        return [self._api.sanitize_for_serialization(event) for event in found.items]
+
+    def watch(self, name: str) -> Iterator[Document]:
+        """The object now, and whenever it has changed."""
+        version = None
+        while True:
+            document = self.get(name)
+            if document["metadata"]["resourceVersion"] != version:
+                version = document["metadata"]["resourceVersion"]
+                yield document
+            time.sleep(EVERY)
+
+    def _asked(self, call: Any, *args: Any, what: str = "", **options: Any) -> Document:
+        try:
+            found: Document = call(*args, _request_timeout=TIMEOUT, **options)
+            return found
+        except ApiException as error:
+            if error.status == 404 and what:  # noqa: PLR2004 not found
+                raise click.ClickException(f"there is no {what} in namespace {self.namespace}") from error
+            raise click.ClickException(
+                f"the API server answers {error.status} {error.reason}: {_message(error)}"
+            ) from error
+        except Exception as error:  # urllib3's: many
+            raise click.ClickException(f"the API server can't be reached: {type(error).__name__}") from error
+
+
+def _message(error: ApiException) -> str:
+    import json  # noqa: PLC0415 for an error alone
+
+    try:
+        return str(json.loads(error.body or "{}").get("message", ""))
+    except ValueError:
+        return str(error.body)[:200]
