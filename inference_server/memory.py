@@ -11,7 +11,7 @@ from inference_server.logs import Logger
 
 log = Logger("inference_server.memory")
 
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 2.0
 _ROLLUP = Path("/proc/self/smaps_rollup")
 
 

@@ -68,17 +68,21 @@ class Server:
     terminate_at: float | None = None
     kill_at: float | None = None
 
-    def stop(self, now: float, grace: float) -> None:
+    def stop(self, now: float, grace: float, *, threads: int) -> None:
         """Let the workers finish their requests and end.
 
         A worker that is told to end may just have accepted a connection that it has not looked at yet, and would drop
         it. So they are paused first, which they are only between two requests, and told to end a moment later. One that
         is not up has no requests, and does not know these signals yet.
+
+        Workers of several threads are not paused: uWSGI 2.0 lets paused ones sleep on when they are told to end. No
+        connection has been seen lost for it, in thousands of requests on each of a dozen ways down.
         """
         if not self.folder.is_up:
             self.kill()
             return
-        self.process.send_signal(signal.SIGTSTP)
+        if threads == 1:
+            self.process.send_signal(signal.SIGTSTP)
         self.terminate_at = now + _PAUSE_SECONDS
         self.kill_at = now + grace
 
@@ -169,7 +173,9 @@ class Supervisor:
                 case Start():
                     self._start(action)
                 case Stop(number):
-                    self._servers[number].stop(time.monotonic(), self._launch["grace_seconds"])
+                    self._servers[number].stop(
+                        time.monotonic(), self._launch["grace_seconds"], threads=self._launch["threads"]
+                    )
                 case Reply(number, error):
                     write_reply(self._scratch / REQUESTS_FOLDER, number, error)
                     if error is not None:
@@ -248,7 +254,7 @@ class Supervisor:
                 case Order.STOP_SERVER:
                     self._log("INFO", "workers finish their requests", seconds=self._launch["grace_seconds"])
                     for server in self._servers.values():
-                        server.stop(time.monotonic(), self._launch["grace_seconds"])
+                        server.stop(time.monotonic(), self._launch["grace_seconds"], threads=self._launch["threads"])
                 case Order.KILL_SERVER:
                     self._log("ERROR", "the grace is over; killing what is left: raise INFERENCE_GRACE_SECONDS")
                     for server in self._servers.values():

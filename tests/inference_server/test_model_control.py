@@ -64,8 +64,9 @@ def readiness(server: RunningServer) -> dict[str, Any]:
     return document
 
 
-def test_a_new_version_takes_over_without_a_failed_request(models: Path) -> None:
-    with running(models, model_control="poll", poll_seconds=0.2) as server:
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_new_version_takes_over_without_a_failed_request(models: Path, threads: int) -> None:
+    with running(models, model_control="poll", poll_seconds=0.2, threads=threads) as server:
         server.wait_until_live()
         with load(server) as outcomes:
             eventually(lambda: outcomes["version 1"] > 50, DEADLINE)

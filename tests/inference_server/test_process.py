@@ -84,9 +84,9 @@ def callers(server: RunningServer) -> Iterator[Counter[str]]:
             thread.join()
 
 
-@pytest.mark.parametrize("privileged", [True, False])
-def test_sigterm_under_load_fails_no_request_and_exits_zero(models: Path, *, privileged: bool) -> None:
-    with running(models, drain_seconds=1, privileged=privileged) as server:
+@pytest.mark.parametrize(("privileged", "threads"), [(True, 1), (False, 1), (True, 4)])
+def test_sigterm_under_load_fails_no_request_and_exits_zero(models: Path, threads: int, *, privileged: bool) -> None:
+    with running(models, drain_seconds=1, threads=threads, privileged=privileged) as server:
         server.wait_until_live()
         with callers(server) as outcomes:
             eventually(lambda: outcomes["200"] > 100, DEADLINE)
