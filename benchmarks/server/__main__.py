@@ -110,7 +110,11 @@ def memory(large: Path, tiny: Path, *, with_kserve: bool) -> None:
         figure(f"{name}, MiB", value / MIB)
     figure("ours / (model + 2 bare workers)", ours / (size + 2 * worker), at_most(1.25))
     if with_kserve:
-        kserve = _memory(servers.kserve, large)
+        try:
+            kserve = _memory(servers.kserve, large)
+        except (RuntimeError, TimeoutError) as error:
+            remark(f"left out: {error}")
+            return
         figure("KServe, MiB", kserve / MIB)
         figure("ours / KServe", ours / kserve, at_most(0.5))
 
