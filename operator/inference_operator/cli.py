@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -49,16 +50,19 @@ _OUTPUT = click.option("-o", "--output", type=click.Choice(["text", "json"]), de
 @main.command()
 @_FILES
 @_OUTPUT
-def plan(files: tuple[Path, ...], output: str) -> None:
-    """Print the AWS calls that would make the objects in FILE, offline: as if nothing were there yet.
+@click.option("--live", is_flag=True, help="Against what there is, in AWS and in the cluster. Nothing is written.")
+def plan(files: tuple[Path, ...], output: str, *, live: bool) -> None:
+    """Print the AWS calls that would make the objects in FILE: as if nothing were there yet, and offline.
 
     FILE holds InferenceDeployments and the InferenceEnvironments that they name; and their Namespaces, where an
-    environment asks for labels.
+    environment asks for labels. With --live what FILE does not hold is asked of the cluster; configured by AWS_* and
+    KUBECONFIG.
     """
-    from inference_operator.engine.offline import plan_documents  # noqa: PLC0415
+    from inference_operator.engine.offline import plan_documents, plan_live  # noqa: PLC0415
 
     _keep_quiet()
-    plans = plan_documents(_documents(files))
+    documents = _documents(files)
+    plans = plan_live(documents, *_world()) if live else plan_documents(documents)
     _print(plans, output)
     if any(p.refusal for p in plans):
         sys.exit(1)
@@ -109,17 +113,33 @@ def explain_logs(file: Path, environments: tuple[Path, ...], sample: TextIO | No
 def verify(files: tuple[Path, ...], output: str) -> None:
     """Check in AWS what would make a rollout of the objects in FILE fail. Nothing is written.
 
-    FILE is as for plan. Configured by AWS_*. Fails if something would; what can't be told does not count.
+    FILE is as for plan --live. Fails if something would; what can't be told does not count.
     """
-    from inference_operator.aws.clients import ignore  # noqa: PLC0415 boto3 is slow to import
     from inference_operator.engine.preflight import verify_documents  # noqa: PLC0415
-    from inference_operator.runtime.connections import Connections  # noqa: PLC0415
 
     _keep_quiet()
-    reports = verify_documents(_documents(files), Connections(ignore, lambda _cluster, _service: None))
+    reports = verify_documents(_documents(files), *_world())
     _print(reports, output)
     if any(report.failed for report in reports):
         sys.exit(1)
+
+
+def _world() -> tuple[Any, Any]:
+    """AWS, and the cluster if one is configured."""
+    from kubernetes.config import load_incluster_config, load_kube_config  # noqa: PLC0415 slow to import, like boto3
+    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
+
+    from inference_operator.aws.clients import ignore  # noqa: PLC0415
+    from inference_operator.runtime.connections import Connections  # noqa: PLC0415
+    from inference_operator.runtime.kube import Kube  # noqa: PLC0415
+
+    cluster = None
+    for load in (load_incluster_config, load_kube_config):
+        with suppress(ConfigException):
+            load()
+            cluster = Kube()
+            break
+    return Connections(ignore, lambda _cluster, _service: None), cluster
 
 
 class _Printable(Protocol):

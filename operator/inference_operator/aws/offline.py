@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,24 @@ from inference_operator.aws.reading import BatchedServices, SharedListings
 
 ACCOUNT = "123456789012"
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-READS = ("describe_", "list_", "get_")
+READS = ("describe_", "list_", "get_", "batch_get_", "filter_")
+SERVICES = {
+    "ecs": "ecs",
+    "efs": "efs",
+    "elb": "elbv2",
+    "logs": "logs",
+    "sqs": "sqs",
+    "events": "events",
+    "scaling": "application-autoscaling",
+    "discovery": "servicediscovery",
+    "ec2": "ec2",
+    "iam": "iam",
+    "ecr": "ecr",
+    "secrets": "secretsmanager",
+    "ssm": "ssm",
+    "sns": "sns",
+}
+"""By field of `Aws`, boto3's name."""
 
 
 @dataclass
@@ -25,44 +42,44 @@ class Offline:
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def aws(self) -> Aws:
-        ecs, efs, elb, scaling, discovery = (
-            _Client(service, self) for service in ("ecs", "efs", "elbv2", "application-autoscaling", "servicediscovery")
-        )
+        clients: dict[str, Any] = {field: self.client(field, service) for field, service in SERVICES.items()}
+        reads = (clients["efs"], clients["elb"], clients["scaling"], clients["discovery"])
         return Aws(
             region=self.region,
-            ecs=ecs,
-            efs=efs,
-            elb=elb,
-            logs=_Client("logs", self),
-            sqs=_Client("sqs", self),
-            events=_Client("events", self),
-            scaling=scaling,
-            discovery=discovery,
-            ec2=_Client("ec2", self),
-            iam=_Client("iam", self),
-            ecr=_Client("ecr", self),
-            secrets=_Client("secretsmanager", self),
-            ssm=_Client("ssm", self),
-            sns=_Client("sns", self),
-            services=BatchedServices(ecs, lambda: EPOCH),
-            listings=SharedListings(efs, elb, scaling, discovery, lambda: EPOCH),
+            **clients,
+            services=BatchedServices(clients["ecs"], self.now),
+            listings=SharedListings(*reads, self.now),
         )
+
+    def client(self, _field: str, service: str) -> Any:
+        return Client(service, self)
+
+    def now(self) -> datetime:
+        return EPOCH
 
     def arn(self, service: str, rest: str) -> str:
         return f"arn:aws:{service}:{self.region}:{ACCOUNT}:{rest}"
 
 
-class _Client:
+class Client:
+    """What a service answers is a method `_<operation>`, or `_<service>_<operation>` where two have one of that name;
+    {} if there is none."""
+
     def __init__(self, service: str, world: Offline) -> None:
         self._service = service
         self._world = world
 
     def __getattr__(self, method: str) -> Any:
+        if method.startswith("_"):
+            raise AttributeError(method)
+
         def call(**members: Any) -> Answer:
             if not method.startswith(READS):
                 self._world.calls.append((f"{self._service}.{method}", members))
-            answer = getattr(self, f"_{method}", None) if method in _ANSWERED else None
-            return answer(members) if answer is not None else {}
+            own = getattr(self, f"_{self._service}_{method}", None)
+            answer = own or getattr(self, f"_{method}", None)
+            found: Answer = answer(members) if answer is not None else {}
+            return found
 
         return call
 
@@ -107,6 +124,16 @@ class _Client:
     def _get_namespace(self, members: Mapping[str, Any]) -> Answer:
         return {"Namespace": {**members, "Name": "the-namespace"}}
 
+    def _servicediscovery_create_service(self, members: Mapping[str, Any]) -> Answer:
+        identifier = "srv-made-by-this-plan"
+        return {
+            "Service": {
+                **members,
+                "Id": identifier,
+                "Arn": self._world.arn("servicediscovery", f"service/{identifier}"),
+            }
+        }
+
     def _create_access_point(self, members: Mapping[str, Any]) -> Answer:
         return {**members, "AccessPointId": "fsap-made-by-this-plan", "LifeCycleState": "available"}
 
@@ -145,6 +172,3 @@ class _Client:
                 "events": [],
             }
         }
-
-
-_ANSWERED: Sequence[str] = [name[1:] for name in vars(_Client) if name.startswith("_") and not name.startswith("__")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from inference_operator.api.meta import GROUP
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec
@@ -24,7 +24,7 @@ class Manifest:
     """With the metadata that an API server would have given it."""
     environments: Mapping[str, Document]
     labels: Labels | None
-    """Of its namespace, if that is among the documents."""
+    """Of its namespace, if that is among the documents, or in the cluster."""
 
     @property
     def name(self) -> str:
@@ -35,18 +35,44 @@ class Manifest:
         return accept(self.document, self.environments, self.labels)
 
 
-def manifests(documents: Sequence[Document]) -> list[Manifest]:
-    """One for each InferenceDeployment; other kinds than ours and Namespaces are passed over."""
+class Cluster(Protocol):
+    """What a cluster knows of the objects."""
+
+    def environments(self) -> Mapping[str, Document]: ...
+    def deployment(self, namespace: str, name: str) -> Document | None: ...
+    def namespace_labels(self, namespace: str) -> Labels: ...
+
+
+def manifests(documents: Sequence[Document], cluster: Cluster | None = None) -> list[Manifest]:
+    """One for each InferenceDeployment; other kinds than ours and Namespaces are passed over. What the documents do not
+    tell, and who an object is that exists already, is asked of the cluster."""
     ours = [d for d in documents if str(d.get("apiVersion", "")).startswith(f"{GROUP}/")]
     environments = {d["metadata"]["name"]: d for d in ours if d.get("kind") == "InferenceEnvironment"}
     namespaces = {
         d["metadata"]["name"]: d["metadata"].get("labels", {}) for d in documents if d.get("kind") == "Namespace"
     }
+    if cluster is not None:
+        environments = {**cluster.environments(), **environments}
     wanted = [_completed(d) for d in ours if d.get("kind") == "InferenceDeployment"]
-    return [
-        Manifest(document=d, environments=environments, labels=namespaces.get(d["metadata"]["namespace"]))
-        for d in wanted
-    ]
+    return [_manifest(d, environments, namespaces.get(d["metadata"]["namespace"]), cluster) for d in wanted]
+
+
+def _manifest(
+    document: Document, environments: Mapping[str, Document], labels: Labels | None, cluster: Cluster | None
+) -> Manifest:
+    if cluster is None:
+        return Manifest(document=document, environments=environments, labels=labels)
+    namespace, name = document["metadata"]["namespace"], document["metadata"]["name"]
+    labels = labels if labels is not None else cluster.namespace_labels(namespace)
+    known = cluster.deployment(namespace, name)
+    document = _applied(document, known) if known is not None else document
+    return Manifest(document=document, environments=environments, labels=labels)
+
+
+def _applied(document: Document, known: Document) -> Document:
+    """The object as it would be after `document` was applied."""
+    metadata = {**known["metadata"], "annotations": document["metadata"].get("annotations", {})}
+    return {"metadata": metadata, "spec": document["spec"], "status": known.get("status")}
 
 
 def _completed(document: Document) -> dict[str, Any]:

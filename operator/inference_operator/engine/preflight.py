@@ -8,7 +8,7 @@ from typing import Any
 
 from inference_operator.checks import CHECKS
 from inference_operator.checks.base import Case, Result
-from inference_operator.engine.manifests import Manifest, manifests
+from inference_operator.engine.manifests import Cluster, Manifest, manifests
 from inference_operator.engine.objects import Connect, Document
 from inference_operator.engine.status import Refusal
 from inference_operator.engine.verification import Told, verify
@@ -45,13 +45,13 @@ class Report:
             f"{told.finding.result.value:<8} {told.check}: {told.finding.message}. Next: {told.finding.next_step}"
             for told in self.told
         ]
-        found = f"{len(self.told)} findings" if self.told else "no finding"
+        found = f"findings: {len(self.told)}"
         return "\n".join([f"# {self.name}", *lines, f"{len(CHECKS)} checks, {found}"])
 
 
-def verify_documents(documents: Sequence[Document], connect: Connect) -> list[Report]:
+def verify_documents(documents: Sequence[Document], connect: Connect, cluster: Cluster | None = None) -> list[Report]:
     """One report for each InferenceDeployment among the documents. Nothing is written."""
-    return [_report(manifest, connect) for manifest in manifests(documents)]
+    return [_report(manifest, connect) for manifest in manifests(documents, cluster)]
 
 
 def _report(manifest: Manifest, connect: Connect) -> Report:

@@ -62,13 +62,30 @@ class Kube:
         return [item for listed in lists for item in listed["items"] or ()]  # null if empty
 
     def namespace_labels(self, namespace: str) -> dict[str, str]:
-        found: Any = self._core.read_namespace(namespace, _request_timeout=TIMEOUT)
+        """A namespace that does not exist has none."""
+        try:
+            found: Any = self._core.read_namespace(namespace, _request_timeout=TIMEOUT)
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return {}
+            raise
         return dict(found.metadata.labels or {})
 
     def secret(self, namespace: str, name: str) -> dict[str, str]:
         """Its values by key."""
         found: Any = self._core.read_namespaced_secret(name, namespace, _request_timeout=TIMEOUT)
         return {key: b64decode(value).decode() for key, value in (found.data or {}).items()}
+
+    def deployment(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """None if there is none."""
+        where = (GROUP, VERSION, namespace, DEPLOYMENTS, name)
+        try:
+            found: Any = self._objects.get_namespaced_custom_object(*where, _request_timeout=TIMEOUT)
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return dict(found)
 
     def write_status(
         self, document: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]

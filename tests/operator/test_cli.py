@@ -1,0 +1,77 @@
+"""The commands that look at an account, as somebody types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inference_sandbox.aws.in_process import CREDENTIALS
+from tests.operator.builders import deployment_document
+from tests.operator.live import LiveCloud, live_cloud
+
+
+@dataclass
+class Terminal:
+    live: LiveCloud
+    folder: Path
+
+    def types(self, *arguments: str, **spec: Any) -> subprocess.CompletedProcess[str]:
+        documents = [self.live.account.environment(), deployment_document(**spec)]
+        file = self.folder / "objects.yaml"
+        file.write_text(yaml.safe_dump_all(documents))
+        environment: Mapping[str, str] = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KUBE"))},
+            "KUBECONFIG": str(self.folder / "none"),
+            "AWS_ENDPOINT_URL": self.live.url,
+            "AWS_ACCESS_KEY_ID": CREDENTIALS["aws_access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": CREDENTIALS["aws_secret_access_key"],
+            "AWS_CONFIG_FILE": os.devnull,
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "inference_operator", *arguments, "-f", str(file)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    folder = tmp_path_factory.mktemp("terminal")
+    with live_cloud(folder) as live:
+        yield Terminal(live, folder)
+
+
+def test_verify_says_what_it_found_and_succeeds_where_nothing_would_fail(terminal: Terminal) -> None:
+    done = terminal.types("verify")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("# shop/recommender\nUnknown  Images: ")
+    assert done.stdout.endswith("8 checks, findings: 1\n")
+    assert terminal.live.writes() == []
+
+
+def test_verify_fails_where_something_would_and_can_say_it_in_json(terminal: Terminal) -> None:
+    done = terminal.types("verify", "-o", "json", secrets=[{"name": "TOKEN", "valueFrom": "/shop/none"}])
+    assert done.returncode == 1
+    [report] = json.loads(done.stdout)
+    assert [f["check"] for f in report["findings"] if f["result"] == "Failed"] == ["Secrets"]
+
+
+def test_a_live_plan_reads_the_account_and_writes_nothing(terminal: Terminal) -> None:
+    done = terminal.types("plan", "--live")
+    assert done.returncode == 0, done.stderr
+    assert any(line.split() == ["Service", "create"] for line in done.stdout.splitlines())
+    assert "ecs.create_service" in done.stdout
+    assert terminal.live.writes() == []
+    assert "ecs:DescribeTaskDefinition" in terminal.live.calls()
