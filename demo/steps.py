@@ -247,7 +247,7 @@ def _told(report: Report) -> str:
 def route_logs(stage: Stage) -> None:
     """Lines go where they are urgent or cheap, health checks nowhere; then everything to CloudWatch for a while."""
     stage.heading("Logs", "Errors and refused requests in CloudWatch, the rest in S3, health checks nowhere.")
-    if stage.details.log_router == "none":
+    if stage.details.log_router.startswith("none"):
         print(
             "This part needs a Fluent Bit on this machine: put one on PATH, or name it in FLUENT_BIT. It is left out."
         )

@@ -8,7 +8,9 @@ import os
 import shutil
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 import click
 
@@ -22,9 +24,28 @@ def main() -> None:
     """Serve models over the Open Inference Protocol (V2)."""
 
 
+class CantStart(click.ClickException):
+    """Why the server does not start. A container's log has it as a line like all others, a terminal as words."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        if sys.stderr.isatty():
+            super().show(file)
+            return
+        ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        record = {"ts": ts, "level": "CRITICAL", "logger": "inference_server", "message": self.message}
+        click.echo(json.dumps(record), err=True)
+
+
 @main.command()
 def run() -> None:
     """Serve the models of INFERENCE_MODELS_DIR, as PID 1 of a container. Configured by INFERENCE_* variables alone."""
+    try:
+        _run()
+    except click.ClickException as error:
+        raise CantStart(error.message) from None
+
+
+def _run() -> None:
     from inference_server import supervisor  # noqa: PLC0415  (of use to this command only)
     from inference_server.uwsgi_config import uwsgi_ini  # noqa: PLC0415
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +34,17 @@ def test_an_event_is_one_line_with_its_fields(pipe: tuple[int, int]) -> None:
     record = json.loads(os.read(reading, 10000))
     assert record.pop("ts").endswith("Z")
     assert record == {"level": "WARNING", "logger": "somewhere", "message": "look\nhere", "model": "m", "count": 3}
+
+
+def test_a_server_that_can_not_start_says_so_in_a_line_like_all_others() -> None:
+    environment = {"PATH": os.environ["PATH"], "INFERENCE_PORT": "http"}
+    command = [sys.executable, "-m", "inference_server", "run"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    (line,) = (done.stdout + done.stderr).splitlines()
+    record = json.loads(line)
+    assert record["level"] == "CRITICAL"
+    assert "INFERENCE_PORT is 'http'" in record["message"]
 
 
 def test_an_exception_comes_with_its_traceback(pipe: tuple[int, int]) -> None:
