@@ -14,9 +14,11 @@ import yaml
 from inference_operator.api.meta import API_VERSION, GROUP, VERSION
 from inference_operator.api.schema import structural_schema
 from inference_operator.api.v1alpha1 import (
+    Applied,
     Condition,
     DeploymentState,
     DesiredRevision,
+    Difference,
     ExecState,
     Failure,
     HistoryEntry,
@@ -144,6 +146,8 @@ def full_status() -> InferenceDeploymentStatus:
             scalable_target="service/inference/shop_recommender",
             log_groups=("/inference/shop/recommender",),
         ),
+        drift=(Difference(resource="Service", field="desiredCount", want="1", have="4"),),
+        applied=Applied(generation=7, environment_generation=3),
         exec=ExecState(ready_tasks=2, message="aws ecs execute-command"),
         last_reconcile_at="2026-11-24T09:30:00Z",
         last_rollback_at="2026-11-24T09:30:00Z",
@@ -156,6 +160,8 @@ def test_the_server_fills_in_the_defaults(contract: Cluster, kube: Kube, stored:
         **DEPLOYMENT,
         "environment": "default",
         "suspend": False,
+        "driftPolicy": "Mend",
+        "deletionPolicy": "Delete",
         "cpu": "1",
         "memory": "2Gi",
         "models": {**DEPLOYMENT["models"], "mountPath": "/models"},

@@ -77,6 +77,8 @@ ROWS = [
     row("image", "registry.example.com/inference-server:1.4.1"),
     row("replicas", 3, {"Service": ("desiredCount",)}),
     row("suspend", True, {"Service": ("desiredCount",)}, replicas=3),
+    row("driftPolicy", "Report", {}),
+    row("deletionPolicy", "Retain", {}),
     row(
         "suspend",
         True,

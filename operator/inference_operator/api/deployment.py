@@ -274,6 +274,14 @@ class InferenceDeploymentSpec(SpecModel):
     exec: Exec = Exec()
     """ECS Exec: a shell in a running container."""
 
+    drift_policy: Literal["Mend", "Report"] = "Mend"
+    """What becomes of differences at AWS that somebody else has made: they are undone; or, once the spec is in effect,
+    told in `status.drift` and left until the spec, the environment or the annotation `reconcile-at` changes."""
+
+    deletion_policy: Literal["Delete", "Retain"] = "Delete"
+    """What becomes of the AWS resources when the object is deleted. Those that are retained go on working, and the
+    next object of the same name gets them."""
+
     tags: Annotated[tuple[Tag, ...], Field(max_length=20), Unique("key")] = ()
     """Tags of the service's AWS resources and of its tasks, by key. Tasks get them when they start."""
 

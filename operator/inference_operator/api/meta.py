@@ -14,7 +14,13 @@ RECONCILE_AT: Final = f"{GROUP}/reconcile-at"
 ROLLBACK_AT: Final = f"{GROUP}/rollback-at"
 """Annotation: any new value means "stop the rollout that is under way, and go back to the last one that completed"."""
 
-WAKING: Final = (RECONCILE_AT, ROLLBACK_AT)
+PAUSED: Final = f"{GROUP}/paused"
+"""Annotation: "true" means "look and tell, but write nothing to AWS"."""
+
+ADOPT: Final = f"{GROUP}/adopt"
+"""Annotation: "true" means "take over what has the object's names and belongs to nobody"."""
+
+WAKING: Final = (RECONCILE_AT, ROLLBACK_AT, PAUSED, ADOPT)
 """Annotations whose change is acted upon."""
 
 FINALIZER: Final = f"{GROUP}/finalizer"
@@ -24,6 +30,9 @@ OWNER_TAG: Final = f"{GROUP}/owner"
 
 UID_TAG: Final = f"{GROUP}/uid"
 SPEC_HASH_TAG: Final = f"{GROUP}/spec-hash"
+
+RETAINED_TAG: Final = f"{GROUP}/retained"
+"""AWS tag: the object that a resource was made for is gone and has left it; the next of that name may have it."""
 
 TAG_PREFIX: Final = f"{GROUP}/"
 

@@ -19,6 +19,8 @@ STOPPED_TASKS_LIMIT: Final = 20
 TASKS_LIMIT: Final = 10
 FINDINGS_LIMIT: Final = 20
 TARGETS_LIMIT: Final = 10
+DRIFT_LIMIT: Final = 50
+DIFFERENCE_LENGTH: Final = 1024
 
 _Name = Annotated[str, *cut(2048)]
 _Word = Annotated[str, *cut(128)]
@@ -244,6 +246,28 @@ class LogsState(StatusModel):
     """What went to each destination, all tasks together."""
 
 
+class Difference(StatusModel):
+    """Something that differs at AWS from what is asked for, and is left so."""
+
+    resource: _Word
+    """Kind of resource, as in its condition, e.g. Service."""
+    field: _Name | None = None
+    """What of it differs, as AWS names it. Absent where all of it is missing, or should be."""
+    want: Annotated[str, *cut(DIFFERENCE_LENGTH)] | None = None
+    """What is asked for."""
+    have: Annotated[str, *cut(DIFFERENCE_LENGTH)] | None = None
+    """What there is."""
+
+
+class Applied(StatusModel):
+    """What was in effect at AWS when last nothing was left to do."""
+
+    generation: Annotated[int, Field(ge=0)]
+    """Generation of the object."""
+    environment_generation: Annotated[int, Field(ge=0)]
+    """Generation of its environment."""
+
+
 class Resources(StatusModel):
     """The AWS resources of this service."""
 
@@ -321,6 +345,11 @@ class InferenceDeploymentStatus(StatusModel):
     """The AWS resources of this service."""
     notified: Annotated[tuple[Notified, ...], *newest(NOTIFIED_LIMIT)] = ()
     """What people were told, newest first. What stands here is not told again."""
+    drift: Annotated[tuple[Difference, ...], *newest(DRIFT_LIMIT)] = ()
+    """What differs at AWS and is left so, because of the annotation `ecs-inference.dev/paused` or of
+    `spec.driftPolicy`."""
+    applied: Applied | None = None
+    """What `spec.driftPolicy: Report` counts drift from. Absent with another policy."""
     last_reconcile_at: _Name | None = None
     """Value of the annotation `ecs-inference.dev/reconcile-at` that was last honoured."""
     last_rollback_at: _Name | None = None

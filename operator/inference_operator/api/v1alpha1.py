@@ -42,9 +42,11 @@ from inference_operator.api.quantities import Cpu, Memory
 from inference_operator.api.rollout import Alarms, CircuitBreaker, Rollout, Threshold
 from inference_operator.api.scaling import Autoscaling, Schedule
 from inference_operator.api.status import (
+    Applied,
     DeploymentState,
     DesiredRevision,
     DestinationFlow,
+    Difference,
     ExecState,
     Failure,
     HistoryEntry,
@@ -63,6 +65,7 @@ from inference_operator.api.status import (
 
 __all__ = [
     "Alarms",
+    "Applied",
     "Autoscaling",
     "Capacity",
     "CircuitBreaker",
@@ -71,6 +74,7 @@ __all__ = [
     "DeploymentState",
     "DesiredRevision",
     "DestinationFlow",
+    "Difference",
     "EnvVar",
     "EnvironmentLogging",
     "Events",

@@ -33,6 +33,7 @@ class Type(StrEnum):
     NOTIFIES = "NotificationsReady", "of an InferenceEnvironment: the last notification reached all `notifications`"
     LOGS_FLOWING = "LogsFlowing", "log routers lost no line and reach every destination; absent without routes"
     RECONCILING = "Reconciling", "the same as Progressing, for tools that follow kstatus; absent while it is not so"
+    PAUSED = "Paused", "an annotation says to write nothing to AWS; absent while it is not so"
     STALLED = "Stalled", "somebody has to act before it can be as asked (kstatus); absent while it is not so"
 
 

@@ -25,6 +25,8 @@ class Reason(StrEnum):
     DEPENDENCY_NOT_READY = "DependencyNotReady"
     NOT_OWNED = "NotOwned"
     PATH_TAKEN = "PathTaken"
+    PAUSED = "Paused"
+    DRIFTED = "Drifted"
     ACCESS_DENIED = "AccessDenied"
     THROTTLED = "Throttled"
     LIMIT_EXCEEDED = "LimitExceeded"
@@ -86,11 +88,22 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     Reason.DEPENDENCY_NOT_READY: ("Another resource has to be there first.", "Look at that one's condition."),
     Reason.NOT_OWNED: (
         "Something with the name that this object would use exists and does not carry its tags. It is left alone.",
-        "Delete it if nobody needs it, or give this object another name.",
+        "Delete it if nobody needs it, give this object another name, or set the annotation `ecs-inference.dev/adopt`.",
     ),
     Reason.PATH_TAKEN: (
         "Another rule of the shared listener comes first and gets requests that are meant for this service.",
         "Choose other `ingress.paths` or `ingress.hosts`, or have that rule removed (the message names it).",
+    ),
+    Reason.PAUSED: (
+        "Something differs from what is asked for, and the annotation `ecs-inference.dev/paused` says to leave it.",
+        "Remove the annotation. `status.drift` lists what would then change.",
+    ),
+    Reason.DRIFTED: (
+        "Somebody has changed something at AWS, and `spec.driftPolicy` says to leave it. `status.drift` lists it.",
+        (
+            "Undo it; or put it into the spec; or have it undone, by a new value of the annotation "
+            "`ecs-inference.dev/reconcile-at`."
+        ),
     ),
     Reason.ACCESS_DENIED: (
         "AWS denied a call to the operator's role, or to a role that it passes on.",

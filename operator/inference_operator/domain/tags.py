@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inference_operator.api.meta import OWNER_TAG as OWNER
+from inference_operator.api.meta import RETAINED_TAG as RETAINED
 from inference_operator.api.meta import SPEC_HASH_TAG as SPEC_HASH
 from inference_operator.api.meta import TAG_KEYS_TAG as KEYS
 from inference_operator.api.meta import UID_TAG as UID
@@ -20,12 +21,14 @@ Tags = Mapping[str, str]
 __all__ = [
     "KEYS",
     "OWNER",
+    "RETAINED",
     "SPEC_HASH",
     "UID",
     "Retag",
     "Tags",
     "common",
     "list_of",
+    "may_be_taken",
     "owned",
     "ownership",
     "parse",
@@ -60,7 +63,7 @@ def wanted(identity: Identity, asked: Tags) -> dict[str, str]:
 
 def retag(want: Tags, have: Tags) -> Retag:
     ours = have.get(KEYS, "").split()
-    stale = [key for key in have if key not in want and (key == KEYS or _mark(key) in ours)]
+    stale = [key for key in have if key not in want and (key in (KEYS, RETAINED) or _mark(key) in ours)]
     return Retag(put={k: v for k, v in want.items() if have.get(k) != v}, remove=tuple(stale))
 
 
@@ -83,6 +86,14 @@ def ownership(identity: Identity) -> dict[str, str]:
 
 def owned(tags: Tags, identity: Identity) -> bool:
     return tags.get(OWNER) == identity.key and tags.get(UID) == identity.uid
+
+
+def may_be_taken(tags: Tags, identity: Identity, *, adopt: bool) -> bool:
+    """Whether what is not the object's own may become it: an earlier object of its name has left it behind; or it
+    belongs to nobody, or to an object of this name that is not known to be gone, and adoption is asked for."""
+    if OWNER not in tags:
+        return adopt
+    return tags[OWNER] == identity.key and (adopt or RETAINED in tags)
 
 
 def list_of(tags: Tags, *, key: str = "Key", value: str = "Value") -> list[dict[str, str]]:

@@ -32,7 +32,7 @@ from inference_operator.engine import backoff, log_health, notifications, status
 from inference_operator.engine.events import Event, transitions
 from inference_operator.engine.notifications import Notice
 from inference_operator.engine.plan import StepResult, Trouble
-from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile
+from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile, release
 from inference_operator.engine.status import Refusal
 from inference_operator.engine.verification import Gate
 from inference_operator.resources import KINDS
@@ -144,12 +144,16 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         told=world.news.stopped_tasks,
         spec=spec,
         generation=object_meta.generation,
+        environment_generation=_generation(world.environments[spec.environment]),
         retry=retry,
         rollback=rollback,
+        adopt=_is_true(object_meta, meta.ADOPT),
     )
+    ctx = replace(ctx, withheld=_withheld(object_meta, ctx))
     case = Case(spec=spec, environment=environment, aws=ctx.aws)
     gate = Gate(case=case, known=previous.verification, now=now, again=retry is not None)
-    done = reconcile(KINDS, ctx, memory, permit=gate if world.verifies else lambda: None)
+    verifies = world.verifies and ctx.withheld is None
+    done = reconcile(KINDS, ctx, memory, permit=gate if verifies else lambda: None)
     memory.logs = log_health.look(ctx, memory.logs, running=status.running_tasks(done))
     told = status.summarize(ctx, done, gate.told, memory.logs)
     told = notifications.with_notified(told, world.news.notified)
@@ -161,6 +165,26 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         results=tuple(done.results),
         notices=notifications.due(object_meta, spec.environment, told, now) if environment.notifications else (),
     )
+
+
+def _withheld(object_meta: ObjectMeta, ctx: Context) -> Reason | None:
+    """Why nothing is to be written now."""
+    if _is_true(object_meta, meta.PAUSED):
+        return Reason.PAUSED
+    applied = ctx.previous.applied
+    if ctx.spec.drift_policy != "Report" or applied is None or ctx.retry is not None or ctx.rollback is not None:
+        return None
+    current = (ctx.generation, ctx.environment_generation)
+    return Reason.DRIFTED if (applied.generation, applied.environment_generation) == current else None
+
+
+def _is_true(object_meta: ObjectMeta, annotation: str) -> bool:
+    return object_meta.annotations.get(annotation, "").lower() == "true"
+
+
+def _generation(environment: Document) -> int:
+    generation: int = environment["metadata"].get("generation", 0)
+    return generation
 
 
 def _debugging_ends(spec: InferenceDeploymentSpec, now: datetime) -> timedelta:
@@ -187,7 +211,12 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
         previous=previous,
     )
     memory.interval = backoff.ROLLING
-    results = finalize(KINDS, scene, memory)
+    if (document.get("spec") or {}).get("deletionPolicy") == "Retain":
+        results = release(KINDS, scene, memory)
+    elif _is_true(object_meta, meta.PAUSED):
+        results = [status.blocked_deletion(_PAUSED, because="Paused")]
+    else:
+        results = finalize(KINDS, scene, memory)
     told = status.deleting(previous, results, generation=object_meta.generation, now=now)
     done = all(result.outcome is None for result in results)
     wait = _requeue(results, memory)
@@ -198,6 +227,14 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
         results=tuple(results),
         done=done,
     )
+
+
+_PAUSED = Trouble(
+    reason=Reason.PAUSED,
+    message=f"the annotation {meta.PAUSED} is set, so nothing is removed. Next: remove the annotation; "
+    f"or set spec.deletionPolicy to Retain, to leave everything as it is.",
+    retry_soon=False,
+)
 
 
 def accept(
@@ -310,11 +347,16 @@ def _interval(done: Pass, news: News) -> timedelta:
 
     Events tell of the service alone, and DescribeServices may lag behind them: soon after one it is looked at again.
     """
-    moving = {r.kind for r in done.results if isinstance(r.outcome, Wait) or _goes_on(r.outcome)}
+    moving = {r.kind for r in done.results if _is_awaited(r.outcome) or _goes_on(r.outcome)}
     if not moving and not done.wrote:
         return backoff.PUSHED * backoff.RESYNC if news.pushed else backoff.RESYNC
     told_of = news.pushed and news.at is None and moving <= {Services.name}
     return backoff.PUSHED * backoff.ROLLING if told_of else backoff.ROLLING
+
+
+def _is_awaited(outcome: object) -> bool:
+    """Not one that only waits for another kind, which then has an outcome of its own."""
+    return isinstance(outcome, Wait) and outcome.reason is not Reason.DEPENDENCY_NOT_READY
 
 
 def _goes_on(outcome: object) -> bool:

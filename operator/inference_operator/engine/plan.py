@@ -47,7 +47,17 @@ class Hold:
     message: str
 
 
-Step = Keep | Create | Update | Replace | Delete | Absent | Hold
+Write = Create | Update | Replace | Delete
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """It would be done, but nothing is to be written."""
+
+    step: Write
+
+
+Step = Keep | Write | Absent | Hold | Withheld
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +82,7 @@ class StepResult:
 
     @property
     def wrote(self) -> bool:
-        return isinstance(self.step, Create | Update | Replace | Delete)
+        return isinstance(self.step, Write)
 
 
 ROLLS_OUT = frozenset(
@@ -101,6 +111,8 @@ def describe(step: Step) -> str:
             return f"replace because of {', '.join(change.paths)}"
         case Hold(_, message):
             return f"hold: {message}"
+        case Withheld(write):
+            return f"withheld: {describe(write)}"
         case _:
             return type(step).__name__.lower()
 

@@ -7,15 +7,17 @@ that could not be found again: a `Memory` only saves looking at what nobody else
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
+from inference_operator.api import meta
 from inference_operator.aws.errors import AwsError, Unavailable
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
+from inference_operator.engine import drift
 from inference_operator.engine.backoff import AUDIT, RARELY, RESYNC
 from inference_operator.engine.log_health import Look
 from inference_operator.engine.plan import (
@@ -29,6 +31,8 @@ from inference_operator.engine.plan import (
     StepResult,
     Trouble,
     Update,
+    Withheld,
+    Write,
     describe,
     starts_tasks,
 )
@@ -82,7 +86,11 @@ def reconcile(
     for kind in kinds:
         run.results.append(_guarded(kind, memory, ctx, lambda kind=kind: run.one(kind)))  # type: ignore[misc]  # mypy infers no lambda defaults
     finished = Pass(results=run.results, have=run.have, want=run.want)
-    if act and all(isinstance(r.outcome, Settled | None) for r in finished.results):
+    if (
+        act
+        and ctx.withheld is not Reason.PAUSED
+        and all(isinstance(r.outcome, Settled | None) for r in finished.results)
+    ):
         _tidy(kinds, ctx, memory, finished)
     return finished
 
@@ -99,6 +107,20 @@ def finalize(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence
         if result.outcome is not None:
             break
     return results
+
+
+def release(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence[StepResult]:
+    """Leave everything as it is, marked as left: the next object of this name may have it."""
+
+    def mark(kind: AnyKind) -> StepResult:
+        have = _look(kind, scene, memory)
+        if have is None or not tags.owned(have.tags, scene.identity) or tags.RETAINED in have.tags:
+            return StepResult(kind=kind.name, step=Keep(), outcome=None)
+        have = kind.retag(scene, have, tags.Retag(put={tags.RETAINED: "true"}, remove=()))
+        memory.seen[kind.name] = (scene.now, have)
+        return StepResult(kind=kind.name, step=Keep(), outcome=None, subject=_subject(kind, have))
+
+    return [_guarded(kind, memory, scene, lambda kind=kind: mark(kind)) for kind in kinds]  # type: ignore[misc]  # as above
 
 
 @dataclass
@@ -121,6 +143,8 @@ class _Run:
         if isinstance(step, Hold):
             self._export(kind, have if have is not None and tags.owned(have.tags, self.ctx.identity) else None)
             return StepResult(kind=kind.name, step=step, outcome=_held(want, step))
+        if self.ctx.withheld is not None and isinstance(step, Write):
+            return self._withhold(kind, step, want, have)
         if self.act:
             have = self._do(kind, step, want, have)
         self._export(kind, have)
@@ -129,6 +153,13 @@ class _Run:
         if isinstance(outcome, Wait | Failed):
             self.memory.seen.pop(kind.name, None)  # what is not as it should be is looked at
         return StepResult(kind=kind.name, step=step, outcome=outcome, subject=_subject(kind, have))
+
+    def _withhold(self, kind: AnyKind, step: Write, want: Any, have: Any) -> StepResult:
+        self._export(kind, have)
+        self.want[kind.name] = want
+        self.memory.seen.pop(kind.name, None)
+        told = Failed(self.ctx.withheld or Reason.PAUSED, drift.sentence(kind.name, step))
+        return StepResult(kind=kind.name, step=Withheld(step), outcome=told, subject=_subject(kind, have))
 
     def _do(self, kind: AnyKind, step: Step, want: Any, have: Any) -> Any:
         if not isinstance(step, Keep | Absent):
@@ -148,7 +179,7 @@ class _Run:
         return have
 
     def _update(self, kind: AnyKind, want: Any, have: Any, change: Change) -> Any:
-        rest = Change(tuple(path for path in change.paths if path != TAGS))
+        rest = replace(change, paths=tuple(path for path in change.paths if path != TAGS))
         if rest:
             have = kind.update(self.ctx, want, have, rest)
         retag = tags.retag(want.tags, have.tags)
@@ -163,7 +194,10 @@ class _Run:
 def decide(kind: AnyKind, ctx: Scene, want: Any, have: Any) -> Step:
     """What to do about one kind. Pure."""
     if have is not None and not tags.owned(have.tags, ctx.identity):
-        return Absent() if want is None else Hold(Reason.NOT_OWNED, _not_ours(kind, ctx, have.tags))
+        if want is None:
+            return Absent()
+        if not ctx.takes(have.tags):
+            return Hold(Reason.NOT_OWNED, _not_ours(kind, ctx, have.tags))
     match want:
         case Blocked(reason, message) | Wait(message, reason):
             return Hold(reason, message)
@@ -180,8 +214,11 @@ ROLLED_OUT = (TaskDefinitions.name, Services.name)
 def _mended(change: Change, retag: tags.Retag) -> Step:
     if change and change.replace:
         return Replace(change)  # what is made anew has its tags
+    if not change and not retag:
+        return Keep()
     paths = (*change.paths, TAGS) if retag else change.paths
-    return Update(Change(paths)) if paths else Keep()
+    told = {**dict(retag.put), **dict.fromkeys(retag.remove)}
+    return Update(Change(paths, values={**change.values, TAGS: (told, None)}))
 
 
 def _look(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
@@ -260,5 +297,5 @@ def _not_ours(kind: AnyKind, scene: Scene, found: tags.Tags) -> str:
     whose = f"belongs to {owner} (uid {found.get(tags.UID, 'unknown')})" if owner else f"has no tag {tags.OWNER}"
     return (
         f"a {kind.name} with the name that {scene.identity.key} would use exists and {whose}, so it is left alone. "
-        f"Next: delete it, or rename this object."
+        f"Next: delete it, or rename this object; or, to have it taken over, set the annotation {meta.ADOPT} to true."
     )

@@ -10,6 +10,7 @@ from inference_operator.api import meta
 from inference_operator.api.rollout import DEFAULT_THRESHOLD
 from inference_operator.api.status import STOPPED_TASKS_LIMIT
 from inference_operator.api.v1alpha1 import (
+    Applied,
     DeploymentState,
     DesiredRevision,
     ExecState,
@@ -27,9 +28,9 @@ from inference_operator.domain.agents import exec_agent
 from inference_operator.domain.conditions import Said, Type, merged
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Rollout, State
-from inference_operator.engine import log_health
+from inference_operator.engine import drift, log_health
 from inference_operator.engine.log_health import Look
-from inference_operator.engine.plan import Hold, StepResult, Trouble
+from inference_operator.engine.plan import Absent, Hold, Keep, StepResult, Trouble, Withheld
 from inference_operator.engine.reconcile import Pass
 from inference_operator.engine.verification import said as verified
 from inference_operator.resources import (
@@ -86,9 +87,9 @@ def broken(previous: InferenceDeploymentStatus, *, generation: int, now: Any) ->
     return previous.model_copy(update={"conditions": merged(previous.conditions, said, generation=generation, now=now)})
 
 
-def blocked_deletion(trouble: Trouble) -> StepResult:
+def blocked_deletion(trouble: Trouble, because: str = "InferenceEnvironment") -> StepResult:
     """A deletion that can't begin."""
-    return StepResult(kind="InferenceEnvironment", step=Hold(trouble.reason, trouble.message), outcome=trouble)
+    return StepResult(kind=because, step=Hold(trouble.reason, trouble.message), outcome=trouble)
 
 
 def with_stopped(status: InferenceDeploymentStatus, tasks: Sequence[Mapping[str, Any]]) -> InferenceDeploymentStatus:
@@ -152,6 +153,8 @@ def summarize(
         logs=log_health.state(ctx, logs),
         resources=_resources(ctx, done),
         notified=previous.notified,
+        drift=drift.differences(done.results),
+        applied=_applied(ctx, done),
         last_reconcile_at=_honoured(done, ctx.retry, previous.last_reconcile_at),
         last_rollback_at=_honoured(done, ctx.rollback, previous.last_rollback_at),
     )
@@ -163,9 +166,17 @@ def _honoured(done: Pass, asked: str | None, before: str | None) -> str | None:
     return before if asked is None or failed else asked
 
 
+def _applied(ctx: Context, done: Pass) -> Applied | None:
+    if ctx.spec.drift_policy != "Report":
+        return None
+    if ctx.withheld is None and all(isinstance(result.step, Keep | Absent) for result in done.results):
+        return Applied(generation=ctx.generation, environment_generation=ctx.environment_generation)
+    return ctx.previous.applied
+
+
 def _rollout(ctx: Context, done: Pass) -> Rollout | None:
     """None where there is nothing of this spec to follow: it is kept back, and the service runs an earlier one."""
-    if TASKS not in done.want:
+    if TASKS not in done.want or any(isinstance(result.step, Withheld) for result in done.results):
         return None
     want, have = done.want.get(SERVICE), done.have.get(SERVICE)
     return service_rollout.follow(want, have, now=ctx.now) if want is not None and have is not None else None
@@ -198,6 +209,8 @@ def _conditions(
     said += kinds
     if progressing.status == "True":
         said.append(Said(Type.RECONCILING, "True", progressing.reason, progressing.message))
+    if ctx.withheld is Reason.PAUSED:
+        said.append(Said(Type.PAUSED, "True", Reason.PAUSED, f"the annotation {meta.PAUSED} is set"))
     if ready.status == "False" and _stuck(done):
         said.append(Said(Type.STALLED, "True", ready.reason, ready.message))
     return said
@@ -259,7 +272,8 @@ def _progressing(done: Pass) -> Said:
 def _stuck(done: Pass) -> bool:
     """Whether somebody has to act before it can be as asked."""
     return any(
-        isinstance(r.outcome, Failed) or (isinstance(r.outcome, Trouble) and not r.outcome.retry_soon)
+        (isinstance(r.outcome, Failed) and r.outcome.reason is not Reason.PAUSED)
+        or (isinstance(r.outcome, Trouble) and not r.outcome.retry_soon)
         for r in done.results
     )
 
@@ -271,7 +285,9 @@ def _url(ctx: Context) -> str | None:
     return host + listener_rule.paths_of(ctx.spec.ingress, ctx.identity)[0]
 
 
-def _desired(ctx: Context, have: Mapping[str, Any]) -> DesiredRevision:
+def _desired(ctx: Context, have: Mapping[str, Any]) -> DesiredRevision | None:
+    if ctx.withheld is Reason.PAUSED:
+        return ctx.previous.desired
     registered: task_definition.TaskDefinition | None = have.get(TASKS)
     return DesiredRevision(
         revision=registered.arn if registered is not None else None,

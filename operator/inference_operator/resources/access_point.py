@@ -15,7 +15,7 @@ from inference_operator.aws.errors import AlreadyExists, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, differing
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, changed
 
 TRANSIENT = ("creating", "updating")
 PERMISSIONS = "0755"  # of a folder that EFS makes because it is missing
@@ -62,14 +62,14 @@ class AccessPoints:
         )
 
     def diff(self, want: Want, have: AccessPoint) -> Change:
-        paths = differing(
+        return changed(
             {
                 "rootDirectory.path": (want.path, have.path),
                 "posixUser.uid": (want.uid, have.uid),
                 "posixUser.gid": (want.gid, have.gid),
-            }
+            },
+            replace=True,
         )
-        return Change(paths, replace=True)
 
     def settled(self, ctx: Context, want: Want, have: AccessPoint) -> Settled | Wait:
         if have.state in TRANSIENT:
@@ -82,7 +82,12 @@ class AccessPoints:
 
     def observe(self, scene: Scene) -> AccessPoint | None:
         listed = scene.aws.listings.access_points(scene.environment.models.file_system_id)
-        ours = [a for a in map(_read, listed) if tags.owned(a.tags, scene.identity) and a.state != "deleting"]
+        there = [a for a in map(_read, listed) if a.state != "deleting"]
+        ours = [a for a in there if tags.owned(a.tags, scene.identity)]
+        ours = ours or [a for a in there if tags.RETAINED in a.tags and scene.takes(a.tags)]
+        if not ours and scene.adopt:  # AWS names access points: the one that the service mounts is meant
+            mounted = _mounted(scene)
+            ours = [a for a in there if a.id == mounted and scene.takes(a.tags)]
         if not ours:
             return None
         # The one in use is the one that the status names; after a crash before that was written, `create` finds the
@@ -101,7 +106,8 @@ class AccessPoints:
 
     def update(self, ctx: Context, want: Want, have: AccessPoint, change: Change) -> AccessPoint:
         created = self.create(ctx, want)
-        return replace(created, superseded=tuple({have.id, *have.superseded} - {created.id}))
+        before = {have.id} if tags.owned(have.tags, ctx.identity) else set()
+        return replace(created, superseded=tuple({*before, *have.superseded} - {created.id}))
 
     def retag(self, scene: Scene, have: AccessPoint, retag: Retag) -> AccessPoint:
         if retag.put:
@@ -127,6 +133,18 @@ class AccessPoints:
     def _describe(self, ctx: Context, access_point: str) -> Answer:
         answer: Answer = ctx.aws.efs.describe_access_points(AccessPointId=access_point)["AccessPoints"][0]
         return answer
+
+
+def _mounted(scene: Scene) -> str | None:
+    """The access point in the task definition that the service runs."""
+    cluster, name = scene.environment.cluster, scene.identity.service
+    service = scene.aws.services.get(cluster, name, max_age=scene.freshness)
+    if service is None:
+        return None
+    answer = scene.aws.ecs.describe_task_definition(taskDefinition=service["taskDefinition"], include=["TAGS"])
+    volumes = (v.get("efsVolumeConfiguration") or {} for v in answer["taskDefinition"].get("volumes", ()))
+    found = ((v.get("authorizationConfig") or {}).get("accessPointId") for v in volumes)
+    return next((access_point for access_point in found if access_point), None)
 
 
 def _input(want: Want) -> dict[str, Any]:

@@ -56,6 +56,14 @@ class Scene:
     told: Sequence[Answer] = ()
     """Stopped tasks that events told of, as DescribeTasks shows them. ECS may have forgotten them."""
     facts: dict[Fact, str] = field(default_factory=dict)
+    adopt: bool = False
+    """What has the object's names and belongs to nobody is taken over."""
+    withheld: Reason | None = None
+    """Why nothing is written in this pass: it is only told what differs."""
+
+    def takes(self, found: tags.Tags) -> bool:
+        """Whether something with these tags is the object's, or may become it."""
+        return tags.owned(found, self.identity) or tags.may_be_taken(found, self.identity, adopt=self.adopt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +72,7 @@ class Context(Scene):
 
     spec: InferenceDeploymentSpec
     generation: int
+    environment_generation: int = 0
     retry: str | None = None
     """A `reconcile-at` value that has not been honoured yet: what is held is tried again."""
     rollback: str | None = None
@@ -115,6 +124,8 @@ class Change:
     paths: tuple[str, ...] = ()
     replace: bool = False
     """AWS can't change these in place."""
+    values: Mapping[str, tuple[Any, Any]] = field(default_factory=dict, compare=False)
+    """By path, for people: what is wanted and what there is, as far as it can be told."""
 
     def __bool__(self) -> bool:
         return bool(self.paths)
@@ -190,6 +201,12 @@ class Kind(Protocol[C_contra, W, H]):
 
 
 AnyKind = Kind[Any, Any, Any]
+
+
+def changed(pairs: Mapping[str, tuple[Any, Any]], *, replace: bool = False) -> Change:
+    """The change of what differs, of `{path: (want, have)}`."""
+    paths = differing(pairs)
+    return Change(paths, replace, {path: pairs[path] for path in paths})
 
 
 def differing(pairs: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:

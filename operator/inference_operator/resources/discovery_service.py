@@ -14,7 +14,7 @@ from inference_operator.aws.errors import Busy, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, differing
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, changed
 
 RECORDS = ({"Type": "A", "TTL": 10},)
 """Seconds that a caller may go on with the addresses that it has: tasks serve on for some of them when they end."""
@@ -57,7 +57,7 @@ class DiscoveryServices:
         )
 
     def diff(self, want: Want, have: DiscoveryService) -> Change:
-        return Change(differing({"DnsConfig": (list(RECORDS), list(have.records))}))
+        return changed({"DnsConfig": (list(RECORDS), list(have.records))})
 
     def settled(self, ctx: Context, want: Want, have: DiscoveryService) -> Settled:
         return Settled(f"tasks are found as {have.host}")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from inference_operator.aws.errors import NotFound
 from inference_operator.domain import tags
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Fact, Settled, Site, differing
+from inference_operator.resources.base import Change, Fact, Settled, Site, changed
 
 ATTRIBUTES: Mapping[str, str] = {
     "MessageRetentionPeriod": "345600",  # four days: ECS forgets why a task stopped after one hour
@@ -48,7 +48,7 @@ class EventQueues:
 
     def diff(self, want: Want, have: EventQueue) -> Change:
         asked = wanted_attributes(have.arn)
-        return Change(differing({name: (asked[name], have.attributes.get(name)) for name in asked}))
+        return changed({name: (asked[name], have.attributes.get(name)) for name in asked})
 
     def settled(self, ctx: Site, want: Want, have: EventQueue) -> Settled:
         return Settled(have.name)

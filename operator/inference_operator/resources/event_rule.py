@@ -16,7 +16,7 @@ from inference_operator.aws.errors import AwsError, NotFound
 from inference_operator.domain import ecs_events, tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Fact, Settled, Site, Wait, differing
+from inference_operator.resources.base import Change, Fact, Settled, Site, Wait, changed
 from inference_operator.resources.event_queue import name_of
 
 TARGET = "inference-operator"
@@ -64,14 +64,12 @@ class EventRules:
         )
 
     def diff(self, want: Want, have: EventRule) -> Change:
-        return Change(
-            differing(
-                {
-                    "EventPattern": (want.pattern, have.pattern),
-                    "State": ("ENABLED", have.state),
-                    "Targets": (want.queue, have.targets.get(TARGET)),
-                }
-            )
+        return changed(
+            {
+                "EventPattern": (want.pattern, have.pattern),
+                "State": ("ENABLED", have.state),
+                "Targets": (want.queue, have.targets.get(TARGET)),
+            }
         )
 
     def settled(self, ctx: Site, want: Want, have: EventRule) -> Settled:

@@ -20,7 +20,7 @@ from inference_operator.domain import tags
 from inference_operator.domain.names import Identity, short_hash
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, differing
+from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, changed
 
 HOST, PATH = "host-header", "path-pattern"
 ANY_HOST = "*"
@@ -84,14 +84,12 @@ class ListenerRules:
         )
 
     def diff(self, want: Want, have: ListenerRule) -> Change:
-        return Change(
-            differing(
-                {
-                    "Conditions": (_condition_sets(want.conditions), have.conditions),
-                    "Actions": ([want.target_group], list(have.target_groups)),
-                    "Transforms": (list(want.rewrites), list(have.rewrites)),
-                }
-            )
+        return changed(
+            {
+                "Conditions": (_condition_sets(want.conditions), have.conditions),
+                "Actions": ([want.target_group], list(have.target_groups)),
+                "Transforms": (list(want.rewrites), list(have.rewrites)),
+            }
         )
 
     def settled(self, ctx: Context, want: Want, have: ListenerRule) -> Settled | Failed:
@@ -114,6 +112,9 @@ class ListenerRules:
             _read(r) for r in scene.aws.listings.rules(scene.environment.load_balancer.listener_arn) if _numbered(r)
         ]
         ours = next((rule for rule in rules if tags.owned(rule.tags, scene.identity)), None)
+        if ours is None:  # one that forwards to the object's target group may be taken over
+            group = scene.facts.get(Fact.TARGET_GROUP)
+            ours = next((r for r in rules if group in r.target_groups and scene.takes(r.tags)), None)
         return replace(ours, taken=_taken(ours, rules)) if ours is not None else None
 
     def create(self, ctx: Context, want: Want) -> ListenerRule:

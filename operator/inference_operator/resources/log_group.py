@@ -59,7 +59,9 @@ class LogGroups:
         known = {name: group.retention_days for name, group in have.groups.items()}
         missing = want.retention_days.keys() - known.keys()
         wrong = [name for name, days in want.retention_days.items() if name in known and known[name] != days]
-        return Change((*(["logGroupName"] if missing else []), *(["retentionInDays"] if wrong else [])))
+        paths = (*(["logGroupName"] if missing else []), *(["retentionInDays"] if wrong else []))
+        days = ({name: want.retention_days[name] for name in wrong}, {name: known[name] for name in wrong})
+        return Change(paths, values={"logGroupName": (sorted(missing), []), "retentionInDays": days})
 
     def settled(self, ctx: Context, want: Want, have: Have) -> Settled:
         kept = sorted(name for name in have.groups if name in want.retention_days)

@@ -17,7 +17,7 @@ from inference_operator.domain import tags
 from inference_operator.domain.names import Identity, digest
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, differing
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, changed
 
 NAMESPACE = "ecs"
 DIMENSION = "ecs:service:DesiredCount"
@@ -77,12 +77,12 @@ class ScalableTargets:
         )
 
     def diff(self, want: Want, have: ScalableTarget) -> Change:
-        paths = differing({"SuspendedState": (want.suspended, have.suspended)})
+        state = {"SuspendedState": (want.suspended, have.suspended)}
         sent = have.tags.get(tags.SPEC_HASH) == want.tags[tags.SPEC_HASH]
         if want.scheduled and sent:
-            return Change(paths)
+            return changed(state)
         limits = {path: (value, have.limits.get(path)) for path, value in want.limits.items()}
-        return Change((*differing(limits), *paths))
+        return changed({**limits, **state})
 
     def settled(self, ctx: Context, want: Want, have: ScalableTarget) -> Settled:
         low, high = have.limits["MinCapacity"], have.limits["MaxCapacity"]

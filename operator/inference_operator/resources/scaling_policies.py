@@ -18,7 +18,7 @@ from inference_operator.aws.ports import Answer, Scaling
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, changed
 from inference_operator.resources.scalable_target import DIMENSION, address, resource_id
 
 PREFIX = "ecs-inference-"
@@ -75,12 +75,13 @@ class ScalingPolicies:
         )
 
     def diff(self, want: Want, have: Policies) -> Change:
-        return Change(
-            (
-                *(f"policies.{measure}" for measure in _different(want.policies, have.policies)),
-                *(f"schedules.{name}" for name in _different(want.schedules, have.schedules)),
-            )
-        )
+        sides = (("policies", want.policies, have.policies), ("schedules", want.schedules, have.schedules))
+        pairs = {
+            f"{what}.{name}": (asked.get(name), known.get(name))
+            for what, asked, known in sides
+            for name in sorted({*asked, *known})
+        }
+        return changed(pairs)
 
     def settled(self, ctx: Context, want: Want, have: Policies) -> Settled:
         return Settled(f"by {', '.join(sorted((*have.policies, *have.schedules)))}")

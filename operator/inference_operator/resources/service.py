@@ -64,19 +64,21 @@ class Services:
     def diff(self, want: Want, have: Service) -> Change:
         if have.status != ACTIVE:
             return Change()  # a draining service takes no update; its name is free once it is gone
-        count = _count(want, have)
-        paths = differing(service_input.compared({**want.settings, "desiredCount": count}, have.answer))
+        pairs = service_input.compared({**want.settings, "desiredCount": _count(want, have)}, have.answer)
+        return Change(self._paths(want, have, differing(pairs)), values=pairs)
+
+    def _paths(self, want: Want, have: Service, paths: tuple[str, ...]) -> tuple[str, ...]:
         seen = follow(want, have)
         if seen.state is State.IN_PROGRESS and want.rollback:
-            return Change((service_input.ROLL_BACK,))
+            return (service_input.ROLL_BACK,)
         if seen.held and want.retry:
-            return Change((*(p for p in paths if p != "taskDefinition"), "taskDefinition", service_input.FORCE))
+            return (*(p for p in paths if p != "taskDefinition"), "taskDefinition", service_input.FORCE)
         if seen.held:
-            return Change(tuple(p for p in paths if p not in service_input.BEGINS_DEPLOYMENT))
+            return tuple(p for p in paths if p not in service_input.BEGINS_DEPLOYMENT)
         if seen.state is State.NOT_SENT and seen.deployment is not None:
             # It failed, and stands: what has changed since shows elsewhere, such as in the health check.
-            return Change((*paths, "taskDefinition", service_input.FORCE))
-        return Change(paths)
+            return (*paths, "taskDefinition", service_input.FORCE)
+        return paths
 
     def settled(self, ctx: Context, want: Want, have: Service) -> Settled | Wait | Failed:
         if have.status != ACTIVE:

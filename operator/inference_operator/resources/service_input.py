@@ -82,13 +82,13 @@ def asked_hash(ctx: Context, want: Mapping[str, Any]) -> str:
     """Of all that may have been the reason for a deployment to fail: the whole spec, except how many tasks there are,
     and what the environment adds to the deployment. Fields that have their default value do not count, so that a new
     one in a later version changes no hash."""
-    spec = ctx.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=COUNTS)
+    spec = ctx.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=NO_REASON)
     counted = (m for m in BEGINS_DEPLOYMENT if m != "serviceRegistries" or want[m])
     return digest({"spec": spec, **{member: want[member] for member in counted}})
 
 
-COUNTS = {"replicas", "autoscaling", "suspend"}
-"""Fields that say how many tasks there are."""
+NO_REASON = {"replicas", "autoscaling", "suspend", "deletion_policy", "drift_policy"}
+"""Fields that say how many tasks there are, or what becomes of the object."""
 
 
 def current(want: Mapping[str, Any], have: Answer) -> bool:

@@ -12,7 +12,7 @@ from inference_operator.api.v1alpha1 import Health, InferenceDeploymentSpec, Sti
 from inference_operator.aws.errors import NotFound
 from inference_operator.domain import tags
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, differing
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class TargetGroups:
     def diff(self, want: Want, have: TargetGroup) -> Change:
         health = {path: (value, have.health_check.get(path)) for path, value in want.health_check.items()}
         attributes = {path: (value, have.attributes.get(path)) for path, value in want.attributes.items()}
-        return Change(differing({**health, **attributes}))
+        return changed({**health, **attributes})
 
     def settled(self, ctx: Context, want: Want, have: TargetGroup) -> Settled:
         return Settled(f"{want.name}, health checked at {want.health_check['HealthCheckPath']}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from inference_operator.aws.errors import AwsError
@@ -18,7 +18,7 @@ from inference_operator.domain.names import digest
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
 from inference_operator.resources import log_router
-from inference_operator.resources.base import Blocked, Change, Context, Fact, Scene, Settled, Wait
+from inference_operator.resources.base import Blocked, Change, Context, Fact, Scene, Settled, Wait, changed
 from inference_operator.resources.containers import MODELS, SCRATCH, containers
 
 LARGEST = 64 * 1024
@@ -40,6 +40,8 @@ class TaskDefinition:
     arn: str
     hash: str | None
     tags: Mapping[str, str]
+    content: Mapping[str, Any] = field(default_factory=dict)
+    """What was registered, as far as AWS tells it; empty where the hash tells more."""
 
 
 class TaskDefinitions:
@@ -60,7 +62,9 @@ class TaskDefinitions:
         return Want(input=rendered, hash=spec_hash, tags={**ctx.tags, tags.SPEC_HASH: spec_hash})
 
     def diff(self, want: Want, have: TaskDefinition) -> Change:
-        return Change(() if want.hash == have.hash else ("revision",), replace=True)
+        if have.hash is None and have.content == essence(want.input):
+            return Change()  # somebody else has registered the same
+        return changed({"revision": (want.hash, have.hash)}, replace=True)
 
     def settled(self, ctx: Context, want: Want, have: TaskDefinition) -> Settled:
         return Settled(f"{revision_of(have.arn)}, hash {want.hash[:12]}")
@@ -90,7 +94,8 @@ class TaskDefinitions:
             scene.aws.ecs.tag_resource(resourceArn=have.arn, tags=tags.list_of(retag.put, key="key", value="value"))
         if retag.remove:
             scene.aws.ecs.untag_resource(resourceArn=have.arn, tagKeys=list(retag.remove))
-        return replace(have, tags=retag.applied(have.tags))
+        found = retag.applied(have.tags)
+        return replace(have, tags=found, hash=found.get(tags.SPEC_HASH))
 
     def delete(self, scene: Scene, have: TaskDefinition) -> None:
         """Deregisters the family's active revisions, if the newest is ours. AWS keeps inactive ones as a record."""
@@ -156,7 +161,70 @@ def _too_large(rendered: Mapping[str, Any], size: int) -> str:
 
 def _read(answer: Mapping[str, Any]) -> TaskDefinition:
     found = tags.parse(answer.get("tags"))
-    return TaskDefinition(arn=answer["taskDefinition"]["taskDefinitionArn"], hash=found.get(tags.SPEC_HASH), tags=found)
+    shown = answer["taskDefinition"]
+    return TaskDefinition(
+        arn=shown["taskDefinitionArn"],
+        hash=found.get(tags.SPEC_HASH),
+        tags=found,
+        content=essence(shown) if tags.SPEC_HASH not in found else {},
+    )
+
+
+MEMBERS = (
+    "family",
+    "taskRoleArn",
+    "executionRoleArn",
+    "networkMode",
+    "containerDefinitions",
+    "volumes",
+    "placementConstraints",
+    "cpu",
+    "memory",
+    "pidMode",
+    "ipcMode",
+    "proxyConfiguration",
+    "inferenceAccelerators",
+    "ephemeralStorage",
+    "runtimePlatform",
+    "enableFaultInjection",
+)
+"""Members that RegisterTaskDefinition takes and DescribeTaskDefinition shows: what tasks are made of."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "cpu": 0,
+    "protocol": "tcp",
+    "essential": True,
+    "readOnly": False,
+    "rootDirectory": "/",
+    "enableFaultInjection": False,
+    "readonlyRootFilesystem": False,
+    "operatingSystemFamily": "LINUX",
+    "cpuArchitecture": "X86_64",
+}
+"""What AWS fills in (API reference, RegisterTaskDefinition and ContainerDefinition)."""
+
+
+def essence(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task definition says, the same whether it is to be registered or is shown by AWS, which fills in defaults
+    and answers lists of named things in any order."""
+    found: dict[str, Any] = _essence({member: definition[member] for member in MEMBERS if member in definition})
+    return found
+
+
+def _essence(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        parts = {member: _essence(part) for member, part in value.items()}
+        if parts.get("hostPort") == parts.get("containerPort"):
+            parts.pop("hostPort", None)
+        return {m: p for m, p in parts.items() if p not in (None, "", [], {}) and DEFAULTS.get(m, _NONE) != p}
+    if isinstance(value, list | tuple):
+        items = [_essence(item) for item in value]
+        named = all(isinstance(item, dict) for item in items)
+        return sorted(items, key=lambda item: json.dumps(item, sort_keys=True)) if named else items
+    return value
+
+
+_NONE = object()
 
 
 def revision_of(arn: str) -> str:

@@ -1,0 +1,356 @@
+"""What is kept as it is: while an object is paused, where drift is only reported, what was there before it and what
+stays after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from inference_operator.api.meta import ADOPT, PAUSED
+from inference_operator.engine.backoff import RESYNC
+from inference_operator.engine.reconcile import Memory
+from tests.operator.builders import deployment_document
+from tests.operator.test_kinds import SERVICE
+from tests.operator.world import CLUSTER, Object, World
+
+BETTER = "registry.example.com/inference-server:1.5.0"
+FLEET = 20
+OURS = "ecs-inference.dev/"
+
+
+@pytest.fixture
+def up(world: World) -> Object:
+    it = Object(world)
+    it.live(lambda: it.ready)
+    return it
+
+
+def annotate(it: Object, annotation: str, value: str | None = "true") -> None:
+    annotations = it.document["metadata"].setdefault("annotations", {})
+    if value is None:
+        annotations.pop(annotation, None)
+    else:
+        annotations[annotation] = value
+
+
+def deployments(world: World) -> int:
+    """How many the services of the account have had, whoever began them."""
+    ecs = world.client("ecs")
+    names = [arn.rpartition("/")[2] for arn in ecs.list_services(cluster=CLUSTER, maxResults=100)["serviceArns"]]
+    return sum(len(ecs.list_service_deployments(cluster=CLUSTER, service=name)["serviceDeployments"]) for name in names)
+
+
+def drift(it: Object) -> set[tuple[str, str | None]]:
+    return {(each["resource"], each.get("field")) for each in it.status.get("drift", ())}
+
+
+# -- paused
+
+
+def test_paused_nothing_is_written_and_it_is_told_what_would_be(up: Object) -> None:
+    before, mark = up.world.holdings(), up.world.mark
+    annotate(up, PAUSED)
+    up.change(image=BETTER, replicas=3)
+    for _ in range(3):
+        up.world.advance(up.look().requeue_after)
+    assert up.outcomes[-1].requeue_after == RESYNC
+    assert up.world.writes(since=mark) == []
+    assert up.world.holdings() == before
+    assert up.stands("Ready") == ("False", "Paused")
+    assert up.stands("Paused")[0] == "True"
+    assert up.stands("Stalled")[0] == up.stands("Reconciling")[0] == "Absent"
+    assert up.status["observedGeneration"] == up.generation
+    assert {("TaskDefinition", "revision"), ("Service", "desiredCount")} <= drift(up)
+    count = next(each for each in up.status["drift"] if each.get("field") == "desiredCount")
+    assert (count["want"], count["have"]) == ("3", "1")
+    assert "desiredCount is 1, and should be 3" in up.condition("ServiceReady")["message"]
+    assert up.status["running"]["image"] != BETTER
+
+
+def test_paused_with_nothing_to_change_it_is_still_ready_and_still_watched(up: Object) -> None:
+    annotate(up, PAUSED)
+    up.look()
+    assert up.stands("Ready")[0] == up.stands("Paused")[0] == "True"
+    up.world.runner.exit(up.world.runner.starts[0].arn, "app", code=1)
+    up.world.advance(timedelta(seconds=1))
+    up.restart()
+    up.look()
+    assert up.stands("Ready") == ("False", "ReplicasUnavailable")
+
+
+def test_a_new_object_that_is_paused_makes_nothing_and_says_what_it_would(world: World) -> None:
+    it = Object(world)
+    annotate(it, PAUSED)
+    assert it.look().requeue_after == RESYNC
+    assert world.writes() == []
+    assert ("LogGroup", None) in drift(it)
+    annotate(it, PAUSED, None)
+    it.live(lambda: it.ready)
+    assert drift(it) == set()
+    assert it.stands("Paused")[0] == "Absent"
+
+
+def test_a_paused_object_that_is_deleted_waits_and_says_for_what(up: Object) -> None:
+    before = up.world.holdings()
+    annotate(up, PAUSED)
+    outcome = up.take_away()
+    assert not outcome.done
+    assert up.stands("Ready") == ("False", "Paused")
+    assert PAUSED in up.condition("Ready")["message"]
+    assert up.world.holdings() == before
+    annotate(up, PAUSED, None)
+    up.vanish()
+    assert not any(up.world.holdings().values())
+
+
+# -- reported
+
+
+@pytest.fixture
+def reported(world: World) -> Object:
+    it = Object(world, deployment_document(driftPolicy="Report"))
+    it.live(lambda: it.ready)
+    return it
+
+
+def by_hand(world: World) -> None:
+    world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=4)
+    world.client("logs").put_retention_policy(logGroupName="/inference/shop/recommender", retentionInDays=1)
+
+
+def test_what_somebody_has_changed_is_reported_and_left(reported: Object) -> None:
+    by_hand(reported.world)
+    reported.restart()
+    mark = reported.world.mark
+    reported.live_on(timedelta(hours=3))
+    assert reported.world.writes(since=mark) == []
+    assert drift(reported) == {("Service", "desiredCount"), ("LogGroup", "retentionInDays")}
+    assert reported.stands("Ready") == reported.stands("ServiceReady") == ("False", "Drifted")
+    assert reported.stands("Degraded") == reported.stands("Stalled") == ("True", "Drifted")
+    assert "desiredCount is 4, and should be 1" in reported.condition("ServiceReady")["message"]
+
+
+@pytest.mark.parametrize("how", ["another spec", "reconcile-at", "another environment"])
+def test_what_was_reported_is_mended_once_somebody_asks_for_something(reported: Object, how: str) -> None:
+    by_hand(reported.world)
+    reported.live_on(timedelta(hours=2))
+    if how == "another spec":
+        reported.change(health={"startup": "9m"})
+    elif how == "reconcile-at":
+        reported.reconcile_at("now")
+    else:
+        reported.world.change_environment(logging={"retentionDays": 30})
+        reported.world.environments["default"]["metadata"]["generation"] += 1
+    reported.restart()
+    reported.live(lambda: reported.ready)
+    assert drift(reported) == set()
+    assert reported.world.holdings()["Service"][SERVICE]["desiredCount"] == 1
+    by_hand(reported.world)
+    reported.restart()
+    reported.look()
+    assert ("Service", "desiredCount") in drift(reported)
+
+
+def test_a_changed_spec_is_rolled_out_though_drift_is_only_reported(reported: Object) -> None:
+    reported.change(image=BETTER, models={"path": "/recommender/2"})
+    reported.live(lambda: reported.ready)
+    assert reported.status["running"]["image"] == BETTER
+    assert len(reported.world.holdings()["AccessPoint"]) == 1
+
+
+# -- retained
+
+
+def fleet(world: World, **spec: Any) -> list[Object]:
+    objects = [Object(world, deployment_document(f"service-{n}", **spec)) for n in range(FLEET)]
+    for it in objects:
+        it.live(lambda it=it: it.ready)  # type: ignore[misc]  # mypy infers no lambda defaults
+    return objects
+
+
+def made_anew(world: World, it: Object) -> Object:
+    """The same manifest, applied again."""
+    document = {**it.document, "metadata": {**it.document["metadata"], "uid": f"{it.document['metadata']['uid']}-2"}}
+    return Object(world, {name: value for name, value in document.items() if name != "status"})
+
+
+def test_twenty_objects_that_are_deleted_leave_nothing(world: World) -> None:
+    for it in fleet(world):
+        it.vanish()
+    assert not any(world.holdings().values())
+
+
+def test_twenty_objects_that_retain_leave_all_working_and_the_next_of_their_names_get_it(world: World) -> None:
+    objects = fleet(world, deletionPolicy="Retain")
+    before, begun = world.holdings(), deployments(world)
+    for it in objects:
+        it.restart()
+        assert it.take_away().done
+    world.advance(timedelta(hours=2))
+    left = world.holdings()
+    assert {kind: set(things) for kind, things in left.items()} == {k: set(things) for k, things in before.items()}
+    assert all(service["runningCount"] == 1 for service in left["Service"].values())
+    again = [made_anew(world, it) for it in objects]
+    for it in again:
+        it.live(lambda it=it: it.ready)  # type: ignore[misc]  # as above
+    after = world.holdings()
+    assert {kind: set(things) for kind, things in after.items()} == {k: set(things) for k, things in before.items()}
+    assert deployments(world) == begun
+    for it in again:
+        it.change(deletionPolicy="Delete")
+        it.restart()
+        it.vanish()
+    assert not any(world.holdings().values())
+
+
+def test_leaving_all_as_it_is_survives_failures_and_restarts(up: Object) -> None:
+    up.change(deletionPolicy="Retain", autoscaling={"maxReplicas": 3, "cpuPercent": 60})
+    up.live(lambda: up.ready)
+    for operation in ("ecs:TagResource", "elasticfilesystem:TagResource", "application-autoscaling:TagResource"):
+        up.world.fault("error", operation, times=1)
+    before = {kind: set(things) for kind, things in up.world.holdings().items()}
+    while not (outcome := up.take_away()).done:
+        assert up.stands("Ready")[0] == "False"
+        up.restart()
+        up.world.advance(outcome.requeue_after)
+    up.world.cloud.faults.clear()
+    again = made_anew(up.world, up)
+    again.live(lambda: again.ready)
+    assert {kind: set(things) for kind, things in up.world.holdings().items()} == before
+
+
+def test_what_another_living_object_of_the_name_has_is_not_taken(up: Object) -> None:
+    other = made_anew(up.world, up)  # of another cluster, say
+    mark = up.world.mark
+    other.look()
+    assert other.stands("ServiceReady") == ("False", "NotOwned")
+    assert ADOPT in other.condition("ServiceReady")["message"]
+    assert up.world.writes(since=mark) == ["elasticfilesystem:CreateAccessPoint"], "AWS names those: it is one more"
+
+
+# -- adopted
+
+
+def disown(world: World) -> None:
+    ecs, elb, efs, logs = (world.client(service) for service in ("ecs", "elbv2", "efs", "logs"))
+
+    def ours(found: list[Mapping[str, str]]) -> list[str]:
+        keys = [tag.get("Key", tag.get("key", "")) for tag in found]
+        return [key for key in keys if key.startswith(OURS)]
+
+    holdings = world.holdings()
+    for name in holdings["LogGroup"]:
+        (group,) = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        arn = group["arn"].removesuffix(":*")
+        keys = [key for key in logs.list_tags_for_resource(resourceArn=arn)["tags"] if key.startswith(OURS)]
+        logs.untag_resource(resourceArn=arn, tagKeys=keys)
+    for identifier, point in holdings["AccessPoint"].items():
+        efs.untag_resource(ResourceId=identifier, TagKeys=ours(point["Tags"]))
+    arns = [t["TargetGroupArn"] for t in elb.describe_target_groups()["TargetGroups"]] + list(holdings["ListenerRule"])
+    for arn in arns:
+        keys = ours(elb.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"])
+        elb.remove_tags(ResourceArns=[arn], TagKeys=keys)
+    revisions = ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
+    for arn in [*revisions, *(service["serviceArn"] for service in holdings["Service"].values())]:
+        ecs.untag_resource(resourceArn=arn, tagKeys=ours(ecs.list_tags_for_resource(resourceArn=arn)["tags"]))
+
+
+def made_by_hand(world: World, **spec: Any) -> Object:
+    """A service and all its pieces, of nobody's; and an object of its name that nobody has looked after yet."""
+    maker = Object(world, deployment_document(**spec))
+    maker.live(lambda: maker.ready)
+    disown(world)
+    world.restart()
+    it = Object(world, deployment_document(**spec), Memory())
+    it.document["metadata"]["uid"] = "u-new"
+    return it
+
+
+def test_what_was_made_by_hand_is_left_alone_until_adoption_is_asked_for(world: World) -> None:
+    it = made_by_hand(world)
+    mark = world.mark
+    it.look()
+    assert it.stands("Ready") == ("False", "NotOwned")
+    assert world.writes(since=mark) == ["elasticfilesystem:CreateAccessPoint"], "AWS names those: it is one more"
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["in one go", "with a restart at each pass"])
+def test_what_was_made_by_hand_and_matches_is_adopted_without_a_deployment(world: World, *, restarts: bool) -> None:
+    it = made_by_hand(world, replicas=2)
+    before, begun, mark = world.holdings(), deployments(world), world.mark
+    annotate(it, ADOPT)
+    while not it.ready:
+        world.advance(it.look().requeue_after)
+        if restarts:
+            it.restart()
+    assert deployments(world) == begun
+    assert {w.partition(":")[2] for w in world.writes(since=mark)} <= {"TagResource", "AddTags"}
+    assert {k: set(things) for k, things in world.holdings().items()} == {k: set(t) for k, t in before.items()}
+    assert it.status["readyReplicas"] == 2
+    it.restart()
+    mark = world.mark
+    it.live_on(timedelta(hours=2))
+    assert world.writes(since=mark) == []
+    it.vanish()
+    assert not any(world.holdings().values())
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [
+        {"image": BETTER},
+        {"cpu": "2", "memory": "4Gi", "env": [{"name": "LEVEL", "value": "INFO"}]},
+        {"port": 9000, "stopTimeout": "1m"},
+        {"models": {"path": "/recommender/2"}},
+    ],
+    ids="-".join,
+)
+def test_what_was_made_by_hand_and_differs_is_adopted_with_exactly_one_deployment(
+    world: World, differs: dict[str, Any]
+) -> None:
+    it = made_by_hand(world)
+    begun, theirs = deployments(world), set(world.holdings()["AccessPoint"])
+    annotate(it, ADOPT)
+    it.change(**differs)
+    it.live(lambda: it.ready)
+    assert deployments(world) == begun + 1
+    if "models" in differs:
+        assert theirs < set(world.holdings()["AccessPoint"]), "it was never the object's"
+
+
+def test_what_differs_without_touching_the_tasks_is_mended_without_a_deployment(world: World) -> None:
+    it = made_by_hand(world)
+    begun = deployments(world)
+    annotate(it, ADOPT)
+    it.change(health={"path": "/other", "startup": "9m"}, ingress={"paths": ["/films/*"]}, replicas=3)
+    it.live(lambda: it.ready)
+    assert deployments(world) == begun
+    assert len(world.holdings()["TargetGroup"]) == len(world.holdings()["ListenerRule"]) == 1
+
+
+def test_what_adoption_would_change_can_be_seen_before_it_happens(world: World) -> None:
+    it = made_by_hand(world)
+    before, mark = world.holdings(), world.mark
+    annotate(it, ADOPT)
+    annotate(it, PAUSED)
+    it.change(replicas=2)
+    it.look()
+    assert world.writes(since=mark) == []
+    assert world.holdings() == before
+    assert ("Service", "desiredCount") in drift(it)
+    assert ("TaskDefinition", "revision") not in drift(it)
+
+
+def test_what_belongs_to_another_object_is_not_adopted(up: Object) -> None:
+    ecs = up.world.client("ecs")
+    arn = up.world.holdings()["Service"][SERVICE]["serviceArn"]
+    ecs.tag_resource(resourceArn=arn, tags=[{"key": "ecs-inference.dev/owner", "value": "shop/other"}])
+    annotate(up, ADOPT)
+    up.restart()
+    mark = up.world.mark
+    up.look()
+    assert up.stands("ServiceReady") == ("False", "NotOwned")
+    assert not [w for w in up.world.writes(since=mark) if w.startswith("ecs:")]
