@@ -207,9 +207,13 @@ def test_the_operator_runs_with_the_rights_of_the_chart_and_uses_each_of_them(fr
     with live.stage(cluster, tmp_path, "shop") as stage:
         as_the_chart_lets_it(stage, cluster, tmp_path)
         cluster.kubectl("label", "namespace", "shop", "inference=true")
-        stage.change_environment(policy={"namespaces": {"matchLabels": {"inference": "true"}}})
+        stage.change_environment(
+            policy={"namespaces": {"matchLabels": {"inference": "true"}}},
+            notifications=[{"webhook": {"secretRef": {"namespace": "operators", "name": "chat"}}}],
+        )
         with stage.operator:
             from_apply_to_gone(stage)
+            stage.until(lambda: any(one["objectRef"]["resource"] == "secrets" for one in requests(cluster)))
             stage.custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, "shop")
             stage.until(lambda: cluster.kubectl("get", ENVIRONMENTS, "-o", "name") == "")
             stage.custom.create_cluster_custom_object(*OBJECT, ENVIRONMENTS, stage.live.account.environment("shop"))

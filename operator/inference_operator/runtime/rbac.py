@@ -44,7 +44,13 @@ RULES: tuple[Rule, ...] = (
         why="to see what is asked for, and to hold the finalizer",
     ),
     Rule(scope=Scope.OBJECTS, group=GROUP, resource=f"{DEPLOYMENTS}/status", verbs=("patch",), why="to tell the state"),
-    Rule(scope=Scope.OBJECTS, group="events.k8s.io", resource="events", verbs=("create",), why="to tell transitions"),
+    Rule(
+        scope=Scope.OBJECTS,
+        group="events.k8s.io",
+        resource="events",
+        verbs=("create", "patch"),
+        why="to tell transitions, and to count those that happen again",
+    ),
     Rule(
         scope=Scope.CLUSTER,
         group=GROUP,
@@ -61,6 +67,13 @@ RULES: tuple[Rule, ...] = (
         resource="namespaces",
         verbs=("get",),
         why="to compare their labels with an environment's policy",
+    ),
+    Rule(
+        scope=Scope.OWN,
+        group="",
+        resource="secrets",
+        verbs=("get",),
+        why="to read the addresses of an environment's webhooks",
     ),
     Rule(
         scope=Scope.OWN,
