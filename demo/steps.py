@@ -91,13 +91,13 @@ def start_sandbox(console: Console, name: str, workdir: Path, everything: ExitSt
     heading(
         console,
         "A cluster and an account",
-        "A real Kubernetes API server, and a stand-in for AWS whose ECS really runs its tasks: as processes here.",
+        "A real Kubernetes API server, and a stand-in for AWS whose ECS really runs its tasks.",
     )
     words = ["inference-sandbox", "up", "--name", name, "--json", "--workdir", str(workdir / "sandbox")]
     print(f"$ {' '.join(words)} &", flush=True)
     program = everything.enter_context(running(words, environment=os.environ, logs=workdir))
     details = Details(**json.loads(program.first_line(within_seconds=_SANDBOX_SECONDS)))
-    print(f"Kubernetes is at {details.kubeconfig}\nAWS is at {details.aws_endpoint_url}")
+    print(f"Kubernetes is at {details.kubeconfig}\nAWS is at {details.aws_endpoint_url}\nTasks run as {details.tasks}")
     programs = [program]
 
     def still_well() -> None:
