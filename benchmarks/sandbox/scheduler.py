@@ -4,6 +4,9 @@
 
 Prints the time of a tick at rest, of the heaviest ticks while everything starts, rolls and stops, of DescribeServices
 for ten services (in this process and over HTTP), and the memory of the process. Exits 1 if a limit is missed.
+
+Limits are on the process's own CPU time, so that what else the machine does decides nothing; the time on the wall,
+which is the same where nothing else runs, stands beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 
@@ -67,9 +70,9 @@ class Fleet:
         for number in range(self.services):
             self.aws.client("ecs").update_service(cluster="bench", service=f"s{number}", **change)
 
-    def slowest_tick(self, seconds: float) -> float:
-        """Let time pass in steps of a second; the longest tick."""
-        slowest = 0.0
+    def slowest_tick(self, seconds: float) -> Took:
+        """Let time pass in steps of a second, beginning now; the longest tick."""
+        slowest = timed(self.aws.tick)
         for _ in range(int(seconds)):
             clock: Any = self.aws.clock
             clock.advance(timedelta(seconds=1))
@@ -81,11 +84,22 @@ class Fleet:
         assert len(answer["services"]) == min(10, self.services)  # noqa: S101 - a benchmark of nothing is worth nothing
 
 
-def timed(action: Callable[[], Any], repeat: int = 1) -> float:
-    start = time.perf_counter()
+class Took(NamedTuple):
+    """Seconds."""
+
+    cpu: float
+    wall: float
+
+    def __str__(self) -> str:
+        return f"{self.cpu * 1000:9.2f} ms of CPU, {self.wall * 1000:.2f} ms on the wall"
+
+
+def timed(action: Callable[[], Any], repeat: int = 1) -> Took:
+    """For each time that it is done."""
+    cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(repeat):
         action()
-    return (time.perf_counter() - start) / repeat
+    return Took((time.process_time() - cpu) / repeat, (time.perf_counter() - wall) / repeat)
 
 
 def memory() -> float:
@@ -114,29 +128,29 @@ def main() -> int:
         url = aws.start()
         fleet = Fleet(aws, given.services, given.tasks)
         print(f"{given.services} services of {given.tasks} tasks, one step of a second for each tick")
-        print(f"create all, in process      {timed(fleet.create) / given.services * 1000:9.3f} ms a service")
-        starting = max(timed(aws.tick), fleet.slowest_tick(120))
+        print(f"create all, in process      {timed(fleet.create)}")
+        starting = fleet.slowest_tick(120)
         fleet.update(taskDefinition=fleet.register())
-        rolling = max(timed(aws.tick), fleet.slowest_tick(180))
+        rolling = fleet.slowest_tick(180)
         resting = timed(aws.tick, 1000)
         describing = timed(lambda: fleet.describe(aws.client("ecs")), 100)
         remote = over_http(url)
         describing_remote = timed(lambda: fleet.describe(remote), 100)
         aws.stop()
         fleet.update(desiredCount=0)
-        stopping = max(timed(aws.tick), fleet.slowest_tick(60))
-    print(f"slowest tick, all starting  {starting * 1000:9.1f} ms")
-    print(f"slowest tick, all rolling   {rolling * 1000:9.1f} ms")
-    print(f"slowest tick, all stopping  {stopping * 1000:9.1f} ms")
-    print(f"tick at rest                {resting * 1e6:9.1f} µs")
-    print(f"DescribeServices of 10      {describing * 1000:9.2f} ms in process")
-    print(f"DescribeServices of 10      {describing_remote * 1000:9.2f} ms over HTTP")
+        stopping = fleet.slowest_tick(60)
+    print(f"slowest tick, all starting  {starting}")
+    print(f"slowest tick, all rolling   {rolling}")
+    print(f"slowest tick, all stopping  {stopping}")
+    print(f"tick at rest                {resting.cpu * 1e6:9.2f} µs of CPU")
+    print(f"DescribeServices of 10      {describing}, in process")
+    print(f"DescribeServices of 10      {describing_remote}, over HTTP")
     print(f"memory                      {memory():9.0f} MiB")
     missed = [
         name
         for name, value in (
-            ("tick", max(starting, rolling, stopping)),
-            ("describe", max(describing, describing_remote)),
+            ("tick", max(starting, rolling, stopping).cpu),
+            ("describe", max(describing, describing_remote).cpu),
             ("memory", memory()),
         )
         if value > LIMITS[name]

@@ -8,8 +8,6 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -187,11 +185,16 @@ class Aws:
     # -- time
 
     def tick(self) -> None:
-        with self._lock, _uncollected():
-            self.scaling.tick()
-            self.cloudwatch.tick()
-            self.scheduler.tick()
-            self.surroundings.events.flush()
+        """Garbage is collected afterwards: a walk over all that there is takes longer than a tick."""
+        with self._lock:
+            gc.disable()
+            try:
+                self.scaling.tick()
+                self.cloudwatch.tick()
+                self.scheduler.tick()
+                self.surroundings.events.flush()
+            finally:
+                gc.enable()
 
     def next_due(self) -> datetime | None:
         """When a tick will next have something to do by itself."""
@@ -267,18 +270,6 @@ class Aws:
     def client(self, service: str, region: str = DEFAULT_REGION) -> Any:
         """A boto3 client that reaches the newest `Aws` of this process without a socket; one attempt for each call."""
         return in_process.client(service, region)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Garbage is collected afterwards: a walk over all that there is takes longer than a tick."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @cache

@@ -374,7 +374,9 @@ class Scheduler:
     def _done(self, service: Service) -> bool:
         """Whether the deployment may complete: settled, or as early as it was told (DeploymentEarlySuccessCriteria)."""
         early = service.document["deploymentConfiguration"].get("earlySuccessCriteria") or {}
-        if self.shifts.under_way(service) or not early.get("enable"):
+        if self.shifts.under_way(service):
+            return self.shifts.at_the_end(service) and self._settled(service)
+        if not early.get("enable"):
             return self._settled(service)
         needed = rolling.lower_limit(service.desired_count, early["healthyPercent"])
         healthy = sum(counts_as_healthy(task) for task in service.primary.tasks.values())

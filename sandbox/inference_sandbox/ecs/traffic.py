@@ -99,6 +99,10 @@ class Shifts:
             and primary.record.rollback is None
         )
 
+    def at_the_end(self, service: Service) -> bool:
+        """Whether nothing but cleaning up is left: however few tasks there are, traffic goes through every stage."""
+        return service.primary.stage == STAGES[-1]
+
     def apply(self, service: Service) -> bool:
         """Go as far as can be gone now, and set how many tasks each deployment keeps. False: nothing shifts here."""
         if strategy(service) == "ROLLING":

@@ -299,6 +299,18 @@ def test_a_deployment_goes_on_by_the_strategy_that_it_began_with(rollout: Rollou
     assert shift.shares() == {"green": 100}
 
 
+@follows("API reference, ServiceDeployment.lifecycleStage")
+def test_a_deployment_that_is_scaled_to_nothing_midway_shifts_all_its_traffic_all_the_same(rollout: Rollout) -> None:
+    shift = Shift(rollout, strategy="LINEAR", linearConfiguration={"stepPercent": 30.0, "stepBakeTimeInMinutes": 5})
+    shift.update()
+    rollout.advance(120)
+    assert shift.shares() == {"blue": 70, "green": 30}
+    rollout.update(desiredCount=0)
+    rollout.advance(3600)
+    assert shift.shares() == {"green": 100}
+    assert rollout.record()["status"] == "SUCCESSFUL"
+
+
 @follows("API reference, DeploymentConfiguration, LinearConfiguration, CanaryConfiguration, AdvancedConfiguration")
 @pytest.mark.parametrize(
     ("configuration", "message"),

@@ -1,7 +1,7 @@
 """Random histories of one service, of every deployment strategy: whatever happens, what ECS promises holds after every
 moment.
 
-`HISTORIES=10000 pytest tests/sandbox/ecs/test_histories.py` runs as many; the suite runs a few hundred.
+`HISTORIES=10000 pytest --timeout=0 tests/sandbox/ecs/test_histories.py` runs as many; the suite runs a few hundred.
 """
 
 from __future__ import annotations
@@ -227,7 +227,8 @@ class History:
     def do_target(self, index: int) -> None:
         found = [t for t in self.service.tasks if any(target.registered for target in t.targets) and t.active]
         if found and (address := found[index % len(found)].address) is not None:
-            self.world.balancer.set(GROUP, address, 8080, "unhealthy")
+            [target] = found[index % len(found)].targets
+            self.world.balancer.set(target.group_arn, address, 8080, "unhealthy")
 
     def do_protect(self, index: int) -> None:
         tasks = self.service.tasks
