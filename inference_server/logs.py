@@ -35,12 +35,6 @@ def configure(level: str, descriptor: int) -> None:
     _Output.descriptor = descriptor
 
 
-def write(message: str, fields: dict[str, Any], logger: str = "inference_server.metrics") -> None:
-    """A line whatever the level, for who is asked for these lines."""
-    head = {"ts": timestamp(), "level": "INFO", "logger": logger, "message": message}
-    os.write(_Output.descriptor, as_line({**head, **fields}))
-
-
 class Logger:
     """Writes what happens in one part of the server. `message` is what happened, always in the same words."""
 
@@ -64,10 +58,17 @@ class Logger:
         text = "".join(traceback.format_exception(sys.exception())).rstrip()
         self._write(3, message, {**fields, "exception": text})
 
+    def always(self, message: str, **fields: Any) -> None:
+        """Whatever the level, for lines that somebody has asked for."""
+        self._put(LEVELS[1], message, fields)
+
     def _write(self, level: int, message: str, fields: dict[str, Any]) -> None:
         if level >= _Output.least:
-            head = {"ts": timestamp(), "level": LEVELS[level], "logger": self._name, "message": message}
-            os.write(_Output.descriptor, as_line({**head, **fields}))
+            self._put(LEVELS[level], message, fields)
+
+    def _put(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        head = {"ts": timestamp(), "level": level, "logger": self._name, "message": message}
+        os.write(_Output.descriptor, as_line({**head, **fields}))
 
 
 def timestamp() -> str:

@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inference_server import logs
+from inference_server.logs import Logger
 from inference_server.metrics import store
 from inference_server.metrics.store import Key
+
+log = Logger("inference_server.metrics")
 
 _UNITS = {
     "Requests": "Count",
@@ -57,9 +59,11 @@ class EmfReporter:
         for key, cells in now.items():
             since = [a - b for a, b in zip(cells, before.get(key, [0.0] * store.COLUMNS), strict=True)]
             if any(since[: store.OTHER_CODE + 1]):
-                logs.write(
-                    "metrics", emf_record(self._namespace, tuple(json.loads(key)), since, int(time.time() * 1000))
-                )
+                log.always("metrics", **emf_record(self._namespace, tuple(json.loads(key)), since, _milliseconds()))
+
+
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
 
 
 def emf_record(namespace: str, key: Key, cells: Sequence[float], milliseconds: int) -> dict[str, Any]:
