@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
+import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -155,6 +157,32 @@ def test_an_inbox_that_has_read_nothing_for_a_minute_does_not_hear() -> None:
     heard.append(it.hears)
     times.append(times[0] + timedelta(seconds=61))
     assert [*heard, it.hears] == [False, True, False]
+
+
+def test_a_burst_of_ten_thousand_is_drained_with_little_in_memory() -> None:
+    """1 % ours, 1 % junk, and of ours one in two twice."""
+    mine = [action(n, "shop_mine") for n in range(100)]
+    foreign = [action(1000 + n, "shop_foreign") for n in range(9750)]
+    bodies = [*mine, *mine[:50], *(["}{"] * 100), *foreign]
+    random.Random(7).shuffle(bodies)  # noqa: S311 an order
+    queue, heard = Queue(bodies), list[str]()
+
+    def hear(news: Sequence[tuple[News, Callable[[], None]]], /) -> list[Heard]:
+        assert len(news) <= BATCH
+        heard.extend(it.service for it, _ in news if it.service == "shop_mine")
+        return ["mine" if it.service == "shop_mine" else "foreign" for it, _ in news]
+
+    it = inbox(queue, hear)
+    tracemalloc.start()
+    began = time.monotonic()
+    drain(it, queue)
+    took, (_, highest) = time.monotonic() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(heard) == 100
+    assert queue.deleted == 10_000
+    assert not it._pending
+    assert took < 60, f"{took:.1f} s"
+    assert highest < 16 * 2**20, f"{highest / 2**20:.1f} MiB"
 
 
 # -- and the loop that it tells
