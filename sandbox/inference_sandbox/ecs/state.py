@@ -147,6 +147,8 @@ class Deployment:
     """When everything was in place; its alarms are watched for a while longer."""
     ignored_alarms: set[str] | None = None
     """Alarms that were in ALARM when it began; None until it has been looked at."""
+    begun: bool = False
+    """It has been looked at once."""
     stage: str | None = None
     """Of a deployment that shifts traffic."""
     stage_since: datetime | None = None

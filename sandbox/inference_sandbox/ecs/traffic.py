@@ -105,6 +105,8 @@ class Shifts:
 
     def apply(self, service: Service) -> bool:
         """Go as far as can be gone now, and set how many tasks each deployment keeps. False: nothing shifts here."""
+        if not service.primary.begun:
+            self._take_over(service)
         if strategy(service) == "ROLLING":
             return False
         if not self.under_way(service):
@@ -124,15 +126,23 @@ class Shifts:
 
     # -- stages
 
-    def _begin(self, service: Service) -> None:
-        """What was under way is given up: its traffic goes back, unless nothing but cleaning up was left of it."""
+    def _take_over(self, service: Service) -> None:
+        """What was under way is given up: its traffic goes back, unless nothing but cleaning up was left of it.
+
+        A rolling deployment has its tasks where the traffic is, others have theirs on the other side.
+        """
         for before in service.deployments[1:2]:
             if before.stage == STAGES[-1]:
                 service.last_completed = before
-        green, blue = service.primary, self.source(service)
-        if blue is not None:
-            self._point_all(service, blue)
-        green.revision.side = 1 - blue.revision.side if blue else 0
+        primary, last = service.primary, service.last_completed
+        primary.begun = True
+        if last is not None and last is not primary:
+            self._point_all(service, last)
+            side = last.revision.side
+            primary.revision.side = side if strategy(service) == "ROLLING" else 1 - side
+
+    def _begin(self, service: Service) -> None:
+        blue = self.source(service)
         self._enter(service, "RECONCILE_SERVICE" if len(service.deployments) > (2 if blue else 1) else "PRE_SCALE_UP")
 
     def source(self, service: Service) -> Deployment | None:

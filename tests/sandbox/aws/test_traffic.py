@@ -285,6 +285,22 @@ def test_a_deployment_begun_while_another_bakes_gives_its_traffic_back_first(rol
     assert len(rollout.deployments()) == 1
 
 
+@follows("API reference, UpdateService.deploymentConfiguration.strategy")
+@differs("Which target group a rolling deployment after a blue/green one uses is not said; here the one in use.")
+def test_a_rolling_deployment_after_a_shift_serves_where_the_traffic_is(rollout: Rollout) -> None:
+    shift = Shift(rollout, strategy="BLUE_GREEN", bakeTimeInMinutes=30)
+    shift.update()
+    rollout.advance(120)
+    assert (shift.stage(), shift.shares()) == ("BAKE_TIME", {"green": 100})
+    rollout.update(deploymentConfiguration={"strategy": "ROLLING"}, taskDefinition=rollout.register())
+    rollout.advance(900)
+    [deployment] = rollout.deployments()
+    assert (deployment["taskDefinition"][-5:], deployment["rolloutState"]) == ("app:3", "COMPLETED")
+    assert shift.shares() == {"blue": 100}
+    health = rollout.elb.describe_target_health(TargetGroupArn=rollout.group)["TargetHealthDescriptions"]
+    assert [each["TargetHealth"]["State"] for each in health] == ["healthy", "healthy"]
+
+
 @follows("API reference, ServiceDeployment.deploymentConfiguration")
 @differs("Whether a change of strategy reaches a deployment under way is not said; here it is for the next one.")
 def test_a_deployment_goes_on_by_the_strategy_that_it_began_with(rollout: Rollout) -> None:
