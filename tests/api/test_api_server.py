@@ -13,6 +13,7 @@ import yaml
 
 from inference_operator.api.meta import API_VERSION, GROUP, VERSION
 from inference_operator.api.schema import structural_schema
+from inference_operator.api.status import DestinationFlow, LogsState, Notified
 from inference_operator.api.v1alpha1 import (
     Applied,
     Condition,
@@ -27,6 +28,10 @@ from inference_operator.api.v1alpha1 import (
     RunningRevision,
     ServiceEvent,
     StoppedTask,
+    TargetProblem,
+    TargetsState,
+    VerificationFinding,
+    VerificationState,
 )
 from inference_sandbox.control_plane import Cluster, KubectlError
 from inference_sandbox.pytest_plugin import Kube
@@ -143,11 +148,39 @@ def full_status() -> InferenceDeploymentStatus:
             access_point="fsap-1",
             target_group=ARN,
             listener_rule=ARN,
+            discovery_service=ARN,
             scalable_target="service/inference/shop_recommender",
             log_groups=("/inference/shop/recommender",),
         ),
         drift=(Difference(resource="Service", field="desiredCount", want="1", have="4"),),
         applied=Applied(generation=7, environment_generation=3),
+        internal_host="recommender.shop.inference.local",
+        targets=TargetsState(
+            registered=2,
+            healthy=1,
+            problems=(
+                TargetProblem(
+                    target="10.0.0.1:8080",
+                    state="unhealthy",
+                    reason="Target.Timeout",
+                    message="Request timed out",
+                    next_step="what",
+                ),
+            ),
+        ),
+        verification=VerificationState(
+            of="8f",
+            at=AT,
+            checks=8,
+            findings=(VerificationFinding(check="Images", result="Unknown", message="why", next_step="what"),),
+        ),
+        logs=LogsState(
+            routers=2,
+            destinations=(
+                DestinationFlow(name="archive", bytes_per_day=1000, records_per_day=10, dropped=1, usd_per_day="0.01"),
+            ),
+        ),
+        notified=(Notified(id="n-1", type="RolledBack", at=AT),),
         exec=ExecState(ready_tasks=2, message="aws ecs execute-command"),
         last_reconcile_at="2026-11-24T09:30:00Z",
         last_rollback_at="2026-11-24T09:30:00Z",

@@ -306,8 +306,6 @@ def stage(cluster: Cluster, folder: Path, namespace: str, *, program: Sequence[s
                 *OBJECT, ENVIRONMENTS, namespace, {"metadata": {"finalizers": None}}, _content_type=MERGE
             )
             custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, namespace)
-            if made.environment() is not None:
-                made.patch_environment({"metadata": {"finalizers": None}})
 
 
 def free_port() -> int:
