@@ -192,6 +192,9 @@ def _spawn(
         env={**inherited, **_ONE_THREAD, "PYTHONPATH": str(ROOT), **environment},
         pass_fds=pass_fds,
         cwd=folder,
+        # Linux shares the CPU among sessions first (sched_autogroup). Our supervisor gives uWSGI one of its own, so the
+        # others get one too; else they would have a part in the share of who makes the load.
+        start_new_session=True,
     )
     return Server(name, process, port, started)
 
