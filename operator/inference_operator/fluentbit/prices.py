@@ -1,8 +1,8 @@
 """What a day of logs costs at a destination, in US dollars, from what was measured. An estimate at list prices.
 
-Prices of us-east-1, eu-west-1 and ap-northeast-1, as of June 2026, from the AWS pages of CloudWatch, S3 and Data
-Firehose pricing and the guides that quote them. Other regions are told at us-east-1's. Not in them: searching,
-what Firehose goes on to, CloudWatch's storage, and discounts.
+CloudWatch's of us-east-1 and ap-northeast-1 and S3's storage in ap-northeast-1 are as guides quoted them in 2026
+(c3x.dev, June 2026; awsi.click); the other prices were not looked up. AWS's pricing pages are what counts.
+Others are told at us-east-1's. Not in them: searching, what Firehose goes on to, CloudWatch's storage, discounts.
 """
 
 from __future__ import annotations
