@@ -4,13 +4,17 @@ stays after it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from inference_operator.api.meta import ADOPT, PAUSED
+from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
 from inference_operator.engine.backoff import RESYNC
+from inference_operator.engine.objects import look_after
 from inference_operator.engine.reconcile import Memory
 from tests.operator.builders import deployment_document
 from tests.operator.test_kinds import SERVICE
@@ -354,3 +358,61 @@ def test_what_belongs_to_another_object_is_not_adopted(up: Object) -> None:
     up.look()
     assert up.stands("ServiceReady") == ("False", "NotOwned")
     assert not [w for w in up.world.writes(since=mark) if w.startswith("ecs:")]
+
+
+# -- begun again, tidied, cut short
+
+
+def test_reconcile_at_begins_one_deployment_for_what_may_have_changed_behind_its_name(up: Object) -> None:
+    begun = deployments(up.world)
+    up.reconcile_at("the secret was rotated")
+    up.world.fault("deny", "logs:PutRetentionPolicy")
+    up.world.client("logs").delete_retention_policy(logGroupName="/inference/shop/recommender")
+    for _ in range(5):
+        up.world.advance(up.look().requeue_after)
+    up.world.cloud.faults.clear()
+    up.live(lambda: up.ready)
+    assert deployments(up.world) == begun + 1
+    assert up.status["running"]["revision"].endswith(":1")
+
+
+def test_reconcile_at_begins_no_deployment_of_what_can_only_be_the_same(world: World) -> None:
+    it = Object(world, deployment_document(image=f"registry.example.com/inference-server@sha256:{'0' * 64}"))
+    it.live(lambda: it.ready)
+    begun = deployments(world)
+    it.reconcile_at("now")
+    it.live(lambda: it.ready and it.status.get("lastReconcileAt") == "now")
+    assert deployments(world) == begun
+
+
+def test_old_revisions_are_deregistered_but_neither_the_newest_nor_somebody_else_s(up: Object) -> None:
+    ecs = up.world.client("ecs")
+    for number in range(4):
+        up.change(env=[{"name": "NUMBER", "value": str(number)}])
+        up.live(lambda: up.ready)
+    ecs.untag_resource(
+        resourceArn=up.status["running"]["revision"].rpartition(":")[0] + ":1", tagKeys=["ecs-inference.dev/owner"]
+    )
+    for number in range(4, 13):
+        up.change(env=[{"name": "NUMBER", "value": str(number)}])
+        up.live(lambda: up.ready)
+    up.look()
+    left = sorted(int(name.rpartition(":")[2]) for name in up.world.holdings()["TaskDefinition"])
+    assert left == [1, *range(3, 15)], "ten besides the one that runs and the one before it"
+    assert up.ready
+
+
+@pytest.mark.parametrize("kinds", range(1, 5))
+def test_a_pass_that_is_cut_short_leaves_a_status_that_is_true_and_the_next_process_ends_it(
+    world: World, kinds: int
+) -> None:
+    it = Object(world)
+    asked = iter(range(100))
+    cut = replace(world.surroundings, stopping=lambda: next(asked) >= kinds)
+    outcome = look_after(deepcopy(it.document), cut, it.memory, world.clock.now())
+    assert len(world.holdings()["Service"]) == 0
+    assert sum(bool(things) for things in world.holdings().values()) == kinds
+    assert outcome.status.document() == InferenceDeploymentStatus().document()
+    it.restart()
+    it.live(lambda: it.ready)
+    assert all(len(things) == 1 for things in world.holdings().values() if things)

@@ -32,7 +32,7 @@ from inference_operator.engine import backoff, log_health, notifications, status
 from inference_operator.engine.events import Event, transitions
 from inference_operator.engine.notifications import Notice
 from inference_operator.engine.plan import StepResult, Trouble
-from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile, release
+from inference_operator.engine.reconcile import InterruptedPassError, Memory, Pass, finalize, reconcile, release
 from inference_operator.engine.status import Refusal
 from inference_operator.engine.verification import Gate
 from inference_operator.resources import KINDS
@@ -82,6 +82,8 @@ class World:
     undelivered: str | None = None
     """In a pass over an environment: why its last notification did not get through."""
     news: News = News()
+    stopping: Callable[[], bool] = lambda: False
+    """Whether the process is to end, or the object to go: the pass is cut short between two kinds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,9 @@ def guarded(work: Work) -> Work:
     def careful(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
         try:
             outcome = work(document, world, memory, now)
+        except InterruptedPassError:
+            log.info("the pass was cut short")
+            outcome = Outcome(status=_read(document)[1], requeue_after=backoff.ROLLING, done=False)
         except Exception:
             log.exception("the pass failed")
             memory.forget()
@@ -148,6 +153,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         retry=retry,
         rollback=rollback,
         adopt=_is_true(object_meta, meta.ADOPT),
+        stopping=world.stopping,
     )
     ctx = replace(ctx, withheld=_withheld(object_meta, ctx))
     case = Case(spec=spec, environment=environment, aws=ctx.aws)

@@ -74,6 +74,10 @@ class Pass:
         return any(result.wrote for result in self.results)
 
 
+class InterruptedPassError(Exception):
+    """The process is to end. What was begun is done; the next process finds what is left to do."""
+
+
 Permit = Callable[[], Blocked | None]
 """Why no tasks may be started now, asked only if some would be."""
 
@@ -84,6 +88,8 @@ def reconcile(
     """Make what is wanted. With `act` false only say what would be done."""
     run = _Run(ctx, memory, act=act, permit=permit)
     for kind in kinds:
+        if ctx.stopping():
+            raise InterruptedPassError
         run.results.append(_guarded(kind, memory, ctx, lambda kind=kind: run.one(kind)))  # type: ignore[misc]  # mypy infers no lambda defaults
     finished = Pass(results=run.results, have=run.have, want=run.want)
     if (

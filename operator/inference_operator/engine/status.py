@@ -30,7 +30,7 @@ from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Rollout, State
 from inference_operator.engine import drift, log_health
 from inference_operator.engine.log_health import Look
-from inference_operator.engine.plan import Absent, Hold, Keep, StepResult, Trouble, Withheld
+from inference_operator.engine.plan import Absent, Hold, Keep, StepResult, Trouble, Update, Withheld
 from inference_operator.engine.reconcile import Pass
 from inference_operator.engine.verification import said as verified
 from inference_operator.resources import (
@@ -38,6 +38,7 @@ from inference_operator.resources import (
     listener_rule,
     log_group,
     service,
+    service_input,
     service_rollout,
     task_definition,
 )
@@ -155,7 +156,9 @@ def summarize(
         notified=previous.notified,
         drift=drift.differences(done.results),
         applied=_applied(ctx, done),
-        last_reconcile_at=_honoured(done, ctx.retry, previous.last_reconcile_at),
+        last_reconcile_at=ctx.retry
+        if ctx.retry and _sent_again(done)
+        else _honoured(done, ctx.retry, previous.last_reconcile_at),
         last_rollback_at=_honoured(done, ctx.rollback, previous.last_rollback_at),
     )
 
@@ -164,6 +167,12 @@ def _honoured(done: Pass, asked: str | None, before: str | None) -> str | None:
     """The value of an annotation that was last honoured."""
     failed = any(isinstance(result.outcome, Trouble) for result in done.results)
     return before if asked is None or failed else asked
+
+
+def _sent_again(done: Pass) -> bool:
+    """Whether `reconcile-at` has begun a deployment: that is not to happen twice, whatever else went wrong."""
+    steps = (result.step for result in done.results if result.kind == SERVICE)
+    return any(isinstance(step, Update) and service_input.FORCE in step.change.paths for step in steps)
 
 
 def _applied(ctx: Context, done: Pass) -> Applied | None:

@@ -6,7 +6,7 @@ teardown, its lines of the plan and its metrics labels follow from the list.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -58,6 +58,8 @@ class Scene:
     facts: dict[Fact, str] = field(default_factory=dict)
     adopt: bool = False
     """What has the object's names and belongs to nobody is taken over."""
+    stopping: Callable[[], bool] = lambda: False
+    """Whether the process is to end: no further kind is begun."""
     withheld: Reason | None = None
     """Why nothing is written in this pass: it is only told what differs."""
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
 
+from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, Sidecar
 from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import rollout, tags
@@ -26,6 +27,7 @@ __all__ = ["Service", "Services", "Want"]
 
 
 ACTIVE = "ACTIVE"
+DIGEST = "@sha256:"
 
 
 class Services:
@@ -57,6 +59,7 @@ class Services:
             ),
             known=_known(ctx),
             retry=ctx.retry is not None,
+            refresh=ctx.retry is not None and _may_change_behind_its_name(ctx.spec),
             rollback=ctx.rollback is not None,
             bounds=ctx.spec.bounds,
         )
@@ -78,6 +81,8 @@ class Services:
         if seen.state is State.NOT_SENT and seen.deployment is not None:
             # It failed, and stands: what has changed since shows elsewhere, such as in the health check.
             return (*paths, "taskDefinition", service_input.FORCE)
+        if want.refresh and seen.state is State.COMPLETED:
+            return (*paths, service_input.FORCE)
         return paths
 
     def settled(self, ctx: Context, want: Want, have: Service) -> Settled | Wait | Failed:
@@ -167,6 +172,12 @@ class Services:
     def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:
         ctx.aws.services.record(want.cluster, want.name, answer)
         return _read(answer)
+
+
+def _may_change_behind_its_name(spec: InferenceDeploymentSpec) -> bool:
+    """Whether new tasks may be made of something else than those that run: a tag can be moved, a secret changed."""
+    containers: tuple[InferenceDeploymentSpec | Sidecar, ...] = (spec, *spec.sidecars)
+    return any(DIGEST not in container.image or container.secrets for container in containers)
 
 
 def _count(want: Want, have: Service) -> int:

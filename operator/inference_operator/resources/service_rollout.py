@@ -34,6 +34,8 @@ class Want:
     known: Known
     retry: bool
     """What is held is to be tried again."""
+    refresh: bool
+    """So is what runs, for the sake of images and secrets that may have changed behind their names."""
     rollback: bool
     """What is under way is to be rolled back."""
     bounds: tuple[int, int]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from inference_operator.aws.errors import AwsError
@@ -24,6 +25,10 @@ from inference_operator.resources.containers import MODELS, SCRATCH, containers
 LARGEST = 64 * 1024
 """Bytes of a task definition: a quota of ECS, "Task definition size limit"."""
 
+KEPT = 10
+"""Revisions of a family that stay active besides those in use; as many rollouts are in `status.history`."""
+AT_A_TIME = 10
+"""ECS lets an account register and deregister one task definition a second (developer guide, "Request throttling")."""
 NO_SUCH_FAMILY = "ClientException"  # "Unable to describe task definition."
 
 
@@ -42,6 +47,7 @@ class TaskDefinition:
     tags: Mapping[str, str]
     content: Mapping[str, Any] = field(default_factory=dict)
     """What was registered, as far as AWS tells it; empty where the hash tells more."""
+    tidied: bool = False
 
 
 class TaskDefinitions:
@@ -110,7 +116,15 @@ class TaskDefinitions:
             members["nextToken"] = page["nextToken"]
 
     def tidy(self, ctx: Context, want: Want, have: TaskDefinition) -> TaskDefinition:
-        return have
+        """Deregisters what is older than the newest KEPT revisions, is ours and is not in use."""
+        if have.tidied or int(have.arn.rpartition(":")[2]) <= KEPT:
+            return have
+        old = [arn for arn in _active(ctx) if arn not in _in_use(ctx)][KEPT:]
+        for arn in old[:AT_A_TIME]:
+            shown = ctx.aws.ecs.describe_task_definition(taskDefinition=arn, include=["TAGS"])
+            if tags.parse(shown.get("tags")).get(tags.OWNER) == ctx.identity.key:
+                ctx.aws.ecs.deregister_task_definition(taskDefinition=arn)
+        return replace(have, tidied=len(old) <= AT_A_TIME)
 
 
 def render(ctx: Context) -> dict[str, Any]:
@@ -134,6 +148,27 @@ def render(ctx: Context) -> dict[str, Any]:
 
 def _router_volume(ctx: Context) -> list[dict[str, str]]:
     return [{"name": log_router.VOLUME}] if ctx.spec.logging.routed else []
+
+
+def _active(ctx: Context) -> list[str]:
+    """ARNs of the family's active revisions, newest first."""
+    members: dict[str, str] = {"familyPrefix": ctx.identity.service, "status": "ACTIVE", "sort": "DESC"}
+    found: list[str] = []
+    while True:
+        page = ctx.aws.ecs.list_task_definitions(**members)
+        found += [arn for arn in page["taskDefinitionArns"] if family_of(arn) == ctx.identity.service]
+        if not page.get("nextToken"):
+            return sorted(found, key=lambda arn: int(arn.rpartition(":")[2]), reverse=True)
+        members["nextToken"] = page["nextToken"]
+
+
+def _in_use(ctx: Context) -> set[str | None]:
+    """Revisions that the service runs, or that it may go back to."""
+    service = ctx.aws.services.get(ctx.environment.cluster, ctx.identity.service, max_age=timedelta(days=1))
+    used: set[str | None] = {d["taskDefinition"] for d in (service or {}).get("deployments", ())}
+    previous = ctx.previous
+    used |= {named.revision for named in (previous.running, previous.desired, previous.deployment) if named is not None}
+    return used
 
 
 def _models_volume(ctx: Context) -> dict[str, Any]:

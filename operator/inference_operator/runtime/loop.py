@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -252,7 +252,7 @@ class Keeper:
                     return
                 slot.wake.clear()  # before reading: what happens from here on is the next pass's
                 slot.begin()
-                outcome = await self._pass(work, dict(body), slot)
+                outcome = await self._pass(work, dict(body), slot, lambda: bool(stopped))
             await self._rest(slot, stopped, outcome)
 
     async def finish(self, body: Document, slot: Slot, work: Work = take_away) -> None:
@@ -276,7 +276,9 @@ class Keeper:
             slot.wait(0)
         await first_of(slot.wake, stopped, seconds)
 
-    async def _pass(self, work: Work, document: Document, slot: Slot) -> Outcome:
+    async def _pass(
+        self, work: Work, document: Document, slot: Slot, stopping: Callable[[], bool] = lambda: False
+    ) -> Outcome:
         metadata = document["metadata"]
         with structlog.contextvars.bound_contextvars(
             namespace=metadata.get("namespace"),
@@ -288,7 +290,7 @@ class Keeper:
             started = time.perf_counter()
             slot.began = asyncio.get_running_loop().time()
             stopped = dict(slot.stopped)
-            world = await self._world(document, slot)
+            world = replace(await self._world(document, slot), stopping=stopping)
             if metadata.get("deletionTimestamp") and "namespace" not in metadata:
                 self._listen(metadata["name"], None)
             outcome = await asyncio.to_thread(
