@@ -8,7 +8,7 @@ WORKERS ?= 2
 PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks tools
 PINS := operator server sandbox
 
-.PHONY: help demo test check manifests bench bench-server pins control-plane clean
+.PHONY: help demo demo-failures test check manifests bench bench-server pins control-plane clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ demo: control-plane ## Show the whole path on this machine: no AWS account, no c
 $(BIN)/helm: tools/helm/go.mod tools/helm/go.sum $(VENV)/.installed
 	@echo "Building Helm from source, once (about 2 minutes on two cores)"
 	@cd tools/helm && GOWORK=off go build -trimpath -ldflags "-s -w" -o ../../$@ helm.sh/helm/v4/cmd/helm
+
+demo-failures: control-plane ## Show releases that fail: their causes, and the old one that serves on
+	@$(BIN)/python -m demo failures
 
 test: control-plane $(BIN)/helm ## Run every test
 	@$(BIN)/pytest -n $(WORKERS)

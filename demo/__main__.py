@@ -1,4 +1,5 @@
-"""The demo: takes the steps of `steps`, says what failed, and ends everything that it started.
+"""The demo: takes the steps of `steps` (or, for `python -m demo failures`, those of `failures`), says what failed, and
+ends everything that it started.
 
 It fails, with a non-zero exit code, if digits are recognised less often than they should be, if a film is recommended
 that the user has rated, or if a single request fails during the rollout.
@@ -25,14 +26,14 @@ SCRIPTS = Path(sys.executable).parent
 _TOLD_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def main() -> int:
+def main(which: str = "") -> int:
     for number in _TOLD_TO_STOP:
         signal.signal(number, _stop)
     _prepare_environment()
     workdir = Path(tempfile.mkdtemp(prefix="ecs-inference-demo-"))
     with ExitStack() as everything:
         try:
-            code = _run(workdir, everything)
+            code = _run(workdir, everything, which)
         except KeyboardInterrupt:
             print("\nStopped before the end.", file=sys.stderr)
             code = 130
@@ -65,32 +66,19 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(workdir: Path, everything: ExitStack) -> int:
+def _run(workdir: Path, everything: ExitStack, which: str) -> int:
     """All of it. What it starts goes into `everything`."""
     began = time.monotonic()
     print("From `kubectl apply` to a served prediction, on this machine: no AWS account and no cluster are needed.")
-    from demo import steps  # noqa: PLC0415 - takes seconds, for scikit-learn: nobody should look at nothing meanwhile
+    from demo import failures, steps  # noqa: PLC0415 - takes seconds, for scikit-learn: nobody should look at nothing meanwhile
 
     somebody_is_there = sys.stdin.isatty() and sys.stdout.isatty()
     # A name is for people to type; where nobody does, several demos may run at once.
     name = "demo" if somebody_is_there else f"demo-{os.getpid()}"
-    stage = steps.start_sandbox(Console(), name, workdir, everything)
-    try:
-        ratings, held_out = steps.prepare_models(stage)
-        steps.start_operator(stage, everything)
-        steps.deploy(stage)
-        steps.recommend(stage, ratings)
-        steps.classify(stage, held_out)
-        steps.roll_out(stage, held_out)
-        steps.classify(stage, held_out)
-        steps.route_logs(stage)
-        steps.look_back(stage)
-    except DemoFailed as failure:
-        for line in (*stage.ended(), *stage.watch.conditions()):
-            failure.add_note(line)
-        raise
+    play = failures.play if which == "failures" else steps.play
+    stage = play(Console(), name, workdir, everything)
     print(f"All of it went well, in {time.monotonic() - began:.0f} s.", flush=True)
-    if somebody_is_there:
+    if somebody_is_there and which != "failures":
         try:
             steps.stay(stage, SCRIPTS)
         except KeyboardInterrupt:
@@ -99,4 +87,4 @@ def _run(workdir: Path, everything: ExitStack) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:2]))

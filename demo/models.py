@@ -57,6 +57,14 @@ def write_digits(models: Path, training: digits.Digits, version: int) -> Path:
     return repository
 
 
+def write_broken(models: Path, repository: str) -> Path:
+    """Write a repository whose model is no ONNX file; returns it."""
+    where = models / repository.strip("/")
+    folder = _version_folder(where, "digits", 1, {"runtime": "onnx"})
+    (folder / "model.onnx").write_bytes(b"not a model")
+    return where
+
+
 def _version_folder(repository: Path, model: str, version: int, config: Mapping[str, Any]) -> Path:
     folder = repository / model / str(version)
     folder.mkdir(parents=True)

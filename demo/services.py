@@ -32,6 +32,8 @@ class Service:
     running_model: str | None
     """The folder of models that is served."""
     url: str | None = None
+    cause: str | None = None
+    """Why the spec as it is now failed, in one word; None if it has not."""
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     tasks: Mapping[str, Task] = field(default_factory=dict)
     """By short id."""
@@ -46,6 +48,12 @@ class Service:
         settled = self.observed and self.ready.status == "True" and self.running_model == self.model
         alive = [task for task in self.tasks.values() if task.status != "STOPPED"]
         return settled and {task.status for task in alive} == {"RUNNING"} and len({t.revision for t in alive}) == 1
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether what is asked for has failed, and what served before serves alone again."""
+        alive = {task.revision for task in self.tasks.values() if task.status != "STOPPED"}
+        return self.observed and self.ready.reason == "RolledBack" and self.cause is not None and len(alive) == 1
 
     @property
     def is_stuck(self) -> bool:
@@ -64,6 +72,7 @@ class Service:
 def read(document: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) -> Service:
     """From an InferenceDeployment as the API server gives it, and tasks as DescribeTasks of ECS does: any services'."""
     metadata, spec, status = document["metadata"], document["spec"], document.get("status") or {}
+    failure = status.get("lastFailure") or {}
     group = "service:" + (status.get("resources") or {}).get("service", "").rpartition("/")[2]
     return Service(
         name=metadata["name"],
@@ -71,6 +80,7 @@ def read(document: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]]) -> Ser
         model=spec["models"]["path"],
         running_model=(status.get("running") or {}).get("model"),
         url=status.get("url"),
+        cause=failure.get("cause") if failure.get("generation") == metadata["generation"] else None,
         conditions={
             condition["type"]: Condition(
                 status=condition["status"], reason=condition["reason"], message=condition["message"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,6 +72,16 @@ class Stage:
             if (code := program.process.poll()) is not None:
                 yield f"`{program.name}` has ended with exit code {code}"
 
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """What fails within it is told with what was known then."""
+        try:
+            yield
+        except DemoFailed as failure:
+            for line in (*self.ended(), *self.watch.conditions()):
+                failure.add_note(line)
+            raise
+
     def url(self, name: str) -> str:
         """Where a service is, as its status tells."""
         url = self.watch.last[name].url
@@ -86,15 +97,36 @@ def heading(console: Console, text: str, explanation: str = "") -> None:
     print(flush=True)
 
 
-def start_sandbox(console: Console, name: str, workdir: Path, everything: ExitStack) -> Stage:
-    """A control plane and a stand-in for AWS. What it starts goes into `everything`. `name` is the sandbox's."""
+def play(console: Console, name: str, workdir: Path, everything: ExitStack) -> Stage:
+    """All of them but the last. What they start goes into `everything`."""
+    stage = start_sandbox(console, name, workdir, everything)
+    with stage.blamed():
+        ratings, held_out = prepare_models(stage)
+        start_operator(stage, everything)
+        deploy(stage, "examples/recommender.yaml", "examples/digits.yaml")
+        recommend(stage, ratings)
+        classify(stage, held_out)
+        roll_out(stage, held_out)
+        classify(stage, held_out)
+        route_logs(stage)
+        look_back(stage)
+    return stage
+
+
+def start_sandbox(
+    console: Console, name: str, workdir: Path, everything: ExitStack, images: Mapping[str, str] | None = None
+) -> Stage:
+    """A control plane and a stand-in for AWS. What it starts goes into `everything`. `name` is the sandbox's; `images`
+    are commands to run for further images, by patterns of their names."""
     heading(
         console,
         "A cluster and an account",
         "A real Kubernetes API server, and a stand-in for AWS whose ECS really runs its tasks.",
     )
     words = ["inference-sandbox", "up", "--name", name, "--json", "--workdir", str(workdir / "sandbox")]
-    print(f"$ {' '.join(words)} &", flush=True)
+    for image, command in (images or {}).items():
+        words += ["--image", f"{image}={command}"]
+    print(f"$ {shlex.join(words)} &", flush=True)
     program = everything.enter_context(running(words, environment=os.environ, logs=workdir))
     details = Details(**json.loads(program.first_line(within_seconds=_SANDBOX_SECONDS)))
     print(f"Kubernetes is at {details.kubeconfig}\nAWS is at {details.aws_endpoint_url}\nTasks run as {details.tasks}")
@@ -157,11 +189,12 @@ def start_operator(stage: Stage, everything: ExitStack) -> None:
     stage.shell.show("kubectl wait --for=condition=Ready --timeout=60s infenv/default")
 
 
-def deploy(stage: Stage) -> None:
-    stage.heading("Two services", "An application team says what it wants to have served.")
-    stage.shell.show("cat examples/recommender.yaml")
+def deploy(stage: Stage, *manifests: str) -> None:
+    """Apply them and wait until what they ask for serves; the first one is shown."""
+    stage.heading("Services", "An application team says what it wants to have served.")
+    stage.shell.show(f"cat {manifests[0]}")
     stage.shell.show(f"kubectl create namespace {NAMESPACE}")
-    stage.shell.show("kubectl apply -f examples/recommender.yaml -f examples/digits.yaml")
+    stage.shell.show(f"kubectl apply {' '.join(f'-f {manifest}' for manifest in manifests)}")
     stage.watch.until_up(stage.console, seconds=_UP_SECONDS)
     print()
     stage.shell.show(f"kubectl get infdep -n {NAMESPACE}")
@@ -222,16 +255,22 @@ def roll_out(stage: Stage, held_out: digits.Digits) -> None:
     )
     with under_load(stage.url("digits"), "digits", digits.INPUT, held_out.pixels) as outcomes:
         stage.shell.show(f"kubectl patch infdep digits -n {NAMESPACE} --type merge -p '{_RELEASE}'")
-        stage.watch.until_up(stage.console, seconds=_ROLLOUT_SECONDS, note=lambda: _count(outcomes))
-    report = summarise(outcomes)
-    print(f"\n{_told(report)}")
-    if report.failures:
-        raise DemoFailed(f"{len(report.failures)} requests failed, the first one so: {report.failures[0]}")
+        stage.watch.until_up(stage.console, seconds=_ROLLOUT_SECONDS, note=lambda: counted(outcomes))
+    report = judge(outcomes)
     if set(report.by_version) != {"1", "2"}:
         raise DemoFailed(f"both versions had to answer requests, but {sorted(report.by_version)} did")
 
 
-def _count(outcomes: list[Outcome]) -> str:
+def judge(outcomes: list[Outcome]) -> Report:
+    """Say how the requests went, of which none may have failed."""
+    report = summarise(outcomes)
+    print(f"\n{_told(report)}")
+    if report.failures:
+        raise DemoFailed(f"{len(report.failures)} requests failed, the first one so: {report.failures[0]}")
+    return report
+
+
+def counted(outcomes: list[Outcome]) -> str:
     report = summarise(outcomes)
     return f"{report.sent} requests sent, {len(report.failures)} failed"
 

@@ -43,21 +43,34 @@ class Watch:
 
     def until_up(self, console: Console, *, seconds: float, note: Callable[[], str] = lambda: "") -> None:
         """Wait until every service is up, showing how it goes. Raises DemoFailed if one is stuck, or time is up."""
+
+        def up() -> bool:
+            stuck = [service.name for service in self.last.values() if service.is_stuck]
+            if stuck:
+                raise DemoFailed(f"{' and '.join(stuck)} can't go on")
+            return all(service.is_up for service in self.last.values())
+
+        if not self._until(up, console, seconds, note):
+            late = [service.name for service in self.last.values() if not service.is_up]
+            raise DemoFailed(f"{' and '.join(late)} did not come up within {seconds:.0f} s")
+
+    def until_given_up(self, console: Console, name: str, *, seconds: float, note: Callable[[], str]) -> None:
+        """Wait until what is asked of a service has failed and been rolled back. Raises DemoFailed if time is up."""
+        if not self._until(lambda: self.last[name].is_given_up, console, seconds, note):
+            raise DemoFailed(f"{name} was not rolled back within {seconds:.0f} s")
+
+    def _until(self, so: Callable[[], bool], console: Console, seconds: float, note: Callable[[], str]) -> bool:
+        """Look until it is so, showing how it goes; whether it was in time."""
         deadline = time.monotonic() + seconds
         with progress(console, self.last) as show:
-            while True:
+            while time.monotonic() <= deadline:
                 self._still_well()
                 self.last = self._look()
                 show(self.last, note())
-                if all(service.is_up for service in self.last.values()):
-                    return
-                stuck = [service.name for service in self.last.values() if service.is_stuck]
-                if stuck:
-                    raise DemoFailed(f"{' and '.join(stuck)} can't go on")
-                if time.monotonic() > deadline:
-                    late = [service.name for service in self.last.values() if not service.is_up]
-                    raise DemoFailed(f"{' and '.join(late)} did not come up within {seconds:.0f} s")
+                if so():
+                    return True
                 time.sleep(_EVERY_SECONDS)
+        return False
 
     def conditions(self) -> Iterator[str]:
         """What was last known, a line for each condition."""

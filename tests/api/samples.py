@@ -104,6 +104,23 @@ GOOD_DEPLOYMENTS: list[Change] = [
     {"rollout.circuitBreaker.threshold": {"type": "BOUNDED_PERCENT", "value": 1}},
     {"rollout.circuitBreaker.threshold": {"type": "UNBOUNDED_PERCENT", "value": 25}},
     {"rollout.alarms": {"names": []}},
+    {"rollout": {"strategy": "BLUE_GREEN", "bakeTime": "0s"}},
+    {"rollout": {"strategy": "LINEAR", "linear": {"stepPercent": 3, "stepBakeTime": "24h"}, "bakeTime": "24h"}},
+    {"rollout": {"strategy": "LINEAR"}},
+    {"rollout": {"strategy": "CANARY", "canary": {"percent": 99, "bakeTime": "1h30m"}}},
+    {"rollout": {"strategy": "CANARY", "canary": {}, "pauses": [{"stage": "PRE_PRODUCTION_TRAFFIC_SHIFT"}]}},
+    {
+        "rollout": {
+            "strategy": "BLUE_GREEN",
+            "pauses": [
+                {"stage": "PRE_SCALE_UP", "timeout": "1m"},
+                {"stage": "POST_SCALE_UP", "timeout": "336h"},
+                {"stage": "POST_TEST_TRAFFIC_SHIFT", "onTimeout": "CONTINUE"},
+                {"stage": "POST_PRODUCTION_TRAFFIC_SHIFT", "onTimeout": "ROLLBACK"},
+            ],
+        }
+    },
+    {"rollout.pauses": []},
     {"rollout.alarms": {"names": ["shop/recommender errors", "latency"], "rollback": False}},
     {"architecture": "ARM64"},
     {"ephemeralStorage": "21Gi"},
@@ -322,6 +339,23 @@ BAD_DEPLOYMENTS: list[Change] = [
     {"rollout.circuitBreaker.threshold": {"type": "COUNT", "value": 5001}},
     {"rollout.circuitBreaker.threshold": {"type": "PERCENT", "value": 50}},
     {"rollout.circuitBreaker.resetOnHealthyTask": "no"},
+    {"rollout.strategy": "RECREATE"},
+    {"rollout.bakeTime": "5m"},
+    {"rollout.pauses": [{"stage": "POST_SCALE_UP"}]},
+    {"rollout.canary": {}},
+    {"rollout": {"strategy": "BLUE_GREEN", "canary": {"percent": 5}}},
+    {"rollout": {"strategy": "CANARY", "linear": {"stepPercent": 5}}},
+    {"rollout": {"strategy": "CANARY", "canary": {"percent": 0}}},
+    {"rollout": {"strategy": "CANARY", "canary": {"percent": 100}}},
+    {"rollout": {"strategy": "CANARY", "canary": {"percent": 0.5}}},
+    {"rollout": {"strategy": "CANARY", "canary": {"bakeTime": "90s"}}},
+    {"rollout": {"strategy": "LINEAR", "linear": {"stepPercent": 2}}},
+    {"rollout": {"strategy": "LINEAR", "linear": {"stepBakeTime": "24h1m"}}},
+    {"rollout": {"strategy": "BLUE_GREEN", "bakeTime": "30s"}},
+    {"rollout": {"strategy": "BLUE_GREEN", "pauses": [{"stage": "BAKE_TIME"}]}},
+    {"rollout": {"strategy": "BLUE_GREEN", "pauses": [{"stage": "POST_SCALE_UP", "timeout": "0s"}]}},
+    {"rollout": {"strategy": "BLUE_GREEN", "pauses": [{"stage": "POST_SCALE_UP", "onTimeout": "WAIT"}]}},
+    {"rollout": {"strategy": "BLUE_GREEN", "pauses": [{"stage": "POST_SCALE_UP"}, {"stage": "POST_SCALE_UP"}]}},
     {"rollout.alarms.names": ["a", "a"]},
     {"rollout.alarms.names": [""]},
     {"rollout.alarms.names": ["caf\u00e9"]},
@@ -476,6 +510,14 @@ GOOD_ENVIRONMENTS: list[Change] = [
     {"loadBalancer": {"listenerArn": LISTENER, "url": "https://inference.example.com"}},
     {"loadBalancer": {"listenerArn": LISTENER, "url": "http://127.0.0.1:8443"}},
     {"loadBalancer": None},
+    {
+        "loadBalancer": {
+            "listenerArn": LISTENER,
+            "url": "https://inference.example.com",
+            "infrastructureRoleArn": "arn:aws:iam::222222222222:role/inference-infrastructure",
+            "testListenerArn": LISTENER,
+        }
+    },
     {"logging": {}},
     {"logging.retentionDays": 3653},
     {"assumeRoleArn": "arn:aws:iam::222222222222:role/inference-operator"},
@@ -539,6 +581,20 @@ BAD_ENVIRONMENTS: list[Change] = [
     {"loadBalancer": {"listenerArn": LISTENER}},
     {"loadBalancer": {"listenerArn": LISTENER, "url": "https://inference.example.com/"}},
     {"loadBalancer": {"listenerArn": LISTENER, "url": "inference.example.com"}},
+    {
+        "loadBalancer": {
+            "listenerArn": LISTENER,
+            "url": "https://inference.example.com",
+            "testListenerArn": LISTENER,
+        }
+    },
+    {
+        "loadBalancer": {
+            "listenerArn": LISTENER,
+            "url": "https://inference.example.com",
+            "infrastructureRoleArn": "inference-infrastructure",
+        }
+    },
     {"loadBalancer": {"listenerArn": LISTENER.replace("/app/", "/net/"), "url": "https://inference.example.com"}},
     {"loadBalancer": {"listenerArn": LISTENER.rpartition("/")[0], "url": "https://inference.example.com"}},
     {"logging.retentionDays": 15},

@@ -103,6 +103,8 @@ def full_status() -> InferenceDeploymentStatus:
             threshold=3,
             strategy="ROLLING",
             stage="BAKE_TIME",
+            traffic_percent=100,
+            paused_until=AT,
         ),
         last_failure=Failure(
             deployment="ecs-svc/1",
@@ -147,9 +149,11 @@ def full_status() -> InferenceDeploymentStatus:
             task_definition=ARN,
             access_point="fsap-1",
             target_group=ARN,
+            alternate_target_group=ARN,
             listener_rule=ARN,
             discovery_service=ARN,
             scalable_target="service/inference/shop_recommender",
+            test_listener_rule=ARN,
             log_groups=("/inference/shop/recommender",),
         ),
         drift=(Difference(resource="Service", field="desiredCount", want="1", have="4"),),
@@ -184,6 +188,7 @@ def full_status() -> InferenceDeploymentStatus:
         exec=ExecState(ready_tasks=2, message="aws ecs execute-command"),
         last_reconcile_at="2026-11-24T09:30:00Z",
         last_rollback_at="2026-11-24T09:30:00Z",
+        last_continue_at="2026-11-24T09:30:00Z",
     )
 
 
@@ -214,6 +219,7 @@ def test_the_server_fills_in_the_defaults(contract: Cluster, kube: Kube, stored:
         "ingress": {"protocolVersion": "HTTP1"},
         "logging": {},
         "rollout": {
+            "strategy": "ROLLING",
             "minimumHealthyPercent": 100,
             "maximumPercent": 200,
             "circuitBreaker": {"enabled": True, "rollback": True, "resetOnHealthyTask": True},

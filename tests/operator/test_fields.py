@@ -16,6 +16,7 @@ from inference_operator.resources import KINDS
 from inference_operator.resources.base import Fact
 from tests.api.samples import changed
 from tests.operator.builders import deployment_document
+from tests.operator.test_strategies import prepare
 from tests.operator.world import World
 
 Paths = tuple[str, ...]
@@ -30,6 +31,7 @@ TAGGED = ("LogGroup", "AccessPoint", "TargetGroup", "ListenerRule", "TaskDefinit
 EVERYWHERE: Steps = dict.fromkeys(TAGGED, ("tags",))
 SCALED: Mapping[str, Any] = {"minReplicas": 2, "maxReplicas": 4, "cpuPercent": 60}
 NIGHT: Mapping[str, Any] = {"name": "night", "schedule": "cron(0 20 * * ? *)", "minReplicas": 0, "maxReplicas": 1}
+CONFIGURED: Steps = {"Service": ("deploymentConfiguration",)}
 MINIMAL: Mapping[str, Any] = deployment_document()["spec"]
 SIDECAR = {"name": "proxy", "image": "registry.example.com/proxy:1"}
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-Ab12Cd"
@@ -45,6 +47,8 @@ class Row:
     base: Mapping[str, Any] = field(default_factory=dict)
     back: Steps | None = None
     """What changes when the value is taken away again, where that is something else."""
+    shifting: bool = False
+    """The environment can shift requests."""
 
     def __str__(self) -> str:
         return self.path
@@ -244,6 +248,23 @@ ROWS = [
         {"Service": ("deploymentConfiguration",)},
         rollout__alarms__names=["errors"],
     ),
+    *(
+        replace(each, shifting=True)
+        for each in (
+            *(row("rollout.strategy", strategy, CONFIGURED) for strategy in ("BLUE_GREEN", "LINEAR", "CANARY")),
+            row("rollout.bakeTime", "20m", CONFIGURED, rollout__strategy="BLUE_GREEN"),
+            row("rollout.canary", {"percent": 20, "bakeTime": "1h"}, CONFIGURED, rollout__strategy="CANARY"),
+            row("rollout.linear", {"stepPercent": 20, "stepBakeTime": "1h"}, CONFIGURED, rollout__strategy="LINEAR"),
+            row("rollout.pauses", [{"stage": "POST_SCALE_UP"}], CONFIGURED, rollout__strategy="BLUE_GREEN"),
+            row(
+                "rollout.pauses",
+                [{"stage": "PRE_SCALE_UP", "timeout": "1h", "onTimeout": "CONTINUE"}],
+                CONFIGURED,
+                rollout__strategy="BLUE_GREEN",
+                rollout__pauses=[{"stage": "PRE_SCALE_UP"}],
+            ),
+        )
+    ),
     row("rollout.progressDeadline", "1h", {}),
     row("availabilityZoneRebalancing", False, {"Service": ("availabilityZoneRebalancing",)}),
     row(
@@ -319,6 +340,8 @@ def done(results: list[StepResult]) -> dict[str, Paths]:
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_a_field_reaches_aws_alone_and_goes_again(row: Row, world: World) -> None:
+    if row.shifting:
+        prepare(world)
     keeper = Keeper(world)
     back = row.steps if row.back is None else row.back
     keeper.brought_to(row.before())
@@ -329,6 +352,8 @@ def test_a_field_reaches_aws_alone_and_goes_again(row: Row, world: World) -> Non
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_what_is_created_with_a_field_is_as_asked_at_once(row: Row, world: World) -> None:
+    if row.shifting:
+        prepare(world)
     keeper = Keeper(world)
     created = keeper.brought_to(row.after())
     assert {type(result.step) for result in created} <= {Create, Absent}

@@ -34,6 +34,8 @@ SERVICE = "shop_recommender"
 NOT_FOUND = f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {BAD}: not found"
 RECORDS = ("ListServiceDeployments", "DescribeServiceDeployments", "DescribeServiceRevisions")
 ALARM = "shop-errors"
+ROLLOUT = ("Accepted", "Ready", "Progressing", "Degraded", "Reconciling", "Stalled")
+"""Conditions that are about the whole object and speak of its rollout."""
 BREAKER_OFF: Mapping[str, Any] = {"circuitBreaker": {"enabled": False}}
 
 
@@ -352,7 +354,7 @@ def told(status: Mapping[str, Any], *, records: bool) -> str:
     conditions = {
         c["type"]: f"{c['status']} {c['reason']}: {c['message']}"
         for c in status["conditions"]
-        if not (c["type"].endswith("Ready") and c["type"] != "Ready" and c["status"] == "True")
+        if c["type"] in ROLLOUT or (c["type"].endswith("Ready") and c["status"] != "True")
     }
     shown: dict[str, str] = {}
     for name, text in conditions.items():  # the same sentence is said of several aspects; once is enough here

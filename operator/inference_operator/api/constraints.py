@@ -115,6 +115,14 @@ def immutable(member: str, why: str) -> dict[str, str]:
     }
 
 
+def kept(member: str, why: str) -> dict[str, str]:
+    """A rule on the parent of an optional member: it may appear, and not go again."""
+    return {
+        "rule": f"has(self.{member}) || !has(oldSelf.{member})",
+        "message": f"{member} can't be removed: {why}",
+    }
+
+
 def stays(member: str, why: str) -> dict[str, str]:
     """A rule on the parent of an optional member: it may neither appear nor go."""
     return {

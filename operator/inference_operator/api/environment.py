@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from inference_operator.api.constraints import Flag, Unique, immutable, refuse, stays, text, whole
+from inference_operator.api.constraints import Flag, Unique, immutable, kept, refuse, stays, text, whole
 from inference_operator.api.destinations import RETENTION_DAYS, Destinations, Router
 from inference_operator.api.model import Conditions, SpecModel, StatusModel, cut, newest
 from inference_operator.api.policy import Policy
@@ -78,19 +78,20 @@ class ModelStore(SpecModel):
     rules = (immutable("fileSystemId", _MADE_THERE),)
 
 
+_LISTENER_ARN = text(
+    512,
+    "arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:listener/app(/[A-Za-z0-9-]+){3}",
+    "the ARN of a listener of an Application Load Balancer, "
+    "such as arn:aws:elasticloadbalancing:eu-west-1:123456789012:"
+    "listener/app/shared/0123456789abcdef/0123456789abcdef",
+)
+_TEST_NEEDS_ROLE = "testListenerArn is of use with infrastructureRoleArn alone; set that too, or remove this"
+
+
 class LoadBalancer(SpecModel):
     """An Application Load Balancer that the environment's services share."""
 
-    listener_arn: Annotated[
-        str,
-        *text(
-            512,
-            "arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:listener/app(/[A-Za-z0-9-]+){3}",
-            "the ARN of a listener of an Application Load Balancer, "
-            "such as arn:aws:elasticloadbalancing:eu-west-1:123456789012:"
-            "listener/app/shared/0123456789abcdef/0123456789abcdef",
-        ),
-    ]
+    listener_arn: Annotated[str, *_LISTENER_ARN]
     """ARN of the listener that gets one rule for each service."""
 
     url: Annotated[
@@ -103,7 +104,27 @@ class LoadBalancer(SpecModel):
     ]
     """Address at which callers reach the listener; `status.url` of a service begins with it."""
 
-    rules = (immutable("listenerArn", _MADE_THERE),)
+    infrastructure_role_arn: Annotated[str, *ROLE_ARN] | None = None
+    """ARN of the role with which ECS shifts requests between old and new tasks, for the strategies BLUE_GREEN, LINEAR
+    and CANARY. With it every service has two target groups; to add it rolls each service out once. It can't be removed
+    again, only replaced."""
+
+    test_listener_arn: Annotated[str, *_LISTENER_ARN] | None = None
+    """ARN of a second listener, at which the new tasks of those strategies can be tried before others get to them. It
+    gets one rule for each service, too. It can't be removed again."""
+
+    @model_validator(mode="after")
+    def _requests_can_be_shifted(self) -> Self:
+        if self.test_listener_arn is not None and self.infrastructure_role_arn is None:
+            raise refuse(_TEST_NEEDS_ROLE)
+        return self
+
+    rules = (
+        immutable("listenerArn", _MADE_THERE),
+        kept("infrastructureRoleArn", "services have two target groups since"),
+        kept("testListenerArn", "services have rules there since"),
+        {"rule": "!has(self.testListenerArn) || has(self.infrastructureRoleArn)", "message": _TEST_NEEDS_ROLE},
+    )
 
 
 class ServiceDiscovery(SpecModel):

@@ -20,7 +20,10 @@ PAUSED: Final = f"{GROUP}/paused"
 ADOPT: Final = f"{GROUP}/adopt"
 """Annotation: "true" means "take over what has the object's names and belongs to nobody"."""
 
-WAKING: Final = (RECONCILE_AT, ROLLBACK_AT, PAUSED, ADOPT)
+CONTINUE_AT: Final = f"{GROUP}/continue-at"
+"""Annotation: any new value means "let the rollout that is paused go on"."""
+
+WAKING: Final = (RECONCILE_AT, ROLLBACK_AT, CONTINUE_AT, PAUSED, ADOPT)
 """Annotations whose change is acted upon."""
 
 FINALIZER: Final = f"{GROUP}/finalizer"

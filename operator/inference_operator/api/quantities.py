@@ -141,18 +141,26 @@ class DurationRange:
 
     minimum: timedelta
     maximum: timedelta
+    unit: timedelta = timedelta(seconds=1)
+    """A second, or a minute: then it must be whole ones."""
 
     @property
     def must_be(self) -> str:
         limits = f"between {format_duration(self.minimum)} and {format_duration(self.maximum)}"
+        if self._in_minutes:
+            return f"a duration in whole minutes such as 10m or 1h30m, {limits}"
         return f"a duration such as 90s, 10m or 1h30m, {limits}"
+
+    @property
+    def _in_minutes(self) -> bool:
+        return self.unit > timedelta(seconds=1)
 
     def _read(self, given: Any) -> timedelta:
         try:
             value = given if isinstance(given, timedelta) else parse_duration(given)
         except (TypeError, ValueError):
             value = None
-        if value is None or not self.minimum <= value <= self.maximum:
+        if value is None or not self.minimum <= value <= self.maximum or value % self.unit:
             raise refuse(f"must be {self.must_be}")
         return value
 
@@ -169,7 +177,8 @@ class DurationRange:
         return must_be(
             {"type": "string", "minLength": 2, "maxLength": DURATION_MAX_LENGTH},
             self.must_be,
-            f"self.matches('^{DURATION_REGEX}$') && {low} <= duration(self) && duration(self) <= {high}",
+            f"self.matches('^{DURATION_REGEX}$') && {low} <= duration(self) && duration(self) <= {high}"
+            + (" && duration(self).getSeconds() % 60 == 0" if self._in_minutes else ""),
         )
 
 

@@ -13,7 +13,14 @@ from typing import Any, Final
 
 from inference_operator.api.crd import KINDS, Kind
 from inference_operator.api.fargate import SIZES
-from inference_operator.api.meta import API_VERSION, RECONCILE_AT, RESERVED_ENV, RESERVED_ENV_PREFIXES, ROLLBACK_AT
+from inference_operator.api.meta import (
+    API_VERSION,
+    CONTINUE_AT,
+    RECONCILE_AT,
+    RESERVED_ENV,
+    RESERVED_ENV_PREFIXES,
+    ROLLBACK_AT,
+)
 from inference_operator.api.prose import default, limit, type_name
 from inference_operator.api.schema import structural_schema
 
@@ -37,6 +44,9 @@ _TAIL: Final = f"""\
 
 `{ROLLBACK_AT}`: any new value stops the rollout that is under way and goes back to the deployment that completed last,
 whether or not `rollout.circuitBreaker.rollback` is on. `status.lastRollbackAt` shows the value that was last honoured.
+
+`{CONTINUE_AT}`: any new value lets a rollout that is paused go on. `status.lastContinueAt` shows the value that was
+last honoured.
 
 ## Reserved environment variables
 

@@ -66,7 +66,7 @@ class DeploymentState(StatusModel):
     generation: Annotated[int | None, Field(ge=0)] = None
     """Generation of the spec that asked for it."""
     state: _Word | None = None
-    """How it stands, e.g. InProgress, Completed, Failed or RolledBack."""
+    """How it stands: InProgress, Paused, Completed, Failed or RolledBack."""
     started_at: Time | None = None
     """When ECS began it."""
     reason: Message | None = None
@@ -78,7 +78,11 @@ class DeploymentState(StatusModel):
     strategy: _Word | None = None
     """How tasks are replaced, e.g. ROLLING."""
     stage: _Word | None = None
-    """How far it is, where traffic is shifted, e.g. BAKE_TIME."""
+    """How far it is, where requests are shifted, e.g. BAKE_TIME."""
+    traffic_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Percentage of the requests that the new tasks get, where requests are shifted."""
+    paused_until: Time | None = None
+    """Until when it waits for somebody to have it continued or rolled back; absent while it does not."""
 
 
 class Failure(StatusModel):
@@ -281,12 +285,16 @@ class Resources(StatusModel):
     """Id of the EFS access point."""
     target_group: _Name | None = None
     """ARN of the target group."""
+    alternate_target_group: _Name | None = None
+    """ARN of the second target group, where requests are shifted between the two."""
     listener_rule: _Name | None = None
     """ARN of the listener rule."""
     discovery_service: _Name | None = None
     """ARN of the Cloud Map service."""
     scalable_target: _Name | None = None
     """Resource id of the scalable target of Application Auto Scaling."""
+    test_listener_rule: _Name | None = None
+    """ARN of the rule on the environment's test listener."""
     log_groups: Annotated[tuple[_Name, ...], Field(max_length=20)] = ()
     """Names of the log groups."""
 
@@ -354,3 +362,5 @@ class InferenceDeploymentStatus(StatusModel):
     """Value of the annotation `ecs-inference.dev/reconcile-at` that was last honoured."""
     last_rollback_at: _Name | None = None
     """Value of the annotation `ecs-inference.dev/rollback-at` that was last honoured."""
+    last_continue_at: _Name | None = None
+    """Value of the annotation `ecs-inference.dev/continue-at` that was last honoured."""

@@ -39,7 +39,7 @@ from inference_operator.api.logging import Logging, Route
 from inference_operator.api.model import NAME_LENGTH, NAME_REGEX, Condition, ObjectMeta
 from inference_operator.api.policy import LoggingPolicy, Maximum, NamespaceSelector, Policy
 from inference_operator.api.quantities import Cpu, Memory
-from inference_operator.api.rollout import Alarms, CircuitBreaker, Rollout, Threshold
+from inference_operator.api.rollout import Alarms, Canary, CircuitBreaker, Linear, Pause, Rollout, Threshold
 from inference_operator.api.scaling import Autoscaling, Schedule
 from inference_operator.api.status import (
     Applied,
@@ -67,6 +67,7 @@ __all__ = [
     "Alarms",
     "Applied",
     "Autoscaling",
+    "Canary",
     "Capacity",
     "CircuitBreaker",
     "Condition",
@@ -91,6 +92,7 @@ __all__ = [
     "InferenceEnvironmentSpec",
     "InferenceEnvironmentStatus",
     "Ingress",
+    "Linear",
     "LoadBalancer",
     "Logging",
     "LoggingPolicy",
@@ -104,6 +106,7 @@ __all__ = [
     "Notification",
     "Notified",
     "ObjectMeta",
+    "Pause",
     "Policy",
     "PosixUser",
     "Resources",

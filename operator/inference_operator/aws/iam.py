@@ -81,5 +81,12 @@ def policy() -> dict[str, Any]:
                 ],
                 "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
             },
+            {
+                "Sid": "PassTheRoleThatShiftsRequests",  # of use with loadBalancer.infrastructureRoleArn alone
+                "Effect": "Allow",
+                "Action": "iam:PassRole",
+                "Resource": "arn:aws:iam::123456789012:role/inference-infrastructure",
+                "Condition": {"StringEquals": {"iam:PassedToService": "ecs.amazonaws.com"}},
+            },
         ],
     }

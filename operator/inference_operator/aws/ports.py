@@ -23,6 +23,7 @@ class Ecs(Protocol):
     def list_service_deployments(self, *, cluster: str, service: str, maxResults: int) -> Answer: ...  # noqa: N803
     def describe_service_deployments(self, *, serviceDeploymentArns: Sequence[str]) -> Answer: ...  # noqa: N803
     def describe_service_revisions(self, *, serviceRevisionArns: Sequence[str]) -> Answer: ...  # noqa: N803
+    def continue_service_deployment(self, *, serviceDeploymentArn: str, hookId: str, action: str) -> Answer: ...  # noqa: N803
     def stop_service_deployment(self, *, serviceDeploymentArn: str, stopType: str) -> Answer: ...  # noqa: N803
     def register_task_definition(self, **members: Any) -> Answer: ...
     def deregister_task_definition(self, *, taskDefinition: str) -> Answer: ...  # noqa: N803 boto3's names

@@ -49,7 +49,13 @@ class Identity:
 
     @property
     def target_group(self) -> str:
-        suffix = short_hash(self.key)
+        return self._target_group(short_hash(self.key))
+
+    @property
+    def alternate_target_group(self) -> str:
+        return self._target_group(f"{short_hash(self.key)}-b")
+
+    def _target_group(self, suffix: str) -> str:
         return f"{self.name[: TARGET_GROUP_LIMIT - len(suffix) - 1].strip('-')}-{suffix}"
 
     def client_token(self, *parts: object) -> str:

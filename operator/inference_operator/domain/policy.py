@@ -50,6 +50,12 @@ def unmet(spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpec) 
     ]
     if environment.load_balancer is None and spec.autoscaling and spec.autoscaling.requests_per_replica:
         found.append("spec.autoscaling.requestsPerReplica needs a load balancer, and the environment has none")
+    load_balancer = environment.load_balancer
+    if spec.rollout.shifts and (load_balancer is None or load_balancer.infrastructure_role_arn is None):
+        found.append(
+            f"spec.rollout.strategy {spec.rollout.strategy} needs loadBalancer.infrastructureRoleArn of the "
+            f"environment, with which ECS shifts requests"
+        )
     if spec.logging.custom is not None:
         found += custom.refusals(spec.logging.custom)
     elif spec.logging.routes and not found:

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     READY = "Ready"
     SCALED_TO_ZERO = "ScaledToZero"
     ROLLING_OUT = "RollingOut"
+    ROLLOUT_PAUSED = "RolloutPaused"
     ROLLED_BACK = "RolledBack"
     ROLLOUT_FAILED = "RolloutFailed"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
@@ -139,6 +140,13 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     Reason.READY: ("The revision asked for runs, with all replicas healthy.", _NOTHING),
     Reason.SCALED_TO_ZERO: ("No replicas are asked for and none run.", _NOTHING),
     Reason.ROLLING_OUT: ("Tasks of the revision asked for are being started.", _WAIT),
+    Reason.ROLLOUT_PAUSED: (
+        "The rollout waits at one of `rollout.pauses`.",
+        (
+            "Look at the new tasks; then set the annotation `ecs-inference.dev/continue-at` or "
+            "`ecs-inference.dev/rollback-at` to a new value."
+        ),
+    ),
     Reason.ROLLED_BACK: (
         "The revision asked for failed, and ECS went back to the one before, which serves.",
         (

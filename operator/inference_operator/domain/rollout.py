@@ -27,12 +27,15 @@ Deployment = Mapping[str, Any]
 class State(StrEnum):
     NOT_SENT = "NotSent"
     IN_PROGRESS = "InProgress"
+    PAUSED = "Paused"
+    """In progress, and waiting for somebody."""
     COMPLETED = "Completed"
     FAILED = "Failed"
     """Given up, and still the primary deployment: there was nothing to roll back to, or rollback is off."""
     ROLLED_BACK = "RolledBack"
 
 
+UNDER_WAY = (State.IN_PROGRESS, State.PAUSED)
 HELD = (State.FAILED, State.ROLLED_BACK)
 
 ROLLBACK_ASKED = f"rollback was requested with the annotation {ROLLBACK_AT}"
@@ -99,6 +102,10 @@ class Rollout:
     def held(self) -> bool:
         return self.state in HELD
 
+    @property
+    def under_way(self) -> bool:
+        return self.state in UNDER_WAY
+
 
 def follow(asked: Asked, stand: Stand, known: Known, *, now: datetime | None) -> Rollout:
     """The rollout of what is asked for. Without a time nothing is overdue."""
@@ -118,6 +125,8 @@ def _current(primary: Deployment, asked: Asked, stand: Stand, known: Known, now:
     if state is State.FAILED and known.id == primary["id"] and known.asked != asked.hash:
         state = State.NOT_SENT  # what failed was something else, in a way that does not show in the service
     record = stand.record
+    if state is State.IN_PROGRESS and record is not None and record.pause is not None:
+        state = State.PAUSED
     return Rollout(
         state=state,
         revision=asked.revision,
@@ -140,7 +149,7 @@ def _was_given_up(asked: Asked, stand: Stand, primary: Deployment, known: Known)
     """What is asked for is not what the primary deployment brings. Was it sent, and did ECS go back from it?"""
     if known.asked == asked.hash and known.state in HELD:
         return True
-    if known.asked == asked.hash and known.state == State.IN_PROGRESS and known.started_at is not None:
+    if known.asked == asked.hash and known.state in UNDER_WAY and known.started_at is not None:
         # ECS goes back to an earlier deployment under its old id; a later one is somebody else's, and to be mended.
         return bool(primary["createdAt"].replace(microsecond=0) <= known.started_at)
     if stand.left is not None and stand.left.get("rolloutState") == "FAILED" and stand.left["id"] != known.id:

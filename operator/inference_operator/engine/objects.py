@@ -137,6 +137,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     spec, environment = accepted
     retry = _new(object_meta, meta.RECONCILE_AT, previous.last_reconcile_at)
     rollback = _new(object_meta, meta.ROLLBACK_AT, previous.last_rollback_at)
+    proceed = _new(object_meta, meta.CONTINUE_AT, previous.last_continue_at)
     if retry is not None:
         memory.forget()
     ctx = Context(
@@ -144,7 +145,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         environment=environment,
         aws=world.connect(environment),
         now=now,
-        freshness=timedelta() if retry or rollback else world.news.freshness(memory.interval * SHARE, now),
+        freshness=timedelta() if retry or rollback or proceed else world.news.freshness(memory.interval * SHARE, now),
         previous=previous,
         told=world.news.stopped_tasks,
         spec=spec,
@@ -154,6 +155,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         rollback=rollback,
         adopt=_is_true(object_meta, meta.ADOPT),
         stopping=world.stopping,
+        proceed=proceed,
     )
     ctx = replace(ctx, withheld=_withheld(object_meta, ctx))
     case = Case(spec=spec, environment=environment, aws=ctx.aws)

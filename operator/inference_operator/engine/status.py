@@ -27,7 +27,8 @@ from inference_operator.domain import failures, targets
 from inference_operator.domain.agents import exec_agent
 from inference_operator.domain.conditions import Said, Type, merged
 from inference_operator.domain.reasons import Reason
-from inference_operator.domain.rollout import Rollout, State
+from inference_operator.domain.rollout import UNDER_WAY, Rollout, State
+from inference_operator.domain.service_deployment import Record
 from inference_operator.engine import drift, log_health
 from inference_operator.engine.log_health import Look
 from inference_operator.engine.plan import Absent, Hold, Keep, StepResult, Trouble, Update, Withheld
@@ -160,6 +161,7 @@ def summarize(
         if ctx.retry and _sent_again(done)
         else _honoured(done, ctx.retry, previous.last_reconcile_at),
         last_rollback_at=_honoured(done, ctx.rollback, previous.last_rollback_at),
+        last_continue_at=_honoured(done, ctx.proceed, previous.last_continue_at),
     )
 
 
@@ -207,7 +209,7 @@ def _conditions(
         said.append(verified(verification))
     said.append(ready)
     said.append(Said(Type.PROGRESSING, progressing.status, progressing.reason, progressing.message))
-    rolling = rollout is not None and rollout.state in (State.IN_PROGRESS, State.NOT_SENT)
+    rolling = rollout is not None and (rollout.under_way or rollout.state is State.NOT_SENT)
     below = ready.status == "False" and not (rolling and progressing.status == "True")
     if below:
         said.append(_degraded(ready.reason, ready.message, serving=running > 0))
@@ -342,9 +344,18 @@ def _deployment(ctx: Context, rollout: Rollout | None, answer: Mapping[str, Any]
         reason=rollout.reason or (same.reason if same.state == rollout.state.value else None),
         failed_tasks=max(rollout.failed_tasks, (same.failed_tasks or 0) if rollout.held else 0) or None,
         threshold=(record.threshold if record is not None else None) or _threshold(ctx, answer),
-        strategy="ROLLING",
-        stage=record.stage if record is not None and rollout.state is State.IN_PROGRESS else None,
+        strategy=same.strategy or ctx.spec.rollout.strategy,
+        **(_stage(record) if record is not None and rollout.under_way else {}),
     )
+
+
+def _stage(record: Record) -> dict[str, Any]:
+    """How far a rollout is that shifts requests."""
+    return {
+        "stage": record.stage,
+        "traffic_percent": round(record.traffic) if record.traffic is not None else None,
+        "paused_until": record.pause.expires_at if record.pause is not None else None,
+    }
 
 
 def _is_same(known: DeploymentState, rollout: Rollout) -> bool:
@@ -355,7 +366,7 @@ def _is_same(known: DeploymentState, rollout: Rollout) -> bool:
 
 def _threshold(ctx: Context, answer: Mapping[str, Any]) -> int | None:
     breaker = ctx.spec.rollout.circuit_breaker
-    if not breaker.enabled:
+    if not breaker.enabled or ctx.spec.rollout.shifts:
         return None
     return (breaker.threshold or DEFAULT_THRESHOLD).tasks(int(answer.get("desiredCount", ctx.spec.starts_with)))
 
@@ -374,10 +385,10 @@ def _history(ctx: Context, rollout: Rollout | None, failure: Failure | None) -> 
     if rollout is None or rollout.state is State.NOT_SENT:
         return history
     same = before is not None and _is_same(before, rollout)
-    if before is not None and not same and before.state == State.IN_PROGRESS.value:
+    if before is not None and not same and before.state in UNDER_WAY:
         history = (_cut_short(ctx, before, rollout), *history)
     told = any(e.deployment == rollout.deployment and e.outcome == rollout.state.value for e in history)
-    if rollout.state is State.IN_PROGRESS or told or (before is not None and same and before.state == rollout.state):
+    if rollout.under_way or told or (before is not None and same and before.state == rollout.state):
         return history
     ended = HistoryEntry(
         deployment=rollout.deployment,
@@ -452,9 +463,11 @@ def _resources(ctx: Context, done: Pass) -> Resources:
         task_definition=facts.get(Fact.TASK_DEFINITION),
         access_point=facts.get(Fact.ACCESS_POINT),
         target_group=facts.get(Fact.TARGET_GROUP),
+        alternate_target_group=facts.get(Fact.ALTERNATE_TARGET_GROUP),
         listener_rule=facts.get(Fact.LISTENER_RULE),
         discovery_service=facts.get(Fact.DISCOVERY_SERVICE),
         scalable_target=facts.get(Fact.SCALABLE_TARGET),
+        test_listener_rule=facts.get(Fact.TEST_LISTENER_RULE),
         log_groups=_log_groups(done),
     )
 

@@ -9,21 +9,23 @@ from inference_operator.resources.base import AnyKind
 from inference_operator.resources.discovery_service import DiscoveryServices
 from inference_operator.resources.event_queue import EventQueues
 from inference_operator.resources.event_rule import EventRules
-from inference_operator.resources.listener_rule import ListenerRules
+from inference_operator.resources.listener_rule import ListenerRules, TrialListenerRules
 from inference_operator.resources.log_group import LogGroups
 from inference_operator.resources.scalable_target import ScalableTargets
 from inference_operator.resources.scaling_policies import ScalingPolicies
 from inference_operator.resources.security_group_rules import SecurityGroupRules
 from inference_operator.resources.service import Services
-from inference_operator.resources.target_group import TargetGroups
+from inference_operator.resources.target_group import AlternateTargetGroups, TargetGroups
 from inference_operator.resources.task_definition import TaskDefinitions
 
 KINDS: tuple[AnyKind, ...] = (
     LogGroups(),
     AccessPoints(),
     TargetGroups(),
+    AlternateTargetGroups(),
     ListenerRules(),
     DiscoveryServices(),
+    TrialListenerRules(),
     TaskDefinitions(),
     Services(),
     ScalableTargets(),

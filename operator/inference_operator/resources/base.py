@@ -31,8 +31,10 @@ class Fact(StrEnum):
     LOG_GROUP = "logGroup"
     ACCESS_POINT = "accessPoint"
     TARGET_GROUP = "targetGroup"
+    ALTERNATE_TARGET_GROUP = "alternateTargetGroup"
     LISTENER_RULE = "listenerRule"
     DISCOVERY_SERVICE = "discoveryService"
+    TEST_LISTENER_RULE = "testListenerRule"
     TASK_DEFINITION = "taskDefinition"
     SERVICE = "service"
     SCALABLE_TARGET = "scalableTarget"
@@ -79,6 +81,8 @@ class Context(Scene):
     """A `reconcile-at` value that has not been honoured yet: what is held is tried again."""
     rollback: str | None = None
     """A `rollback-at` value that has not been honoured yet: what is under way is rolled back."""
+    proceed: str | None = None
+    """A `continue-at` value that has not been honoured yet: what is paused goes on."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -209,6 +213,12 @@ def changed(pairs: Mapping[str, tuple[Any, Any]], *, replace: bool = False) -> C
     """The change of what differs, of `{path: (want, have)}`."""
     paths = differing(pairs)
     return Change(paths, replace, {path: pairs[path] for path in paths})
+
+
+def shifts_requests(ctx: Context) -> bool:
+    """Whether ECS may shift requests between two target groups in the environment; then every service has both."""
+    load_balancer = ctx.environment.load_balancer
+    return load_balancer is not None and load_balancer.infrastructure_role_arn is not None
 
 
 def differing(pairs: Mapping[str, tuple[Any, Any]]) -> tuple[str, ...]:

@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inference_operator.api.rollout import DEFAULT_THRESHOLD, Alarms, CircuitBreaker, Rollout, Threshold
+from inference_operator.api.rollout import (
+    DEFAULT_BAKE_TIME,
+    DEFAULT_THRESHOLD,
+    MINUTE,
+    Alarms,
+    Canary,
+    CircuitBreaker,
+    Linear,
+    Pause,
+    Rollout,
+    Threshold,
+)
 
 _NO_ALARMS = {"alarmNames": [], "enable": False, "rollback": False}
 
@@ -16,10 +27,13 @@ _NO_ALARMS = {"alarmNames": [], "enable": False, "rollback": False}
 def wanted(asked: Rollout) -> dict[str, Any]:
     """All that a spec can change is named, so that what it no longer asks for goes."""
     return {
+        "strategy": asked.strategy,
         "minimumHealthyPercent": asked.minimum_healthy_percent,
         "maximumPercent": asked.maximum_percent,
         "deploymentCircuitBreaker": _breaker(asked.circuit_breaker),
         "alarms": _alarms(asked.alarms),
+        "lifecycleHooks": [_hook(pause) for pause in asked.pauses],
+        **_shifting(asked),
     }
 
 
@@ -30,7 +44,44 @@ def filled(have: Mapping[str, Any]) -> dict[str, Any]:
         "thresholdConfiguration": _threshold(DEFAULT_THRESHOLD),
         **(have.get("deploymentCircuitBreaker") or {}),
     }
-    return {**have, "deploymentCircuitBreaker": breaker, "alarms": have.get("alarms") or _NO_ALARMS}
+    return {
+        "strategy": "ROLLING",
+        "lifecycleHooks": [],
+        **have,
+        "deploymentCircuitBreaker": breaker,
+        "alarms": have.get("alarms") or _NO_ALARMS,
+    }
+
+
+def _shifting(asked: Rollout) -> dict[str, Any]:
+    """What the strategy knows beside the others; what is left of another strategy does no harm."""
+    if not asked.shifts:
+        return {}
+    bake = DEFAULT_BAKE_TIME if asked.bake_time is None else asked.bake_time
+    canary, linear = asked.canary or Canary(), asked.linear or Linear()
+    own: dict[str, Any] = {
+        "CANARY": {
+            "canaryConfiguration": {
+                "canaryPercent": float(canary.percent),
+                "canaryBakeTimeInMinutes": canary.bake_time // MINUTE,
+            }
+        },
+        "LINEAR": {
+            "linearConfiguration": {
+                "stepPercent": float(linear.step_percent),
+                "stepBakeTimeInMinutes": linear.step_bake_time // MINUTE,
+            }
+        },
+    }.get(asked.strategy, {})
+    return {"bakeTimeInMinutes": bake // MINUTE, **own}
+
+
+def _hook(pause: Pause) -> dict[str, Any]:
+    return {
+        "targetType": "PAUSE",
+        "lifecycleStages": [pause.stage],
+        "timeoutConfiguration": {"timeoutInMinutes": pause.timeout // MINUTE, "action": pause.on_timeout},
+    }
 
 
 def _breaker(asked: CircuitBreaker) -> dict[str, Any]:

@@ -14,13 +14,24 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from inference_operator.api.ingress import EVERYTHING, Ingress
+from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
 from inference_operator.aws.errors import Busy, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
 from inference_operator.domain.names import Identity, short_hash
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, changed
+from inference_operator.resources.base import (
+    Change,
+    Context,
+    Fact,
+    Failed,
+    Scene,
+    Settled,
+    Wait,
+    changed,
+    shifts_requests,
+)
 
 HOST, PATH = "host-header", "path-pattern"
 ANY_HOST = "*"
@@ -33,7 +44,8 @@ BANDS = 49
 class Want:
     listener: str
     conditions: Sequence[Mapping[str, Any]]
-    target_group: str
+    target_groups: Sequence[str]
+    """The first gets the requests of a new rule. Where there are two, ECS shifts them."""
     rewrites: Sequence[Mapping[str, str]]
     priority: int
     """Where it goes if it is new; one that is there keeps its place."""
@@ -44,9 +56,16 @@ class Want:
         transforms = [{"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [dict(r)]}} for r in self.rewrites]
         return {
             "Conditions": list(self.conditions),
-            "Actions": [{"Type": "forward", "TargetGroupArn": self.target_group}],
+            "Actions": [self._forward()],
             **({"Transforms": transforms} if transforms else {}),
         }
+
+    def _forward(self) -> dict[str, Any]:
+        first, *others = self.target_groups
+        if not others:
+            return {"Type": "forward", "TargetGroupArn": first}
+        weighted = [{"TargetGroupArn": first, "Weight": 100}, *({"TargetGroupArn": o, "Weight": 0} for o in others)]
+        return {"Type": "forward", "ForwardConfig": {"TargetGroups": weighted}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +85,24 @@ class ListenerRules:
 
     name: ClassVar[str] = "ListenerRule"
     volatile: ClassVar[bool] = False
+    fact: ClassVar[Fact] = Fact.LISTENER_RULE
+
+    def listener_of(self, environment: InferenceEnvironmentSpec) -> str | None:
+        """Its ARN; None if there is none."""
+        return environment.load_balancer.listener_arn if environment.load_balancer is not None else None
 
     def desire(self, ctx: Context) -> Want | Wait | None:
-        if ctx.environment.load_balancer is None:
+        listener = self.listener_of(ctx.environment)
+        if listener is None:
             return None
-        target_group = ctx.facts.get(Fact.TARGET_GROUP)
-        if target_group is None:
+        needed = [Fact.TARGET_GROUP, *([Fact.ALTERNATE_TARGET_GROUP] if shifts_requests(ctx) else [])]
+        if any(fact not in ctx.facts for fact in needed):
             return Wait("the target group is not there yet", Reason.DEPENDENCY_NOT_READY)
         paths = paths_of(ctx.spec.ingress, ctx.identity)
         return Want(
-            listener=ctx.environment.load_balancer.listener_arn,
+            listener=listener,
             conditions=_conditions(paths, ctx.spec.ingress.hosts),
-            target_group=target_group,
+            target_groups=[ctx.facts[fact] for fact in needed],
             rewrites=_rewrites(paths) if ctx.spec.ingress.protocol_version != "GRPC" else (),
             priority=priority_of(paths, ctx.identity),
             tags=ctx.tags,
@@ -87,10 +112,14 @@ class ListenerRules:
         return changed(
             {
                 "Conditions": (_condition_sets(want.conditions), have.conditions),
-                "Actions": ([want.target_group], list(have.target_groups)),
+                "Actions": (self.forwards(want, have), sorted(have.target_groups)),
                 "Transforms": (list(want.rewrites), list(have.rewrites)),
             }
         )
+
+    def forwards(self, want: Want, _have: ListenerRule) -> list[str]:
+        """The target groups that there should be, in order; which of two gets how much is ECS's matter."""
+        return sorted(want.target_groups)
 
     def settled(self, ctx: Context, want: Want, have: ListenerRule) -> Settled | Failed:
         if have.taken:
@@ -103,14 +132,13 @@ class ListenerRules:
         return Settled(f"{', '.join(sorted(v for values in have.conditions.values() for v in values))}")
 
     def facts(self, have: ListenerRule) -> Mapping[Fact, str]:
-        return {Fact.LISTENER_RULE: have.arn}
+        return {self.fact: have.arn}
 
     def observe(self, scene: Scene) -> ListenerRule | None:
-        if scene.environment.load_balancer is None:
+        listener = self.listener_of(scene.environment)
+        if listener is None:
             return None
-        rules = [
-            _read(r) for r in scene.aws.listings.rules(scene.environment.load_balancer.listener_arn) if _numbered(r)
-        ]
+        rules = [_read(r) for r in scene.aws.listings.rules(listener) if _numbered(r)]
         ours = next((rule for rule in rules if tags.owned(rule.tags, scene.identity)), None)
         if ours is None:  # one that forwards to the object's target group may be taken over
             group = scene.facts.get(Fact.TARGET_GROUP)
@@ -135,7 +163,8 @@ class ListenerRules:
             # First: another try after a failure of what follows still knows that the conditions differ.
             place = {"RuleArn": have.arn, "Priority": self._free_place(ctx, want)}
             ctx.aws.elb.set_rule_priorities(RulePriorities=[place])
-        members = want.update_input()
+        # What is the same is left out: to name the actions would undo what ECS has shifted.
+        members = {member: value for member, value in want.update_input().items() if member in change.paths}
         if "Transforms" in change.paths and not want.rewrites:
             members["ResetTransforms"] = True
         answer = ctx.aws.elb.modify_rule(RuleArn=have.arn, **members)
@@ -164,6 +193,21 @@ class ListenerRules:
 
     def _others(self, ctx: Context, want: Want) -> list[ListenerRule]:
         return [_read(r) for r in ctx.aws.listings.rules(want.listener) if _numbered(r)]
+
+
+class TrialListenerRules(ListenerRules):
+    """The rule on the listener for trying new tasks, before requests are shifted to them."""
+
+    name: ClassVar[str] = "TestListenerRule"
+    fact: ClassVar[Fact] = Fact.TEST_LISTENER_RULE
+
+    def listener_of(self, environment: InferenceEnvironmentSpec) -> str | None:
+        return environment.load_balancer.test_listener_arn if environment.load_balancer is not None else None
+
+    def forwards(self, want: Want, have: ListenerRule) -> list[str]:
+        """ECS leaves it one of them: the one with the new tasks."""
+        theirs = sorted(have.target_groups)
+        return theirs if theirs and set(theirs) <= set(want.target_groups) else sorted(want.target_groups)
 
 
 def paths_of(ingress: Ingress, identity: Identity) -> tuple[str, ...]:

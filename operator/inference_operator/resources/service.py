@@ -19,7 +19,17 @@ from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import State
 from inference_operator.domain.tags import Retag
 from inference_operator.resources import service_deployments, service_input, service_targets, service_tasks
-from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, differing
+from inference_operator.resources.base import (
+    Change,
+    Context,
+    Fact,
+    Failed,
+    Scene,
+    Settled,
+    Wait,
+    differing,
+    shifts_requests,
+)
 from inference_operator.resources.service_rollout import Service, Want, follow, unfinished
 from inference_operator.resources.task_definition import revision_of
 
@@ -43,6 +53,8 @@ class Services:
             needed += [Fact.TARGET_GROUP, Fact.LISTENER_RULE]
         if ctx.environment.service_discovery is not None:
             needed.append(Fact.DISCOVERY_SERVICE)
+        if shifts_requests(ctx):
+            needed.append(Fact.ALTERNATE_TARGET_GROUP)
         missing = [fact.value for fact in needed if fact not in ctx.facts]
         if missing:
             return Wait(f"not there yet: {', '.join(missing)}", Reason.DEPENDENCY_NOT_READY)
@@ -55,13 +67,14 @@ class Services:
             asked=rollout.Asked(
                 revision=settings["taskDefinition"],
                 hash=service_input.asked_hash(ctx, settings),
-                deadline=ctx.spec.rollout.progress_deadline,
+                deadline=ctx.spec.rollout.deadline,
             ),
             known=_known(ctx),
             retry=ctx.retry is not None,
             refresh=ctx.retry is not None and _may_change_behind_its_name(ctx.spec),
             rollback=ctx.rollback is not None,
             bounds=ctx.spec.bounds,
+            proceed=ctx.proceed is not None,
         )
 
     def diff(self, want: Want, have: Service) -> Change:
@@ -72,18 +85,17 @@ class Services:
 
     def _paths(self, want: Want, have: Service, paths: tuple[str, ...]) -> tuple[str, ...]:
         seen = follow(want, have)
-        if seen.state is State.IN_PROGRESS and want.rollback:
+        if seen.under_way and want.rollback:
             return (service_input.ROLL_BACK,)
-        if seen.held and want.retry:
-            return (*(p for p in paths if p != "taskDefinition"), "taskDefinition", service_input.FORCE)
-        if seen.held:
+        if seen.state is State.PAUSED and want.proceed:
+            return (*paths, service_input.CONTINUE)
+        if seen.held and not want.retry:
             return tuple(p for p in paths if p not in service_input.BEGINS_DEPLOYMENT)
-        if seen.state is State.NOT_SENT and seen.deployment is not None:
-            # It failed, and stands: what has changed since shows elsewhere, such as in the health check.
-            return (*paths, "taskDefinition", service_input.FORCE)
-        if want.refresh and seen.state is State.COMPLETED:
-            return (*paths, service_input.FORCE)
-        return paths
+        # What failed and stands is asked for no more if something has changed since, maybe in the health check alone.
+        stands = seen.state is State.NOT_SENT and seen.deployment is not None
+        if seen.held or stands:
+            return _anew(paths)
+        return (*paths, service_input.FORCE) if want.refresh and seen.state is State.COMPLETED else paths
 
     def settled(self, ctx: Context, want: Want, have: Service) -> Settled | Wait | Failed:
         if have.status != ACTIVE:
@@ -129,8 +141,12 @@ class Services:
     def update(self, ctx: Context, want: Want, have: Service, change: Change) -> Service:
         if service_input.ROLL_BACK in change.paths:
             return self._rolled_back(ctx, want, have)
+        if service_input.CONTINUE in change.paths:
+            have = self._continued(ctx, have)
         settings = {**want.settings, "desiredCount": _count(want, have)}
         members = service_input.update_input(settings, change.paths)
+        if not members:
+            return have
         try:
             answer = ctx.aws.ecs.update_service(cluster=want.cluster, service=want.name, **members)["service"]
         except NotFound:
@@ -169,6 +185,14 @@ class Services:
         found = self.observe(replace(ctx, freshness=timedelta(seconds=-1)))
         return replace(found if found is not None else have, asked_back=True)
 
+    def _continued(self, ctx: Context, have: Service) -> Service:
+        if have.record is not None and have.record.pause is not None:
+            ctx.aws.ecs.continue_service_deployment(
+                serviceDeploymentArn=have.record.arn, hookId=have.record.pause.id, action="CONTINUE"
+            )
+        found = self.observe(replace(ctx, freshness=timedelta(seconds=-1)))
+        return found if found is not None else have
+
     def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:
         ctx.aws.services.record(want.cluster, want.name, answer)
         return _read(answer)
@@ -184,6 +208,11 @@ def _count(want: Want, have: Service) -> int:
     """The number of tasks to ask for: the one that there is, as far as it is within the bounds."""
     lowest, highest = want.bounds
     return min(max(int(have.answer["desiredCount"]), lowest), highest)
+
+
+def _anew(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """A deployment is begun, even if nothing differs that would begin one."""
+    return (*(p for p in paths if p != "taskDefinition"), "taskDefinition", service_input.FORCE)
 
 
 def _known(ctx: Context) -> rollout.Known:

@@ -10,7 +10,7 @@ from inference_operator.api.v1alpha1 import Capacity
 from inference_operator.aws.ports import Answer
 from inference_operator.domain.names import digest
 from inference_operator.resources import deployment_configuration
-from inference_operator.resources.base import Context, Fact, differing
+from inference_operator.resources.base import Context, Fact, differing, shifts_requests
 
 
 def settings(ctx: Context) -> dict[str, Any]:
@@ -40,11 +40,32 @@ def settings(ctx: Context) -> dict[str, Any]:
         found["serviceRegistries"] = [{"registryArn": ctx.facts[Fact.DISCOVERY_SERVICE]}]
     if ctx.environment.load_balancer is not None:
         found["loadBalancers"] = [
-            {"targetGroupArn": ctx.facts[Fact.TARGET_GROUP], "containerName": CONTAINER, "containerPort": spec.port}
+            {
+                "targetGroupArn": ctx.facts[Fact.TARGET_GROUP],
+                "containerName": CONTAINER,
+                "containerPort": spec.port,
+                **_shifting(ctx),
+            }
         ]
     if ctx.environment.load_balancer is not None or spec.health.command:
         found["healthCheckGracePeriodSeconds"] = int(spec.health.startup.total_seconds())
     return found
+
+
+def _shifting(ctx: Context) -> dict[str, Any]:
+    """What requests are shifted with. It is there with the strategy ROLLING as well, which does not need it: AWS wants
+    it set before a service takes up another one (developer guide, on updating from rolling to blue/green)."""
+    if not shifts_requests(ctx) or ctx.environment.load_balancer is None:
+        return {}
+    trial = ctx.facts.get(Fact.TEST_LISTENER_RULE)
+    return {
+        "advancedConfiguration": {
+            "alternateTargetGroupArn": ctx.facts[Fact.ALTERNATE_TARGET_GROUP],
+            "productionListenerRule": ctx.facts[Fact.LISTENER_RULE],
+            "roleArn": ctx.environment.load_balancer.infrastructure_role_arn,
+            **({"testListenerRule": trial} if trial is not None else {}),
+        }
+    }
 
 
 def create_input(want: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,6 +84,9 @@ def update_input(want: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any
 
 
 FORCE = "forceNewDeployment"
+
+CONTINUE = "continue"
+"""Stands among the paths of a change for ContinueServiceDeployment."""
 
 ROLL_BACK = "rollback"
 """Stands among the paths of a change for StopServiceDeployment."""

@@ -17,7 +17,7 @@ from inference_operator.domain import causes, failures, rollout, targets
 from inference_operator.domain.failures import Evidence
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import ROLLBACK_ASKED, Asked, Known, Rollout, Stand, State
-from inference_operator.domain.service_deployment import Record
+from inference_operator.domain.service_deployment import Pause, Record
 from inference_operator.resources import service_input
 from inference_operator.resources.base import Context, Failed, Wait
 from inference_operator.resources.task_definition import revision_of
@@ -40,6 +40,8 @@ class Want:
     """What is under way is to be rolled back."""
     bounds: tuple[int, int]
     """The fewest and the most tasks that may be asked for; an autoscaler moves between them."""
+    proceed: bool
+    """What is paused is to go on."""
 
     @property
     def revision(self) -> str:
@@ -122,6 +124,9 @@ def unfinished(ctx: Context, have: Service, seen: Rollout) -> Wait | Failed:
     if seen.held:
         return _held(ctx, have, seen)
     told = _progress(ctx, have, seen)
+    pause = seen.record.pause if seen.record is not None else None
+    if pause is not None:
+        return Wait(_paused(told, pause), Reason.ROLLOUT_PAUSED)
     if seen.overdue:
         trouble = failures.trouble(evidence(ctx, have, seen))
         step = trouble.cause.next_step if trouble is not None else _LOOK
@@ -132,6 +137,15 @@ def unfinished(ctx: Context, have: Service, seen: Rollout) -> Wait | Failed:
             at_rest=False,
         )
     return Wait(told, Reason.ROLLING_OUT)
+
+
+def _paused(told: str, pause: Pause) -> str:
+    until = f" until {pause.expires_at:%Y-%m-%dT%H:%M:%SZ}" if pause.expires_at is not None else ""
+    then = "goes on" if pause.then == "CONTINUE" else "goes back"
+    return (
+        f"{told}; it is paused{until}, when ECS {then}. Next: give the annotation {meta.CONTINUE_AT} "
+        f"or {meta.ROLLBACK_AT} a new value"
+    )
 
 
 def _held(ctx: Context, have: Service, seen: Rollout) -> Failed:
@@ -183,10 +197,11 @@ def _progress(ctx: Context, have: Service, seen: Rollout) -> str:
     primary = have.primary or {}
     running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
     told = f"{revision_of(seen.revision)}: {running} of {desired} tasks run"
-    if seen.failed_tasks:
-        return f"{told}, {seen.failed_tasks} failed to come up{_why(ctx, have, seen)}"
-    if running < desired:
-        return f"{told}{_why(ctx, have, seen)}"
+    if seen.record is not None and seen.record.traffic is not None and running >= desired:
+        return f"{told} and get {seen.record.traffic:g} % of the requests ({seen.record.stage})"
+    if seen.failed_tasks or running < desired:
+        failed = f", {seen.failed_tasks} failed to come up" if seen.failed_tasks else ""
+        return f"{told}{failed}{_why(ctx, have, seen)}"
     trouble = targets.sentence(targets.summary(have.targets))
     if trouble:
         return f"{told}; {trouble}"

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from inference_operator.api.v1alpha1 import Health, InferenceDeploymentSpec, Stickiness
 from inference_operator.aws.errors import NotFound
 from inference_operator.domain import tags
+from inference_operator.domain.names import Identity
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, changed
+from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, changed, shifts_requests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +41,16 @@ class TargetGroups:
 
     name: ClassVar[str] = "TargetGroup"
     volatile: ClassVar[bool] = False
+    fact: ClassVar[Fact] = Fact.TARGET_GROUP
+
+    def name_of(self, identity: Identity) -> str:
+        return identity.target_group
 
     def desire(self, ctx: Context) -> Want | None:
         if ctx.environment.load_balancer is None:
             return None
         return Want(
-            name=ctx.identity.target_group,
+            name=self.name_of(ctx.identity),
             listener=ctx.environment.load_balancer.listener_arn,
             protocol_version=ctx.spec.ingress.protocol_version,
             health_check=_health_check(ctx.spec.health, ctx.spec.ingress.protocol_version),
@@ -62,12 +67,12 @@ class TargetGroups:
         return Settled(f"{want.name}, health checked at {want.health_check['HealthCheckPath']}")
 
     def facts(self, have: TargetGroup) -> Mapping[Fact, str]:
-        return {Fact.TARGET_GROUP: have.arn}
+        return {self.fact: have.arn}
 
     def observe(self, scene: Scene) -> TargetGroup | None:
         elb = scene.aws.elb
         try:
-            answer = elb.describe_target_groups(Names=[scene.identity.target_group])["TargetGroups"][0]
+            answer = elb.describe_target_groups(Names=[self.name_of(scene.identity)])["TargetGroups"][0]
         except NotFound:
             return None
         arn = answer["TargetGroupArn"]
@@ -124,6 +129,19 @@ class TargetGroups:
             TargetGroupArn=have.arn, Attributes=[{"Key": k, "Value": v} for k, v in want.attributes.items()]
         )
         return replace(have, attributes={**have.attributes, **want.attributes})
+
+
+class AlternateTargetGroups(TargetGroups):
+    """The second target group, where requests are shifted between the two."""
+
+    name: ClassVar[str] = "AlternateTargetGroup"
+    fact: ClassVar[Fact] = Fact.ALTERNATE_TARGET_GROUP
+
+    def name_of(self, identity: Identity) -> str:
+        return identity.alternate_target_group
+
+    def desire(self, ctx: Context) -> Want | None:
+        return super().desire(ctx) if shifts_requests(ctx) else None
 
 
 def _health_check(health: Health, protocol_version: str) -> dict[str, Any]:
