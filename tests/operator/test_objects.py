@@ -549,6 +549,7 @@ def test_an_operation_that_aws_refuses_is_told_the_other_kinds_go_on_and_it_ends
         it.change(**(occasion.change or {}))
     if occasion.annotation is not None:
         prepare(it.world)
+        it.live(lambda: it.ready)
         it.change(rollout=PAUSED)
         it.live(lambda: it.ready)
         paused(it)

@@ -35,8 +35,13 @@ def prepare(world: World, **more: Any) -> None:
 
 
 def up(world: World, **rollout: Any) -> Object:
+    """An object that is Ready. Its first rollout is not paused: nobody would be there to continue it."""
+    pauses = rollout.pop("pauses", None)
     it = Object(world, deployment_document(rollout=rollout))
     it.live(lambda: it.ready)
+    if pauses is not None:
+        it.change(rollout={**rollout, "pauses": pauses})
+        it.live(lambda: it.ready)
     return it
 
 

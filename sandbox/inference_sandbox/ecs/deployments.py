@@ -27,10 +27,6 @@ class Deployments:
     def begin(self, service: Service, revision: Revision) -> Deployment:
         """A new deployment of `revision`; it becomes PRIMARY, and what was PRIMARY is to be replaced."""
         now = self._clock.now()
-        if service.last_completed is not None:
-            # A service goes on with the target group that serves, also after a change of strategy (guide, "Updating the
-            # deployment strategy from Amazon ECS blue/green to rolling update"); one that shifts takes the other.
-            revision.side = service.last_completed.revision.side
         deployment = Deployment(
             id=f"ecs-svc/{self._ids.digits(19)}",
             service=service,
