@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import Any, Protocol, cast
 
@@ -21,8 +22,9 @@ from botocore.credentials import (
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from inference_operator import __version__
-from inference_operator.aws.errors import AwsError, Denied, Unavailable, from_answer
+from inference_operator.aws.errors import AwsError, Denied, Paced, Unavailable, from_answer
 from inference_operator.aws.ports import Aws
+from inference_operator.aws.quotas import Pace
 from inference_operator.aws.reading import BatchedServices, SharedListings
 
 MAX_CONNECTIONS = 32
@@ -43,6 +45,10 @@ CONFIG = Config(
 # tried again before it has been looked what the first try did.
 TRIED_ONCE = frozenset({"RegisterTaskDefinition", "CreateService", "CreateRule", "RegisterScalableTarget"})
 ONCE = CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 1}))
+
+
+WORTH_A_RETURN = 0.3
+"""Seconds: for less it is not worth to end the pass and to come back."""
 
 
 class CallObserver(Protocol):
@@ -75,11 +81,11 @@ def connect(
     if role is not None:
         session = _as(role, session)
 
-    def client(name: str) -> Any:
+    def client(name: str, pace: Pace | None = None) -> Any:
         make: Any = session.client  # its overloads name each service; here the name is a variable
-        return Translating(lambda config: make(name, config=config), observer)
+        return Translating(lambda config: make(name, config=config), observer, pace)
 
-    ecs, efs, elb = client("ecs"), client("efs"), client("elbv2")
+    ecs, efs, elb = client("ecs", Pace(time.monotonic)), client("efs"), client("elbv2")
     scaling, discovery = client("application-autoscaling"), client("servicediscovery")
     return Aws(
         region=region,
@@ -139,9 +145,10 @@ class Translating:
     """A boto3 client whose errors are ours and whose calls are observed. It is made at the first call: the models of
     some services take megabytes, and not every environment needs them."""
 
-    def __init__(self, make: Callable[[Config], Any], observer: CallObserver) -> None:
+    def __init__(self, make: Callable[[Config], Any], observer: CallObserver, pace: Pace | None = None) -> None:
         self._make = make
         self._observer = observer
+        self._pace = pace
 
     @cached_property
     def client(self) -> Any:
@@ -159,6 +166,7 @@ class Translating:
         bound = getattr(self.once if name in TRIED_ONCE else self.client, method)
 
         def call(**members: Any) -> Any:
+            self._keep_pace(name, operation)
             started = utc_now()
             code = "OK"
             try:
@@ -172,6 +180,12 @@ class Translating:
 
         setattr(self, method, call)  # looked up once
         return call
+
+    def _keep_pace(self, name: str, operation: str) -> None:
+        while self._pace is not None and (wait := self._pace.wait(name)) > 0:
+            if wait > WORTH_A_RETURN:
+                raise Paced(operation=operation, wait=timedelta(seconds=wait))
+            time.sleep(wait)
 
 
 _making = threading.Lock()

@@ -7,6 +7,7 @@ a real limit, so it is terminal here). Knows no botocore: `clients` turns its er
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from inference_operator.domain.reasons import Reason
@@ -128,6 +129,22 @@ class Throttled(AwsError):
 
     def next_step(self) -> str:
         return "nothing to do: the operator waits and tries again"
+
+
+class Paced(AwsError):
+    """Not sent: AWS takes so many of these calls a second, and the turn of this one comes later."""
+
+    reason = Reason.WAITING
+    retry_soon = True
+
+    def __init__(self, *, operation: str, wait: timedelta) -> None:
+        super().__init__(
+            code="Paced",
+            message="AWS takes only so many of these calls a second from an account, and others of it come first",
+            operation=operation,
+        )
+        self.wait = wait
+        """After which its turn has come."""
 
 
 class Denied(AwsError):

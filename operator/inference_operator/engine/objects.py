@@ -90,6 +90,8 @@ class World:
 class Outcome:
     status: InferenceDeploymentStatus | InferenceEnvironmentStatus
     requeue_after: timedelta
+    on_time: bool = False
+    """Not sooner and not later: a turn at AWS was given away for then."""
     events: tuple[Event, ...] = ()
     results: tuple[StepResult, ...] = ()
     notices: tuple[Notice, ...] = ()
@@ -169,6 +171,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     return Outcome(
         status=told,
         requeue_after=min(_requeue(done.results, memory), _debugging_ends(spec, now)),
+        on_time=_turn(done.results) is not None,
         events=tuple(transitions(previous, told, done.results)),
         results=tuple(done.results),
         notices=notifications.due(object_meta, spec.environment, told, now) if environment.notifications else (),
@@ -231,6 +234,7 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
     return Outcome(
         status=told,
         requeue_after=wait,
+        on_time=_turn(results) is not None,
         events=tuple(transitions(previous, told, results)),
         results=tuple(results),
         done=done,
@@ -371,10 +375,18 @@ def _goes_on(outcome: object) -> bool:
     return isinstance(outcome, Failed) and not outcome.at_rest
 
 
-def _requeue(results: Iterable[StepResult], memory: Memory) -> timedelta:
+def _requeue(results: Sequence[StepResult], memory: Memory) -> timedelta:
     outcomes = [result.outcome for result in results]
     if any(isinstance(outcome, Trouble) for outcome in outcomes):
         memory.failures += 1
         return backoff.after_failures(memory.failures)
     memory.failures = 0
-    return memory.interval
+    return _turn(results) or memory.interval
+
+
+def _turn(results: Sequence[StepResult]) -> timedelta | None:
+    """When the first turn at AWS comes that was given to the object, if any was and nothing else went wrong."""
+    outcomes = [result.outcome for result in results]
+    if any(isinstance(outcome, Trouble) for outcome in outcomes):
+        return None
+    return min((o.turn_in for o in outcomes if isinstance(o, Wait) and o.turn_in is not None), default=None)

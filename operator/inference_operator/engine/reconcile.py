@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from inference_operator.api import meta
-from inference_operator.aws.errors import AwsError, Unavailable
+from inference_operator.aws.errors import AwsError, Paced, Unavailable
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import drift
@@ -266,6 +266,9 @@ def _guarded(kind: AnyKind, memory: Memory, scene: Scene, work: Callable[[], Ste
     """The result of `work`, whatever happens in it: one kind's failure is not the next one's."""
     try:
         return work()
+    except Paced as error:
+        waiting = Wait(f"{error.operation} has its turn: {error.message}", error.reason, turn_in=error.wait)
+        return StepResult(kind=kind.name, step=Hold(waiting.reason, waiting.message), outcome=waiting)
     except AwsError as error:
         _doubt(kind, scene, memory, error)
         log.warning("AWS error", kind=kind.name, operation=error.operation, code=error.code, error=error.message)

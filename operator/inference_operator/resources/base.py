@@ -121,6 +121,8 @@ class Wait:
 
     message: str
     reason: Reason = Reason.WAITING
+    turn_in: timedelta | None = None
+    """It is this object's turn then, neither sooner nor later."""
 
 
 @dataclass(frozen=True)

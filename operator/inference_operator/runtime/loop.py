@@ -270,7 +270,7 @@ class Keeper:
             await self._rest(slot, None, outcome)
 
     async def _rest(self, slot: Slot, stopped: Stopped | None, outcome: Outcome) -> None:
-        seconds = jittered(outcome.requeue_after)
+        seconds = outcome.requeue_after.total_seconds() if outcome.on_time else jittered(outcome.requeue_after)
         slot.wait(seconds)
         if slot.wake.is_set():  # it was called during the pass
             slot.wait(0)
