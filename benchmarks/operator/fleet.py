@@ -3,8 +3,8 @@ floor that the quotas allow.
 
     python -m benchmarks.operator.fleet 20 100          # 1000 takes about forty minutes
 
-Everything is real but AWS: API server, operator process, HTTP. The sandbox refuses what is beyond the quotas that Amazon
-ECS publishes ("Request throttling for the Amazon ECS API"), answers 30 ms late, and takes about as long as Fargate does
+Everything is real but AWS: API server, operator process, HTTP. The sandbox refuses what is beyond the quotas of Amazon
+ECS ("Request throttling for the Amazon ECS API"), answers 30 ms late, and takes about as long as Fargate does
 to start a task; tasks are scripted. An object here has a model path and no load balancer, which is what the smallest
 useful manifest makes.
 """
@@ -66,7 +66,9 @@ class Stage:
     """Of the InferenceEnvironment."""
 
     def list(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = self.objects.list_namespaced_custom_object(*OBJECT, NAMESPACE, DEPLOYMENTS)["items"]
+        items: list[dict[str, Any]] = self.objects.list_namespaced_custom_object(*OBJECT, NAMESPACE, DEPLOYMENTS)[
+            "items"
+        ]
         return items
 
 
@@ -179,26 +181,25 @@ def begin(made: Stage, size: int, operator: psutil.Popen, results: list[bool]) -
     target = TARGETS.get(size, 1.5)
     since = mark(made)
     took = timed(lambda: make(made, size), lambda: all_ready(made, size))
-    spent = report_calls(made, since, size)
+    spent = report_calls(made, since)
     report(results, "all run and are Ready", took, creation_floor(size), target)
     told(results, "calls of ECS to create one", spent["ecs"] / size, CREATE_CALLS)
     print(f"    of every service {spent.total() / size:.1f}: {operations(made, since, size)}")
     told(results, "Ready before its task ran", float(too_early(made)), 0.0)
     since = mark(made)
     took = timed(lambda: change(made, size), lambda: all_ready(made, size))
-    spent = report_calls(made, since, size)
+    spent = report_calls(made, since)
     report(results, "one field of each changed", took, creation_floor(size), None)
     told(results, "calls of ECS to change one", spent["ecs"] / size, CHANGE_CALLS)
     print(f"    of every service {spent.total() / size:.1f}: {operations(made, since, size)}")
     time.sleep(30)
     since = mark(made)
     time.sleep(IDLE_MINUTES * 60)
-    idle = report_calls(made, since, size)
+    idle = report_calls(made, since)
     told(results, "calls a minute for one at rest", idle.total() / size / IDLE_MINUTES, IDLE_CALLS)
     told(results, "memory of the operator in MiB", operator.memory_info().rss / 2**20, float(MEMORY.get(size, 250)))
     since = mark(made)
     took = timed(lambda: delete(made), lambda: not made.list())
-    report_calls(made, since, size)
     report(results, "all deleted", took, deletion_floor(size), DELETION)
     told(results, "throttled calls", float(throttled(made)), 0.0)
 
@@ -287,7 +288,7 @@ def mark(made: Stage) -> int:
     return calls[-1].number
 
 
-def report_calls(made: Stage, since: int, size: int) -> Counter[str]:
+def report_calls(made: Stage, since: int) -> Counter[str]:
     return Counter(call.service for call in made.cloud.calls.find(since=since))
 
 

@@ -153,6 +153,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         spec=spec,
         generation=object_meta.generation,
         environment_generation=_generation(world.environments[spec.environment]),
+        followed=Services.name in memory.seen,
         retry=retry,
         rollback=rollback,
         adopt=_is_true(object_meta, meta.ADOPT),

@@ -77,6 +77,8 @@ class Context(Scene):
     spec: InferenceDeploymentSpec
     generation: int
     environment_generation: int = 0
+    followed: bool = False
+    """Nothing was sent for the object since its status was written: this process has looked after it since then."""
     retry: str | None = None
     """A `reconcile-at` value that has not been honoured yet: what is held is tried again."""
     rollback: str | None = None

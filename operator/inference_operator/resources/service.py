@@ -16,7 +16,7 @@ from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import rollout, tags
 from inference_operator.domain.reasons import Reason
-from inference_operator.domain.rollout import State
+from inference_operator.domain.rollout import Rollout, State
 from inference_operator.domain.tags import Retag
 from inference_operator.resources import service_deployments, service_input, service_targets, service_tasks
 from inference_operator.resources.base import (
@@ -246,7 +246,7 @@ def _looked_into(scene: Scene, want: Want, have: Service) -> Service:
     ecs = scene.aws.ecs
     seen = follow(want, have)
     told = seen.held and seen.state.value == want.known.state and want.known.asked == want.asked.hash
-    if seen.state is not State.COMPLETED and not told:
+    if seen.state is not State.COMPLETED and not told and not _is_plain(scene, want, have, seen):
 
         def brings(revision: Mapping[str, object]) -> bool:
             return service_input.brings(want.settings, revision)
@@ -256,6 +256,15 @@ def _looked_into(scene: Scene, want: Want, have: Service) -> Service:
     if _has_failing_tasks(have) or (follow(want, have).held and not told):
         have = replace(have, stopped_tasks=service_tasks.stopped(ecs, have.cluster, have.name))
     return have
+
+
+def _is_plain(scene: Scene, want: Want, have: Service, seen: Rollout) -> bool:
+    """Whether DescribeServices, which ten services share, tells all that there is to tell."""
+    if seen.state is State.NOT_SENT:
+        return isinstance(scene, Context) and scene.followed
+    asked = want.settings.get("deploymentConfiguration", {})
+    shifts = asked.get("strategy", "ROLLING") != "ROLLING" or asked.get("alarms", {}).get("enable", False)
+    return seen.state is State.IN_PROGRESS and not shifts and not _has_failing_tasks(have)
 
 
 def _has_failing_tasks(have: Service) -> bool:
