@@ -72,11 +72,12 @@ def connect(
     region: str,
     role: Role | None = None,
     *,
+    pace: Pace | None = None,
     observer: CallObserver = ignore,
     on_change: Callable[[str, str], None] | None = None,
 ) -> Aws:
     """Clients for one region, from the standard AWS configuration (environment, web identity, Pod Identity, …) or with
-    the role that is taken on with it."""
+    the role that is taken on with it. `pace` is that of the account and region; without one, AWS sets it."""
     session = boto3.Session(region_name=region)
     if role is not None:
         session = _as(role, session)
@@ -85,7 +86,7 @@ def connect(
         make: Any = session.client  # its overloads name each service; here the name is a variable
         return Translating(lambda config: make(name, config=config), observer, pace)
 
-    ecs, efs, elb = client("ecs", Pace(time.monotonic)), client("efs"), client("elbv2")
+    ecs, efs, elb = client("ecs", pace), client("efs"), client("elbv2")
     scaling, discovery = client("application-autoscaling"), client("servicediscovery")
     return Aws(
         region=region,

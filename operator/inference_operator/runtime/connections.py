@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
 from inference_operator.aws.clients import CallObserver, Role, connect
 from inference_operator.aws.ports import Aws
+from inference_operator.aws.quotas import Pace
 
 
 class Connections:
@@ -24,5 +26,7 @@ class Connections:
         where = (environment.region, Role(arn, environment.external_id) if arn is not None else None)
         with self._lock:
             if where not in self._made:
-                self._made[where] = connect(*where, observer=self._observer, on_change=self._changed)
+                self._made[where] = connect(
+                    *where, pace=Pace(time.monotonic), observer=self._observer, on_change=self._changed
+                )
             return self._made[where]
