@@ -661,7 +661,7 @@ def test_what_somebody_changed_by_hand_is_mended_at_the_next_audit(
 ) -> None:
     what(up.world)
     mark = up.world.mark
-    up.live(lambda: any(w.endswith(mended_by) for w in up.world.writes(since=mark)), at_most=timedelta(minutes=70))
+    up.live(lambda: any(w.endswith(mended_by) for w in up.world.writes(since=mark)), at_most=timedelta(hours=7))
     up.live(lambda: up.ready)
     assert {kind: len(things) for kind, things in up.world.holdings().items()} == dict.fromkeys(EVERY_KIND, 1)
 

@@ -37,7 +37,8 @@ def explain(error: ValidationError) -> str:
 
 
 def _line(root: str, problem: ErrorDetails) -> str:
-    sentence = _SENTENCES.get(problem["type"], problem["msg"]).format_map(problem.get("ctx", {}))
+    ours = _SENTENCES.get(problem["type"])  # what else there is may have braces of its own
+    sentence = ours.format_map(problem.get("ctx", {})) if ours is not None else problem["msg"]
     if problem["type"] == "extra_forbidden":
         sentence = _unknown(str(problem["loc"][-1]))
     return f"{_path(root, problem['loc'])}: {sentence}{_got(problem)}"
