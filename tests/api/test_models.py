@@ -161,6 +161,8 @@ def test_a_status_is_written_as_kubernetes_shows_it() -> None:
         "history": [],
         "events": [],
         "stoppedTasks": [],
+        "drift": [],
+        "notified": [],
     }
 
 
