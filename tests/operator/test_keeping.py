@@ -402,7 +402,7 @@ def test_old_revisions_are_deregistered_but_neither_the_newest_nor_somebody_else
     assert up.ready
 
 
-@pytest.mark.parametrize("kinds", range(1, 5))
+@pytest.mark.parametrize("kinds", range(1, 4))  # the kinds after that are not all asked for
 def test_a_pass_that_is_cut_short_leaves_a_status_that_is_true_and_the_next_process_ends_it(
     world: World, kinds: int
 ) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from inference_operator.api.meta import WAKING
+from inference_operator.api.meta import FINALIZER, WAKING
 from inference_operator.api.status import STOPPED_TASKS_LIMIT
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec, InferenceEnvironmentStatus, Notified
 from inference_operator.aws.ports import Answer
@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 Document = Mapping[str, Any]
 SPACING = 1.0
 """Seconds between the beginnings of two passes over an object for the sake of events: they come in bursts."""
+UNHELD = 0.1  # seconds until it is looked again whether an object has its finalizer
 JITTER = 0.05  # of a wait, either way: a fleet does not look all at once
 
 
@@ -247,6 +248,11 @@ class Keeper:
         """Until the object goes or the operator stops. Never raises: kopf does not start a daemon twice."""
         slot.wait(0)
         while not stopped:
+            if FINALIZER not in body["metadata"].get("finalizers", ()):
+                # Not held yet, or let go: if it were deleted now, nobody would take away what a pass makes.
+                await first_of(slot.wake, stopped, UNHELD)
+                slot.wake.clear()
+                continue
             async with self.gate, slot.lock:
                 if stopped:
                     return
