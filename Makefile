@@ -5,10 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+SIZES ?= 20 100
 PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks tools
 PINS := operator server sandbox
 
-.PHONY: help demo demo-failures test check manifests bench bench-server pins control-plane clean
+.PHONY: help demo demo-failures test check manifests bench bench-operator bench-server pins control-plane clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ manifests: $(VENV)/.installed ## Write the generated files: CRDs, IAM policy, re
 
 bench: $(VENV)/.installed ## Measure, each figure beside a baseline of the same run
 	@for script in benchmarks/*/__main__.py benchmarks/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+bench-operator: $(VENV)/.installed ## Compare fleets under AWS's quotas with the floor that those allow (SIZES="20 100 1000")
+	@$(BIN)/python -m benchmarks.operator.fleet $(SIZES)
 
 bench-server: $(VENV)/.installed ## Compare the inference server with others (WITH="--with-kserve --with-mlserver": with these too)
 	@$(BIN)/python -m benchmarks.server $(WITH)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from inference_sandbox.control_plane import Cluster, ControlPlane, why_unavailable
 from tests.operator import live
@@ -12,6 +13,13 @@ from tests.operator.live import Stage
 from tests.operator.world import World
 
 CRDS = Path(__file__).parents[2] / "crds"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Commands that are tried in this process set up logging for all of it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

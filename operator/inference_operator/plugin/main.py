@@ -20,14 +20,13 @@ from click.shell_completion import CompletionItem, ShellComplete
 from rich.console import Console
 
 from inference_operator import __version__
-from inference_operator.api.meta import CONTAINER, GROUP, PAUSED, RECONCILE_AT, ROLLBACK_AT
+from inference_operator.api.meta import CONTAINER, CONTINUE_AT, PAUSED, RECONCILE_AT, ROLLBACK_AT
 from inference_operator.plugin import render
 from inference_operator.plugin.cluster import Cluster
 from inference_operator.plugin.timeline import lines, rollouts, timeline
 from inference_operator.plugin.verdict import judge
 
 Document = Mapping[str, Any]
-CONTINUE_AT = f"{GROUP}/continue-at"
 FAILED, TIMED_OUT = 1, 3
 """Exit codes beside 0; click's own for wrong usage is 2."""
 PIPED_WIDTH = 1000
