@@ -311,13 +311,15 @@ def test_on_a_terminal_a_table_is_kept_up_to_date(cli: Cli, control_plane: Clust
     termios.tcsetwinsize(ours, (40, 150))
     with cli.start("up", "--kubeconfig", str(control_plane.kubeconfig), name="seen", stdout=theirs) as process:
         os.close(theirs)
-        read_until(ours, "TASK DEFINITION")
-        create_service(found(cli, "seen"), "unknown", "registry.example.com/unknown:1")
-        read_until(ours, "CannotPullContainerError")
-        process.terminate()
-        with suppress(OSError):  # EIO, once nobody writes any more: who does not read on keeps it from ending
-            while os.read(ours, 65_536):
-                pass
+        try:
+            read_until(ours, "TASK DEFINITION")
+            create_service(found(cli, "seen"), "unknown", "registry.example.com/unknown:1")
+            read_until(ours, "CannotPullContainerError")
+        finally:
+            process.terminate()
+            with suppress(OSError):  # EIO, once nobody writes any more: who does not read on keeps it from ending
+                while os.read(ours, 65_536):
+                    pass
     os.close(ours)
     assert process.returncode == 0
 
