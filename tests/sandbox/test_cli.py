@@ -38,7 +38,9 @@ class Cli:
     def __init__(self, folder: Path, control_plane: Cluster) -> None:
         assets = control_plane.kubectl_program.parent
         self._folder = folder
-        self._environment = os.environ | {
+        # A test runner may say how wide its own terminal is; rich would believe it of ours.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._environment = inherited | {
             "XDG_CACHE_HOME": str(folder),
             "KUBEBUILDER_ASSETS": str(assets),
             "PATH": f"{assets}{os.pathsep}{os.environ['PATH']}",
