@@ -9,7 +9,7 @@ SIZES ?= 20 100
 PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks tools
 PINS := operator server sandbox
 
-.PHONY: help demo demo-failures test check manifests bench bench-operator bench-server pins control-plane clean
+.PHONY: help demo demo-failures test check manifests bench bench-operator bench-server docs pins control-plane clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ check: $(VENV)/.installed ## Lint, types, layers, and that generated files are u
 manifests: $(VENV)/.installed ## Write the generated files: CRDs, IAM policy, reference pages
 	$(BIN)/python tools/generate.py
 
+docs: $(VENV)/.installed ## Build the documentation as a site, in build/docs/site
+	@$(BIN)/python tools/site.py
+
 bench: $(VENV)/.installed ## Measure, each figure beside a baseline of the same run
 	@for script in benchmarks/*/__main__.py benchmarks/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
@@ -63,7 +66,7 @@ pins: $(VENV)/.installed ## Renew requirements/*.txt from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --group pyproject.toml:build --output-file requirements/build.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --all-extras --group demo --group check pyproject.toml --output-file requirements/dev.txt
+	  --all-extras --group demo --group docs --group check pyproject.toml --output-file requirements/dev.txt
 
 clean: ## Remove what was built here; the user's cache stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist build
