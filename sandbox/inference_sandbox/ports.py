@@ -191,6 +191,9 @@ class LoadBalancer(Protocol):
     def deregister(self, target_group_arn: str, address: str, port: int) -> None:
         """Start to drain: no new request; requests under way end; gone after the deregistration delay."""
 
+    def fail(self, target_group_arn: str, address: str, port: int) -> None:
+        """From now on the target's health checks are answered with 503, whatever it answers itself."""
+
     def targets(self, target_group_arn: str) -> Sequence[TargetState]: ...
 
     def close(self) -> None: ...

@@ -318,7 +318,7 @@ def test_the_causes_there_are_are_listed_by_whom_they_strike(up: LiveCloud, aske
     assert {"image-not-found", "efs-denied", "secrets-denied", "log-group", "network"} <= set(
         found["unstarted"].split(", ")
     )
-    assert {"oom", "crash", "spot", "container-health"} <= set(found["struck"].split(", "))
+    assert {"oom", "crash", "spot", "container-health", "target-health"} <= set(found["struck"].split(", "))
 
 
 def test_a_zone_without_capacity_is_told_and_ends_with_clear(up: LiveCloud) -> None:

@@ -294,9 +294,7 @@ class Ecs:
         before, service.document = service.document, document
         desired = request.get("desiredCount")
         if desired is not None and desired != service.desired_count:
-            service.desired_count = desired
-            service.rebalancing, service.surplus = False, 0
-            self.scheduler.voice.action(service, "INFO", "SERVICE_DESIRED_COUNT_UPDATED", desiredCount=desired)
+            self.scheduler.deployments.scale(service, desired)
         if request.get("forceNewDeployment") or requests.needs_deployment(before, document):
             self.scheduler.deployments.begin(service, self._revision(service, definition))
         self.scheduler.look_at(service)

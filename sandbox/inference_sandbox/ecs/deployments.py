@@ -80,6 +80,21 @@ class Deployments:
                 deployment.status = "INACTIVE"
                 service.deployments.remove(deployment)
 
+    def source(self, service: Service) -> Deployment | None:
+        """The deployment that completed last, if a newer one replaces it."""
+        last = service.last_completed
+        return last if last in service.deployments[1:] else None
+
+    def scale(self, service: Service, desired: int) -> None:
+        """Want so many tasks; while a rolling update is under way more of either revision, fewer as the update goes."""
+        source, more = self.source(service), desired - service.desired_count
+        service.desired_count = desired
+        service.rebalancing, service.surplus = False, 0
+        if source is not None and source.desired and more > 0:
+            # "ECS applies scale-out to both service revisions" (What's New, November 2025, as in `rolling`)
+            source.desired += more
+        self._voice.action(service, "INFO", "SERVICE_DESIRED_COUNT_UPDATED", desiredCount=desired)
+
     def complete(self, deployment: Deployment) -> None:
         service, record = deployment.service, deployment.record
         self._voice.rolled(deployment, "COMPLETED", texts.rollout_completed(deployment.id))

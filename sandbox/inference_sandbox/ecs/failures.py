@@ -61,9 +61,9 @@ UNSTARTED = {
 }
 """The task is made and stops as TaskFailedToStart with this reason."""
 
-STRIKES = ("oom", "crash", "container-health", "spot", "maintenance")
-"""A running task: killed for its memory, exits with 1, fails its container check, its Spot capacity is wanted back, its
-host is retired."""
+STRIKES = ("oom", "crash", "container-health", "target-health", "spot", "maintenance")
+"""A running task: killed for its memory, exits with 1, fails its container check, fails its load balancer's check, its
+Spot capacity is wanted back, its host is retired."""
 
 CAUSES: tuple[str, ...] = (*UNPLACED, *UNSTARTED, *STRIKES)
 

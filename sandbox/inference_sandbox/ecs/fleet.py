@@ -207,10 +207,18 @@ class Fleet:
                 self._exited(_exit(task, container, 1 if exit_code is None else exit_code, None, now), task)
             case "container-health":
                 self._health(ContainerHealth(arn=task.arn, container=container.name, status="UNHEALTHY", at=now), task)
+            case "target-health":
+                self._fail_targets(task)
             case "spot":
                 self._warn_of_interruption(task)
             case _:
                 self.stop(task, "InfrastructureHealth", texts.MAINTENANCE)
+
+    def _fail_targets(self, task: Task) -> None:
+        for target in task.targets:
+            if target.registered and target.state != "draining" and task.address is not None:
+                self._load_balancer.fail(target.group_arn, task.address, target.port)
+                self._watch(target.group_arn)
 
     def _warn_of_interruption(self, task: Task) -> None:
         """Two minutes ahead the task is RUNNING and wanted STOPPED (guide, "Amazon ECS clusters for Fargate")."""

@@ -28,6 +28,9 @@ from inference_sandbox.ecs.traffic import Shifts
 from inference_sandbox.ecs.voice import Voice
 from inference_sandbox.ports import Clock, LoadBalancer, Runner
 
+Sorted = tuple[list[Task], list[Task], list[Task]]
+"""The wanted tasks of a deployment: healthy, not yet decided, unhealthy."""
+
 
 class Scheduler:
     def __init__(
@@ -159,45 +162,59 @@ class Scheduler:
     def _roll(self, service: Service) -> None:
         """Replace old tasks by those of the PRIMARY deployment within the percentages."""
         primary, desired = service.primary, service.desired_count
-        if primary.rollout_state != "FAILED":
+        source = self.deployments.source(service)
+        stalled = primary.rollout_state == "FAILED"
+        if not stalled:
             primary.desired = desired
         healthy, pending, unhealthy = self._sorted(primary)
         old_healthy, old_other = self._sort_older(service)
+        kept: Sorted = self._sorted(source) if source else ([], [], [])
         configuration = service.document["deploymentConfiguration"]
         if service.surplus and len(healthy) >= desired + service.surplus:
             service.surplus = 0  # they are healthy: as many stop elsewhere
+        counts = rolling.Counts(
+            primary_healthy=len(healthy),
+            primary_pending=len(pending),
+            primary_unhealthy=len(unhealthy),
+            old_healthy=len(old_healthy) + len(kept[0]),
+            old_other=len(old_other),
+            source=_counted(source.desired, kept) if source else rolling.Source(),
+        )
         plan = rolling.plan(
             desired + service.surplus,
-            rolling.Counts(
-                primary_healthy=len(healthy),
-                primary_pending=len(pending),
-                primary_unhealthy=len(unhealthy),
-                old_healthy=len(old_healthy),
-                old_other=len(old_other),
-            ),
+            counts,
             lower=rolling.lower_limit(desired, configuration["minimumHealthyPercent"]),
             upper=rolling.upper_limit(desired, configuration["maximumPercent"]),
             may_start=self.judge.may_start(primary),
-            stalled=primary.rollout_state == "FAILED",
+            may_start_source=source is not None and self.judge.may_start(source),
+            stalled=stalled,
         )
-        self._stop_unhealthy(service, unhealthy[: plan.stop_primary_unhealthy])
+        self._stop_unhealthy(service, unhealthy[: plan.stop_primary_unhealthy] + kept[2][: plan.stop_source_unhealthy])
         if plan.stop_primary_extra:
             self._scale_in(service, _stop_order(pending, healthy), plan.stop_primary_extra)
-        if plan.stop_old_other:
-            self._scale_in(service, old_other, plan.stop_old_other)
-        if plan.stop_old_healthy:
-            self._scale_in(service, _stop_order([], old_healthy), plan.stop_old_healthy)
+        stopped = self._scale_in(service, old_other, plan.stop_old_other)
+        stopped += self._scale_in(service, kept[1], plan.stop_source_pending)
+        stopped += self._scale_in(service, _stop_order([], old_healthy + kept[0]), plan.stop_old_healthy)
+        if source is not None and not stalled:
+            of_source = sum(task.deployment is source for task in stopped)
+            source.desired = rolling.left_of_source(desired, counts, of_source)
+        if source is not None:
+            self._start(service, source, plan.start_source)
         self._start(service, primary, plan.start)
         if plan.blocked:
             self.voice.warn(service, texts.BLOCKED)
         for older in service.deployments[1:]:
-            older.desired = sum(task.active for task in older.tasks.values())
+            if older is not source:
+                older.desired = sum(task.active for task in older.tasks.values())
 
     def _sort_older(self, service: Service) -> tuple[list[Task], list[Task]]:
-        """The wanted tasks of the deployments before the PRIMARY: healthy, and not yet decided. Unhealthy ones stop."""
+        """The wanted tasks of older deployments but the source: healthy, and not yet decided. Unhealthy ones stop."""
         healthy: list[Task] = []
         other: list[Task] = []
+        source = self.deployments.source(service)
         for older in service.deployments[1:]:
+            if older is source:
+                continue
             good, pending, unhealthy = self._sorted(older)
             self._stop_unhealthy(service, unhealthy)
             healthy += good
@@ -231,7 +248,7 @@ class Scheduler:
 
     # -- starting and stopping
 
-    def _sorted(self, deployment: Deployment) -> tuple[list[Task], list[Task], list[Task]]:
+    def _sorted(self, deployment: Deployment) -> Sorted:
         """Those wanted: healthy, not yet decided, unhealthy."""
         healthy, pending, unhealthy = [], [], []
         now = self.clock.now()
@@ -294,8 +311,10 @@ class Scheduler:
                 self.fleet.stop(task, "ServiceSchedulerInitiated", texts.CONTAINER_HEALTH)
         self._tell_stopped(service, tasks)
 
-    def _scale_in(self, service: Service, candidates: Sequence[Task], count: int) -> None:
-        """Stop the first `count` of them that are not protected from scaling in (guide, "Task scale-in protection")."""
+    def _scale_in(self, service: Service, candidates: Sequence[Task], count: int) -> list[Task]:
+        """Stop and return the first `count` that are not protected (guide, "Task scale-in protection")."""
+        if not count:
+            return []
         now = self.clock.now()
         tasks = [task for task in candidates if not task.protected(now)][:count]
         if len(tasks) < count:
@@ -303,6 +322,7 @@ class Scheduler:
         for task in tasks:
             self.fleet.stop(task, "ServiceSchedulerInitiated", texts.scaling_activity(service.primary.id))
         self._tell_stopped(service, tasks)
+        return tasks
 
     def _tell_stopped(self, service: Service, tasks: Sequence[Task]) -> None:
         """Tasks with targets are said to be stopped when they have drained; until then they are draining."""
@@ -394,6 +414,11 @@ class Scheduler:
         self.voice.action(service, "INFO", "SERVICE_STEADY_STATE")
         now = self.clock.now()
         self._agenda.at(now + timedelta(hours=6), partial(self._say_steady, service, now))
+
+
+def _counted(desired: int, kept: Sorted) -> rolling.Source:
+    healthy, pending, unhealthy = kept
+    return rolling.Source(desired=desired, healthy=len(healthy), pending=len(pending), unhealthy=len(unhealthy))
 
 
 def _stop_order(pending: list[Task], healthy: list[Task]) -> list[Task]:

@@ -133,6 +133,12 @@ class HttpLoadBalancer:
             end = self._clock.now() + timedelta(seconds=group.deregistration_delay)
             self._later(self._begin_drain, group, target, end)
 
+    def fail(self, target_group_arn: str, address: str, port: int) -> None:
+        with self._lock:
+            target = self._group(target_group_arn).find(address, port)
+            if target is not None:
+                target.fails = True
+
     def targets(self, target_group_arn: str) -> Sequence[TargetState]:
         group = self._groups.get(target_group_arn)
         return [target.told() for target in group.targets] if group else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from http import HTTPStatus
 
 import aiohttp
 from yarl import URL
@@ -61,6 +62,8 @@ class HealthChecker:
             await self._waits.until(began + timedelta(seconds=group.check.interval))
 
     async def _check(self, group: TargetGroup, target: Target) -> Health:
+        if target.fails:
+            return wrong_code(HTTPStatus.SERVICE_UNAVAILABLE)
         check = group.check
         url = URL(f"http://{target.address}:{check.port or target.port}{check.path}", encoded=True)
         try:

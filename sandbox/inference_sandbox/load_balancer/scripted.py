@@ -60,6 +60,9 @@ class ScriptedLoadBalancer:
         state = self._verdict(held.state, verdict)
         self._targets[target_group_arn][address, port] = _Target(state=state, due=self._clock.now(), becomes=state)
 
+    def fail(self, target_group_arn: str, address: str, port: int) -> None:
+        self.set(target_group_arn, address, port, "unhealthy")
+
     def targets(self, target_group_arn: str) -> Sequence[TargetState]:
         now, held = self._clock.now(), self._targets[target_group_arn]
         for key, target in list(held.items()):

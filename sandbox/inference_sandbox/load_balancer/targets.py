@@ -87,6 +87,8 @@ class Target:
         self.health = health
         self.outstanding = 0
         """Requests under way."""
+        self.fails = False
+        """Its checks fail on request."""
         self.warms_from: datetime | None = None
         """When its slow start began, if it had one."""
         self._in_a_row = 0

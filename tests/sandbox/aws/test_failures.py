@@ -116,6 +116,29 @@ def test_a_failed_container_check_on_request(world: World) -> None:
     assert world.tasks("STOPPED")[0]["stoppedReason"] == "Task failed container health checks"
 
 
+@follows("API reference, TargetHealth (Elastic Load Balancing); developer guide, “Amazon ECS service event messages”")
+def test_a_failed_target_check_on_request(world: World) -> None:
+    group = world.target_group()
+    world.rule(world.listener(), group)
+    world.create(loadBalancers=[{"targetGroupArn": group, "containerName": "app", "containerPort": 8080}])
+    world.advance(120)
+    [target] = world.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    world.aws.fail(Failure(service="web", cause="target-health", times=1))
+    [failed] = world.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    assert failed["Target"] == target["Target"]
+    assert (failed["TargetHealth"]["State"], failed["TargetHealth"]["Reason"]) == (
+        "unhealthy",
+        "Target.ResponseCodeMismatch",
+    )
+    world.advance(300)
+    stopped = world.tasks("STOPPED")[0]
+    assert stopped["stoppedReason"] == f"Task failed ELB health checks in (target-group {group})"
+    targets = world.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    healthy = [each["Target"] for each in targets if each["TargetHealth"]["State"] == "healthy"]
+    assert len(healthy) == 1
+    assert healthy != [target["Target"]]
+
+
 def test_a_failure_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="use one of capacity"):
         Failure(service="web", cause="gremlins")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.tasks.scripted import Script, crashing, failing
 from tests.sandbox.aws.fidelity import differs, follows
-from tests.sandbox.aws.rollout import Rollout
+from tests.sandbox.aws.rollout import Rollout, breaker
 
 
 @follows("Developer guide, “Amazon ECS service event messages”")
@@ -178,6 +180,81 @@ def test_an_old_deployment_stays_listed_until_its_last_task_has_stopped(rollout:
     assert [each["rolloutState"] for each in rollout.deployments()] == ["IN_PROGRESS", "COMPLETED"]
     rollout.advance(300)
     assert [each["rolloutState"] for each in rollout.deployments()] == ["COMPLETED"]
+
+
+SOURCE = "“What’s New”, November 2025: Amazon ECS improves Service Availability during Rolling deployments"
+
+
+def broken_update(rollout: Rollout, desired: int, **members: Any) -> set[str]:
+    """Update a settled service to a revision whose tasks do not start; the ARNs of the tasks that still serve."""
+    rollout.create(desired, **members)
+    rollout.advance(120)
+    serving = {task["taskArn"] for task in rollout.tasks()}
+    rollout.runner.script = lambda launch: (
+        failing("CannotPullContainerError: not found") if launch.task_definition["revision"] == 2 else Script()
+    )
+    rollout.update(taskDefinition=rollout.register())
+    rollout.advance(60)
+    return serving
+
+
+def serving(rollout: Rollout) -> dict[str, int]:
+    """How many tasks run, by the revision of their task definition."""
+    running = [task for task in rollout.tasks() if task["lastStatus"] == "RUNNING"]
+    return dict(Counter(task["taskDefinitionArn"].rsplit(":", 1)[-1] for task in running))
+
+
+@follows(SOURCE)
+@pytest.mark.parametrize("ended", ["stopped", "unhealthy"])
+def test_a_task_that_is_lost_during_an_update_is_replaced_by_one_of_its_own_revision(
+    rollout: Rollout, ended: str
+) -> None:
+    old = broken_update(rollout, 2, **rollout.balanced())
+    if ended == "stopped":
+        rollout.ecs.stop_task(cluster="inference", task=min(old))
+    else:
+        rollout.aws.fail(Failure(service="web", cause="target-health", times=1))
+    rollout.advance(120)
+    assert serving(rollout) == {"1": 2}
+    assert len(old & {task["taskArn"] for task in rollout.tasks()}) == 1
+    assert rollout.deployments()[0]["rolloutState"] == "IN_PROGRESS"
+
+
+@follows(SOURCE)
+def test_a_failed_update_without_rollback_leaves_the_old_revision_as_available_as_it_was(rollout: Rollout) -> None:
+    old = broken_update(rollout, 2, **breaker(rollback=False))
+    rollout.advance(600)
+    assert rollout.deployments()[0]["rolloutState"] == "FAILED"
+    for task in old:
+        rollout.ecs.stop_task(cluster="inference", task=task)
+    rollout.advance(120)
+    assert serving(rollout) == {"1": 2}
+
+
+@follows(SOURCE)
+def test_scaling_out_during_an_update_starts_tasks_of_both_revisions(rollout: Rollout) -> None:
+    broken_update(rollout, 2)
+    rollout.update(desiredCount=5)
+    rollout.advance(120)
+    assert serving(rollout) == {"1": 5}
+    new, old = rollout.deployments()
+    assert (new["desiredCount"], old["desiredCount"]) == (5, 5)
+
+
+@follows(SOURCE)
+@differs("What is to happen where maximumPercent leaves room for one task only is not documented: the old one is first.")
+def test_what_replaces_a_lost_task_stays_within_the_maximum(rollout: Rollout) -> None:
+    limits = {"minimumHealthyPercent": 50, "maximumPercent": 100}
+    old = broken_update(rollout, 4, deploymentConfiguration=limits, availabilityZoneRebalancing="DISABLED")
+    assert serving(rollout) == {"1": 2}
+    running = [task["taskArn"] for task in rollout.tasks() if task["taskArn"] in old]
+    rollout.ecs.stop_task(cluster="inference", task=running[0])
+    most = 0
+    for _ in range(120):
+        rollout.advance(1)
+        most = max(most, len(rollout.tasks()))
+    assert most == 4
+    assert serving(rollout) == {"1": 2}
 
 
 @follows("API reference, UpdateService")

@@ -72,7 +72,7 @@ actions = st.one_of(
     st.tuples(st.just("scale"), desired),
     st.tuples(st.just("percent"), st.integers(0, len(PERCENTAGES) - 1)),
     st.tuples(st.just("stop"), st.integers(0, 9)),
-    st.tuples(st.just("strike"), st.sampled_from(["oom", "crash", "container-health", "spot", "maintenance"])),
+    st.tuples(st.just("strike"), st.sampled_from(["oom", "crash", "container-health", "target-health", "spot", "maintenance"])),
     st.tuples(st.just("target"), st.integers(0, 9)),
     st.tuples(st.just("capacity"), st.integers(1, 4)),
     st.tuples(st.just("protect"), st.integers(0, 9)),
@@ -254,6 +254,7 @@ class History:
         self.world.scheduler.tick()
         assert self.service.status == "INACTIVE"
         self.versions.clear()
+        self.world.around.shares = {GROUP: 100.0, ALTERNATE: 0.0}  # ECS left it as it was: a person sees to it
         self.create(count)
 
     # -- looking

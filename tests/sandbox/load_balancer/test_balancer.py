@@ -99,6 +99,20 @@ def test_a_target_turns_unhealthy_with_the_codes_it_gave_and_healthy_again(
     balanced.wait(one, backends[0].port, "healthy")
 
 
+def test_a_target_that_is_made_to_fail_is_unhealthy_whatever_it_answers(
+    balanced: Balanced, backends: list[Backend]
+) -> None:
+    one = group()
+    balanced.configure(one)
+    balanced.register(one, *backends)
+
+    balanced.balancer.fail(one.arn, "127.0.0.1", backends[0].port)
+    balanced.wait(one, backends[0].port, "unhealthy")
+
+    assert balanced.state(one, backends[0].port).description == "Health checks failed with these codes: [503]"
+    assert answers(balanced, 4) == {"b": 4}
+
+
 def test_a_target_that_does_not_answer_its_check_in_time_is_unhealthy_for_timeout(balanced: Balanced) -> None:
     one = group(HealthCheckTimeoutSeconds=0.1)
     balanced.configure(one)
