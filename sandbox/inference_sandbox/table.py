@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +23,11 @@ _OVERHEAD_LINES = 10
 """The heading, and for each of four tables a header and an empty line, with one to spare."""
 _LEAST_LINES = 8
 _WIDE = 1_000
+_GAP = 2
+_LEAST_WORDS = 40
+"""How wide the last column is to be at least, if its texts are as long."""
+_DISPENSABLE = ("RUNS AS", "WANTED", "HEALTH", "TASK DEFINITION", "AGE")
+"""Columns that a narrow screen does without, in this order."""
 _STYLES = {
     **dict.fromkeys(("ACTIVE", "RUNNING", "HEALTHY", "COMPLETED", "PRIMARY"), "green"),
     **dict.fromkeys(("PROVISIONING", "PENDING", "ACTIVATING", "IN_PROGRESS"), "yellow"),
@@ -45,9 +50,9 @@ def tables(status: Status, *, lines: int | None = None) -> RenderableType:
     ):
         shown = rows if left is None else _fitting(rows, int(left * share))
         used += len(shown)
-        parts += [Text(), _table(header, shown)]
+        parts += [Text(), _Table(header, shown)]
     events = list(_events(status))
-    parts += [Text(), _table(("TIME", "EVENT"), events if left is None else events[: left - used])]
+    parts += [Text(), _Table(("TIME", "EVENT"), events if left is None else events[: left - used])]
     return Group(*parts)
 
 
@@ -154,14 +159,33 @@ def _fitting(rows: Sequence[Row], count: int) -> Sequence[Row]:
     return [*rows[: count - 1], (f"… {len(rows) - count + 1} more",)]
 
 
-def _table(header: Row, rows: Sequence[Row]) -> Table:
-    """The last column, which has the longest texts, is the one that is cut off."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
-    for number, name in enumerate(header):
-        is_last = number == len(header) - 1
-        widest = max(len(row[number]) for row in (header, *rows) if number < len(row))
-        width, ratio = (None, 1) if is_last else (widest, None)
-        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width, ratio=ratio)
-    for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    return table
+class _Table:
+    """The last column, which has the longest texts, is the one that is cut off. Where it would have no room for a few
+    words, others stay away: those of `_DISPENSABLE`."""
+
+    def __init__(self, header: Row, rows: Sequence[Row]) -> None:
+        self._header = header
+        self._rows = rows
+        self._widths = [
+            max(len(row[number]) for row in (header, *rows) if number < len(row)) for number in range(len(header))
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        shown = self._columns(options.max_width)
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim", expand=True)
+        for number in shown:
+            is_last = number == shown[-1]
+            width, ratio = (None, 1) if is_last else (self._widths[number], None)
+            table.add_column(self._header[number], no_wrap=True, overflow="ellipsis", width=width, ratio=ratio)
+        for row in self._rows:
+            cells = [row[number] for number in shown if number < len(row)]
+            table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
+        yield table
+
+    def _columns(self, width: int) -> list[int]:
+        shown = list(range(len(self._header)))
+        for name in _DISPENSABLE:
+            left = width - sum(self._widths[number] + _GAP for number in shown[:-1])
+            if left < min(_LEAST_WORDS, self._widths[-1]) and name in self._header:
+                shown.remove(self._header.index(name))
+        return shown

@@ -127,9 +127,21 @@ def test_each_event_is_told_once_and_the_oldest_first_whatever_the_service() -> 
 
 def test_a_long_reason_is_cut_off_and_leaves_the_other_columns_whole() -> None:
     why = "OutOfMemoryError: Container killed due to memory usage; " * 5
-    shown = screen(status(service(tasks=[task(1, stoppedReason=why)], events=[event(1, why)])), lines=30, columns=100)
+    shown = screen(status(service(tasks=[task(1, stoppedReason=why)], events=[event(1, why)])), lines=30, columns=140)
     (row,) = (line for line in shown if "00000000" in line)
     assert row.split()[:6] == ["web", "00000000", "RUNNING", "RUNNING", "HEALTHY", "process"]
     assert row.rstrip().endswith("…")
     (event_line,) = (line for line in shown if line.startswith("10:00:00"))
     assert event_line.rstrip().endswith("…")
+
+
+def test_a_narrow_screen_does_without_some_columns_so_that_the_reason_can_be_read() -> None:
+    why = "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref"
+    stopped = task(1, lastStatus="STOPPED", desiredStatus="STOPPED", healthStatus="UNKNOWN", stoppedReason=why)
+    shown = screen(status(service(tasks=[stopped])), lines=24, columns=80)
+    (row,) = (line for line in shown if "00000000" in line)
+    assert why[:39] in row
+    assert row.split()[:3] == ["web", "00000000", "STOPPED"]
+    assert max(len(line) for line in shown) <= 80
+    (calm,) = (line for line in screen(status(service(tasks=[task(1)])), lines=24) if "00000000" in line)
+    assert calm.split() == ["web", "00000000", "RUNNING", "RUNNING", "HEALTHY", "process", "web:3", "1m", "30s"]
