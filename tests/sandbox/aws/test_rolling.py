@@ -242,7 +242,7 @@ def test_scaling_out_during_an_update_starts_tasks_of_both_revisions(rollout: Ro
 
 
 @follows(SOURCE)
-@differs("What is to happen where maximumPercent leaves room for one task only is not documented: the old one is first.")
+@differs("Whose task comes first where maximumPercent leaves room for one is not documented: here the old revision's.")
 def test_what_replaces_a_lost_task_stays_within_the_maximum(rollout: Rollout) -> None:
     limits = {"minimumHealthyPercent": 50, "maximumPercent": 100}
     old = broken_update(rollout, 4, deploymentConfiguration=limits, availabilityZoneRebalancing="DISABLED")

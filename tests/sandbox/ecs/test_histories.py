@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from inference_sandbox.ecs import rolling, texts
 from inference_sandbox.ecs.errors import AwsError
-from inference_sandbox.ecs.failures import Failure
+from inference_sandbox.ecs.failures import STRIKES, Failure
 from inference_sandbox.ecs.health import counts_as_healthy
 from inference_sandbox.ecs.state import Service, Task
 from inference_sandbox.ports import StopCode
@@ -72,7 +72,7 @@ actions = st.one_of(
     st.tuples(st.just("scale"), desired),
     st.tuples(st.just("percent"), st.integers(0, len(PERCENTAGES) - 1)),
     st.tuples(st.just("stop"), st.integers(0, 9)),
-    st.tuples(st.just("strike"), st.sampled_from(["oom", "crash", "container-health", "target-health", "spot", "maintenance"])),
+    st.tuples(st.just("strike"), st.sampled_from(STRIKES)),
     st.tuples(st.just("target"), st.integers(0, 9)),
     st.tuples(st.just("capacity"), st.integers(1, 4)),
     st.tuples(st.just("protect"), st.integers(0, 9)),
