@@ -182,7 +182,7 @@ def test_an_old_deployment_stays_listed_until_its_last_task_has_stopped(rollout:
     assert [each["rolloutState"] for each in rollout.deployments()] == ["COMPLETED"]
 
 
-SOURCE = "“What’s New”, November 2025: Amazon ECS improves Service Availability during Rolling deployments"
+SOURCE = "“Amazon ECS improves Service Availability during Rolling deployments”, announced in November 2025"
 
 
 def broken_update(rollout: Rollout, desired: int, **members: Any) -> set[str]:
