@@ -16,6 +16,7 @@ from inference_operator.checks.base import Case, Finding, Result
 from inference_operator.checks.images import ecr_image, platforms
 from inference_operator.checks.network import admits
 from inference_operator.checks.roles import trusted
+from inference_operator.domain.names import Identity
 from inference_operator.engine import verification
 from tests.operator.builders import deployment_document
 from tests.operator.world import CLUSTER, REGION, World
@@ -45,8 +46,11 @@ def push(world: World, manifest: str) -> None:
 
 
 def case(world: World, **spec: Any) -> Case:
+    document = deployment_document(**spec)
+    meta = document["metadata"]
     return Case(
-        spec=InferenceDeploymentSpec.model_validate(deployment_document(**spec)["spec"]),
+        identity=Identity(namespace=meta["namespace"], name=meta["name"], uid=meta["uid"]),
+        spec=InferenceDeploymentSpec.model_validate(document["spec"]),
         environment=InferenceEnvironmentSpec.model_validate(world.environments["default"]["spec"]),
         aws=world.aws,
     )
@@ -118,6 +122,66 @@ def trusting(policy: Mapping[str, Any]) -> Callable[[World], object]:
     )
 
 
+DOMAIN = f"search-logs-{'a' * 26}.{REGION}.es.amazonaws.com"
+PLACES: dict[str, Any] = {
+    "archive": {"s3": {"bucket": "inference-logs"}},
+    "shared": {"cloudWatchLogs": {"logGroup": "/inference/shared"}},
+    "own": {"cloudWatchLogs": {"logGroup": "/inference/{namespace}/{name}/errors"}},
+    "stream": {"firehose": {"deliveryStream": "inference-logs"}},
+    "search": {"openSearch": {"endpoint": DOMAIN, "index": "inference"}},
+}
+WRITES: dict[str, Any] = {
+    "s3:PutObject": "arn:aws:s3:::inference-logs/shop/recommender/dt=*",
+    "logs:CreateLogStream": f"arn:aws:logs:{REGION}:123456789012:log-group:/inference/*",
+    "logs:PutLogEvents": f"arn:aws:logs:{REGION}:123456789012:log-group:/inference/*:*",
+    "firehose:PutRecordBatch": f"arn:aws:firehose:{REGION}:123456789012:deliverystream/inference-logs",
+    "es:ESHttpP*": f"arn:aws:es:{REGION}:123456789012:domain/logs/*",
+}
+
+
+def statement(action: str, resource: str = "*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+
+
+def allow_tasks(world: World, *statements: dict[str, Any]) -> None:
+    """What the task role may do besides reading models, and nothing else."""
+    document = {"Version": "2012-10-17", "Statement": [statement("elasticfilesystem:ClientMount"), *statements]}
+    world.client("iam").put_role_policy(
+        RoleName="inference-task", PolicyName="logs", PolicyDocument=json.dumps(document)
+    )
+
+
+def with_places(world: World, **others: Any) -> None:
+    """Places for logs of each kind, that tasks may write to."""
+    world.change_environment(logging={"destinations": {**PLACES, **others}})
+    where = {"LocationConstraint": REGION}
+    world.client("s3").create_bucket(Bucket="inference-logs", CreateBucketConfiguration=where)
+    world.client("logs").create_log_group(logGroupName="/inference/shared")
+    target = {"RoleARN": world.account.roles["taskRoleArn"], "BucketARN": "arn:aws:s3:::inference-logs"}
+    world.client("firehose").create_delivery_stream(
+        DeliveryStreamName="inference-logs", ExtendedS3DestinationConfiguration=target
+    )
+    allow_tasks(world, *(statement(action, resource) for action, resource in WRITES.items()))
+
+
+def logs(check: str, *words: str, to: str, wreck: Callable[[World], object], result: Result = Result.FAILED) -> Flaw:
+    """One in the places for logs."""
+
+    def broken(world: World) -> None:
+        with_places(world)
+        wreck(world)
+
+    return Flaw(check=check, result=result, words=words, spec={"logging": {"routes": [{"to": [to]}]}}, wreck=broken)
+
+
+def elsewhere(world: World) -> None:
+    where = {"LocationConstraint": "us-west-2"}
+    world.cloud.client("s3", "us-west-2").create_bucket(Bucket="far-away", CreateBucketConfiguration=where)
+    far = {"s3": {"bucket": "far-away"}}, {"openSearch": {**PLACES["search"]["openSearch"], "endpoint": FAR_DOMAIN}}
+    world.change_environment(logging={"destinations": {**PLACES, "archive": far[0], "search": far[1]}})
+
+
+FAR_DOMAIN = DOMAIN.replace(REGION, "us-west-2")
 MISSING_SECRET = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:none-Ab12Cd"
 FLAWS = [
     fails("Cluster", "does not exist", wreck=lambda w: w.change_environment(cluster="elsewhere")),
@@ -205,9 +269,54 @@ FLAWS = [
     fails("Models", "tcp 2049", wreck=without_rules("models")),
     fails("Models", "enableDnsSupport", wreck=dns("EnableDnsSupport")),
     fails("Models", "enableDnsHostnames", wreck=dns("EnableDnsHostnames")),
+    logs(
+        "LogDestinations",
+        "destination archive: there is no bucket inference-logs",
+        to="archive",
+        wreck=lambda w: w.client("s3").delete_bucket(Bucket="inference-logs"),
+    ),
+    logs("LogDestinations", "the bucket far-away is in us-west-2", f"to {REGION} alone", to="archive", wreck=elsewhere),
+    logs(
+        "LogDestinations",
+        "there is no delivery stream",
+        to="stream",
+        wreck=lambda w: w.client("firehose").delete_delivery_stream(DeliveryStreamName="inference-logs"),
+    ),
+    logs(
+        "LogDestinations",
+        "there is no log group /inference/shared",
+        to="shared",
+        wreck=lambda w: w.client("logs").delete_log_group(logGroupName="/inference/shared"),
+    ),
+    logs("LogDestinations", f"the domain {FAR_DOMAIN} is in us-west-2", to="search", wreck=elsewhere),
+    logs("LogDestinations", "can't be asked", to="search", wreck=lambda _: None, result=Result.UNKNOWN),
+    logs(
+        "LogAccess",
+        "no right to s3:PutObject on arn:aws:s3:::inference-logs/shop/recommender/*",
+        "unless the bucket's own policy",
+        to="archive",
+        wreck=allow_tasks,
+        result=Result.WARNING,
+    ),
+    logs(
+        "LogAccess",
+        "s3:PutObject",
+        "a policy denies it",
+        to="archive",
+        wreck=lambda w: allow_tasks(w, statement("s3:*"), statement("s3:PutObject", Effect="Deny")),
+    ),
+    logs(
+        "LogAccess",
+        "s3:PutObject",
+        "unless a condition on aws:sourcevpce is met",
+        to="archive",
+        wreck=lambda w: allow_tasks(w, statement("s3:*", Condition={"StringEquals": {"aws:SourceVpce": "vpce-1"}})),
+        result=Result.UNKNOWN,
+    ),
+    logs("LogAccess", "logs:PutLogEvents", "/inference/shop/recommender/errors:*", to="own", wreck=allow_tasks),
+    logs("LogAccess", "firehose:PutRecordBatch", to="stream", wreck=allow_tasks),
+    logs("LogAccess", "ESHttpPost", "the domain's own policy", wreck=allow_tasks, to="search", result=Result.WARNING),
 ]
-ELSEWHERE = [(flaw.check, flaw.result) for flaw in FLAWS if flaw.result is Result.UNKNOWN]
-"""What is found in an account that is as it should be: the image of the tests is in no ECR."""
 
 
 def test_an_account_as_it_should_be_gives_no_finding(world: World) -> None:
@@ -223,7 +332,10 @@ def test_an_account_as_it_should_be_gives_no_finding(world: World) -> None:
     ]
     secrets = [{"name": f"S{number}", "valueFrom": reference} for number, reference in enumerate(asked)]
     capacity = [{"provider": "FARGATE", "base": 1}, {"provider": "FARGATE_SPOT", "weight": 1}]
-    assert findings(world, image=IMAGE, architecture="ARM64", secrets=secrets, capacity=capacity) == []
+    with_places(world)
+    routes = {"routes": [{"to": sorted(PLACES.keys() - {"search"})}]}
+    found = findings(world, image=IMAGE, architecture="ARM64", secrets=secrets, capacity=capacity, logging=routes)
+    assert found == []
 
 
 @pytest.mark.parametrize("flaw", FLAWS, ids=str)
@@ -269,12 +381,30 @@ def test_every_check_finds_something_here() -> None:
 
 @pytest.mark.parametrize("fault", ["deny", "throttle", "error"])
 def test_what_cannot_be_looked_at_is_unknown_and_nothing_else(fault: Any, world: World) -> None:
-    for service in ("ecs", "iam", "ec2", "elasticloadbalancing", "elasticfilesystem", "ecr", "ssm"):
+    with_places(world)
+    for service in ("ecs", "iam", "ec2", "elasticloadbalancing", "elasticfilesystem", "ecr", "ssm", "s3", "firehose"):
         world.fault(fault, f"{service}:*")
-    found = findings(world, image=IMAGE, secrets=[{"name": "TOKEN", "valueFrom": "/shop/token"}])
+    routes = {"routes": [{"to": ["archive", "stream"]}]}
+    found = findings(world, image=IMAGE, secrets=[{"name": "TOKEN", "valueFrom": "/shop/token"}], logging=routes)
     assert {check for check, _ in found} == {check.name for check in CHECKS}
     assert {finding.result for _, finding in found} == {Result.UNKNOWN}
     assert all("it could not be looked: " in finding.message for _, finding in found)
+
+
+def test_one_place_that_cannot_be_looked_at_does_not_hide_another(world: World) -> None:
+    with_places(world)
+    world.fault("deny", "s3:HeadBucket")
+    world.client("firehose").delete_delivery_stream(DeliveryStreamName="inference-logs")
+    routes = {"routes": [{"to": ["archive", "stream"]}]}
+    missing, unseen = [f for check, f in findings(world, logging=routes) if check == "LogDestinations"]
+    assert (missing.result, unseen.result) == (Result.FAILED, Result.UNKNOWN)
+    assert "Allow s3:ListBucket to the operator's role" in unseen.next_step
+
+
+def test_a_service_without_routes_has_no_places_to_be_asked_about(world: World) -> None:
+    mark = world.mark
+    findings(world)
+    assert not {call.operation for call in world.calls(since=mark)} & {"HeadBucket", "SimulatePrincipalPolicy"}
 
 
 # -- the rules behind them

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.operator.builders import deployment_document
-from tests.operator.test_checks import dns, secret, without_rules
-from tests.operator.world import Object, World
+from tests.operator.test_checks import allow_tasks, dns, secret, with_places, without_rules
+from tests.operator.world import REGION, Object, World
 
 BETTER = "registry.example.com/inference-server:1.5.0"
 CHECKED = ("ec2:DescribeSubnets", "ecs:DescribeClusters", "elasticfilesystem:DescribeMountTargets")
@@ -56,6 +56,22 @@ def test_a_change_that_would_fail_is_kept_back_and_what_runs_goes_on(up: Object)
     up.world.client("ssm").put_parameter(Name="/shop/token", Value="x", Type="String")
     up.live(lambda: up.ready)
     assert up.status["running"]["image"] == BETTER
+
+
+def test_routes_that_lead_nowhere_keep_the_rollout_back_and_what_may_be_well_does_not(up: Object) -> None:
+    with_places(up.world)
+    allow_tasks(up.world)
+    up.change(image=BETTER, logging={"routes": [{"to": ["archive"]}]})
+    up.world.client("s3").delete_bucket(Bucket="inference-logs")
+    up.live_on(timedelta(minutes=5))
+    assert up.stands("Verified") == ("False", "VerificationFailed")
+    assert "there is no bucket inference-logs" in up.condition("Ready")["message"]
+    assert up.status["running"]["image"] != BETTER
+    where = {"LocationConstraint": REGION}
+    up.world.client("s3").create_bucket(Bucket="inference-logs", CreateBucketConfiguration=where)
+    up.live(lambda: up.ready)
+    told = {(f["check"], f["result"]) for f in up.status["verification"]["findings"]}
+    assert ("LogAccess", "Warning") in told
 
 
 def test_what_starts_no_task_is_not_kept_back(up: Object) -> None:

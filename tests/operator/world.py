@@ -40,7 +40,7 @@ from tests.operator.builders import NOW, deployment_document, environment_docume
 
 REGION = "eu-west-1"
 CLUSTER = "inference"
-READS = ("Describe", "List", "Get", "BatchGet")
+READS = ("Describe", "List", "Get", "BatchGet", "Head", "Simulate")
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}],

@@ -100,6 +100,8 @@ def connect(
         discovery=discovery,
         ec2=client("ec2"),
         iam=client("iam"),
+        s3=client("s3"),
+        firehose=client("firehose"),
         ecr=client("ecr"),
         secrets=client("secretsmanager"),
         ssm=client("ssm"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from inference_operator.aws.ports import ALLOWED_AS
 from inference_operator.domain.reasons import Reason
 
 THROTTLED = frozenset(
@@ -38,6 +39,7 @@ DENIED = frozenset(
         "ExpiredTokenException",
         "NotAuthorized",
         "SignatureDoesNotMatch",
+        "403",  # HEAD has an answer without a body, and so without a code
     }
 )
 NOT_FOUND = frozenset(
@@ -61,6 +63,7 @@ NOT_FOUND = frozenset(
         "NoSuchEntity",
         "NamespaceNotFound",
         "RepositoryNotFoundException",
+        "404",  # as 403 above
     }
 )
 EXISTS = frozenset(
@@ -151,8 +154,9 @@ class Denied(AwsError):
     reason = Reason.ACCESS_DENIED
 
     def next_step(self) -> str:
+        action = ALLOWED_AS.get(self.operation, self.operation)
         return (
-            f"allow {self.operation} to the operator's role (`inference-operator iam-policy` prints the "
+            f"allow {action} to the operator's role (`inference-operator iam-policy` prints the "
             f"policy that it needs) or, if the message names another principal, to that one"
         )
 

@@ -18,6 +18,8 @@ _SERVICES: tuple[tuple[type, str], ...] = (
     (ports.Discovery, "servicediscovery"),
     (ports.Ec2, "ec2"),
     (ports.Iam, "iam"),
+    (ports.S3, "s3"),
+    (ports.Firehose, "firehose"),
     (ports.Ecr, "ecr"),
     (ports.SecretsManager, "secretsmanager"),
     (ports.Ssm, "ssm"),
@@ -37,8 +39,8 @@ _TAGGING = {
 # "Identity-based policy examples": permissions for target tracking).
 _ALARMS = ("cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm")
 
-_BATCHES = {"sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
-"""A batch needs the right to do the single thing (SQS developer guide, "Amazon SQS API permissions")."""
+_LOOK_AT_BUCKETS = "s3:ListBucket"
+"""Allows to list a bucket's objects as well, so it is for the buckets alone that logs go to."""
 
 
 def actions() -> list[str]:
@@ -47,17 +49,28 @@ def actions() -> list[str]:
         for name, _ in inspect.getmembers(port, inspect.isfunction):
             if not name.startswith("_"):
                 action = f"{prefix}:{''.join(word.capitalize() for word in name.split('_'))}"
-                found.add(_BATCHES.get(action, action))
+                found.add(ports.ALLOWED_AS.get(action, action))
     return sorted(found)
 
 
 def policy() -> dict[str, Any]:
-    """A policy document. The roles are the platform team's to name: replace the example ARNs. The one to take on is an
-    environment's `assumeRoleArn`, which then needs the other statements."""
+    """A policy document. Roles and buckets are the platform team's to name: replace the example ARNs. The role to take
+    on is an environment's `assumeRoleArn`, which then needs the other statements."""
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Sid": "Manage", "Effect": "Allow", "Action": actions(), "Resource": "*"},
+            {
+                "Sid": "Manage",
+                "Effect": "Allow",
+                "Action": [action for action in actions() if action != _LOOK_AT_BUCKETS],
+                "Resource": "*",
+            },
+            {
+                "Sid": "LookForTheBucketsOfLogs",  # without it, whether they exist is not checked before a rollout
+                "Effect": "Allow",
+                "Action": _LOOK_AT_BUCKETS,
+                "Resource": "arn:aws:s3:::inference-logs",
+            },
             {
                 "Sid": "TakeOnTheRolesOfEnvironments",
                 "Effect": "Allow",

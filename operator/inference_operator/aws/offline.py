@@ -13,7 +13,7 @@ from inference_operator.aws.reading import BatchedServices, SharedListings
 
 ACCOUNT = "123456789012"
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-READS = ("describe_", "list_", "get_", "batch_get_", "filter_")
+READS = ("describe_", "list_", "get_", "batch_get_", "filter_", "head_", "simulate_")
 SERVICES = {
     "ecs": "ecs",
     "efs": "efs",
@@ -25,6 +25,8 @@ SERVICES = {
     "discovery": "servicediscovery",
     "ec2": "ec2",
     "iam": "iam",
+    "s3": "s3",
+    "firehose": "firehose",
     "ecr": "ecr",
     "secrets": "secretsmanager",
     "ssm": "ssm",

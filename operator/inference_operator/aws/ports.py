@@ -13,6 +13,10 @@ from typing import Any, Protocol
 
 Answer = Mapping[str, Any]
 
+ALLOWED_AS = {"s3:HeadBucket": "s3:ListBucket", "sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
+"""The action that allows an operation, where it is not called like it (S3 user guide, "Required permissions for Amazon
+S3 API operations"; SQS developer guide, "Amazon SQS API permissions")."""
+
 
 class Ecs(Protocol):
     def describe_clusters(self, *, clusters: Sequence[str]) -> Answer: ...
@@ -145,6 +149,15 @@ class Discovery(Protocol):
 
 class Iam(Protocol):
     def get_role(self, *, RoleName: str) -> Answer: ...  # noqa: N803
+    def simulate_principal_policy(self, **members: Any) -> Answer: ...
+
+
+class S3(Protocol):
+    def head_bucket(self, *, Bucket: str) -> Answer: ...  # noqa: N803
+
+
+class Firehose(Protocol):
+    def describe_delivery_stream(self, *, DeliveryStreamName: str) -> Answer: ...  # noqa: N803
 
 
 class Ecr(Protocol):
@@ -217,6 +230,8 @@ class Aws:
     discovery: Discovery
     ec2: Ec2
     iam: Iam
+    s3: S3
+    firehose: Firehose
     ecr: Ecr
     secrets: SecretsManager
     ssm: Ssm

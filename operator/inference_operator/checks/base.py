@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec
+from inference_operator.aws.errors import AwsError
 from inference_operator.aws.ports import Answer, Aws
+from inference_operator.domain.names import Identity
 
 
 class Result(StrEnum):
@@ -46,10 +48,17 @@ def unknown(message: str, next_step: str) -> Finding:
     return Finding(result=Result.UNKNOWN, message=message, next_step=next_step)
 
 
+def unseen(error: AwsError) -> Finding:
+    """AWS did not let look, or did not answer."""
+    step = error.next_step()
+    return unknown(f"it could not be looked: {error}", f"{step[:1].upper()}{step[1:]}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """What is to be rolled out, and where."""
 
+    identity: Identity
     spec: InferenceDeploymentSpec
     environment: InferenceEnvironmentSpec
     aws: Aws

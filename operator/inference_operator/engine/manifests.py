@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from inference_operator.api.meta import GROUP
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec
+from inference_operator.domain.names import Identity
 from inference_operator.domain.policy import Labels
 from inference_operator.engine.objects import Document, accept
 from inference_operator.engine.status import Refusal
@@ -30,6 +31,11 @@ class Manifest:
     def name(self) -> str:
         metadata = self.document["metadata"]
         return f"{metadata['namespace']}/{metadata['name']}"
+
+    @property
+    def identity(self) -> Identity:
+        metadata = self.document["metadata"]
+        return Identity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
 
     def accepted(self) -> tuple[InferenceDeploymentSpec, InferenceEnvironmentSpec] | Refusal:
         return accept(self.document, self.environments, self.labels)

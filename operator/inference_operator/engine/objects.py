@@ -161,7 +161,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         proceed=proceed,
     )
     ctx = replace(ctx, withheld=_withheld(object_meta, ctx))
-    case = Case(spec=spec, environment=environment, aws=ctx.aws)
+    case = Case(identity=ctx.identity, spec=spec, environment=environment, aws=ctx.aws)
     gate = Gate(case=case, known=previous.verification, now=now, again=retry is not None)
     verifies = world.verifies and ctx.withheld is None
     done = reconcile(KINDS, ctx, memory, permit=gate if verifies else lambda: None)

@@ -59,4 +59,5 @@ def _report(manifest: Manifest, connect: Connect) -> Report:
     if isinstance(accepted, Refusal):
         return Report(name=manifest.name, refusal=f"{accepted.reason}: {accepted.message}")
     spec, environment = accepted
-    return Report(name=manifest.name, told=verify(Case(spec=spec, environment=environment, aws=connect(environment))))
+    case = Case(identity=manifest.identity, spec=spec, environment=environment, aws=connect(environment))
+    return Report(name=manifest.name, told=verify(case))

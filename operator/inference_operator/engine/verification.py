@@ -14,7 +14,7 @@ import structlog
 from inference_operator.api.v1alpha1 import VerificationFinding, VerificationState
 from inference_operator.aws.errors import AwsError
 from inference_operator.checks import CHECKS
-from inference_operator.checks.base import Case, Check, Finding, Result
+from inference_operator.checks.base import Case, Check, Finding, Result, unseen
 from inference_operator.domain.conditions import Said, Type
 from inference_operator.domain.names import digest
 from inference_operator.domain.reasons import Reason
@@ -44,17 +44,11 @@ def _looked(check: Check, case: Case) -> Iterator[Finding]:
     try:
         yield from check.look(case)
     except AwsError as error:
-        yield Finding(result=Result.UNKNOWN, message=f"it could not be looked: {error}", next_step=_sentence(error))
-
+        yield unseen(error)
     except Exception as error:  # a bug in a check must not keep anything back
         log.exception("a check failed", check=check.name)
         step = "Nothing: the operator's log has the details; please report it."
         yield Finding(result=Result.UNKNOWN, message=f"the check failed ({type(error).__name__})", next_step=step)
-
-
-def _sentence(error: AwsError) -> str:
-    step = error.next_step()
-    return f"{step[:1].upper()}{step[1:]}."
 
 
 def state(case: Case, now: datetime) -> VerificationState:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 Policy = Mapping[str, Any]
 
@@ -24,7 +24,14 @@ class Access:
     """By key in lower case; several values for keys such as aws:TagKeys."""
 
 
+Verdict = Literal["explicitDeny", "implicitDeny", "allowed"]
+
+
 def allowed(policies: Sequence[Policy], access: Access) -> bool:
+    return verdict(policies, access) == "allowed"
+
+
+def verdict(policies: Sequence[Policy], access: Access) -> Verdict:
     """An explicit deny wins, then an allow; without either it is denied."""
     effects = {
         statement["Effect"]
@@ -32,7 +39,15 @@ def allowed(policies: Sequence[Policy], access: Access) -> bool:
         for statement in _listed(policy.get("Statement"))
         if _applies(statement, access)
     }
-    return "Allow" in effects and "Deny" not in effects
+    if "Deny" in effects:
+        return "explicitDeny"
+    return "allowed" if "Allow" in effects else "implicitDeny"
+
+
+def keys_of(policy: Policy) -> set[str]:
+    """The condition keys that its statements ask for, in lower case."""
+    conditions = (statement.get("Condition") or {} for statement in _listed(policy.get("Statement")))
+    return {key.lower() for condition in conditions for keys in condition.values() for key in keys}
 
 
 def granted(policy: Policy, service: str, access: Access) -> bool:

@@ -26,6 +26,7 @@ from inference_sandbox.aws.ec2 import Ec2
 from inference_sandbox.aws.efs import Efs
 from inference_sandbox.aws.faults import Faults
 from inference_sandbox.aws.gateway import Gateway
+from inference_sandbox.aws.iam import Iam
 from inference_sandbox.aws.in_process import CREDENTIALS
 from inference_sandbox.aws.logs import Logs
 from inference_sandbox.aws.scaling import Scaling, ScalingApi
@@ -47,6 +48,7 @@ SERVICES = (
     "efs",
     "elbv2",
     "events",
+    "firehose",
     "iam",
     "logs",
     "s3",
@@ -139,6 +141,7 @@ class Aws:
                 "ec2": Ec2,
                 "events": events.responses(self.clock, self.surroundings.events.publish),
                 "elasticfilesystem": Efs,
+                "iam": Iam,
                 "servicediscovery": CloudMap,
                 "sqs": queues(self.clock),
                 "logs": Logs,
