@@ -57,7 +57,7 @@ def test_verify_says_what_it_found_and_succeeds_where_nothing_would_fail(termina
     done = terminal.types("verify")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# shop/recommender\nUnknown  Images: ")
-    assert done.stdout.endswith("8 checks, findings: 1\n")
+    assert done.stdout.endswith("10 checks, findings: 1\n")
     assert terminal.live.writes() == []
 
 
