@@ -1,10 +1,12 @@
 """The second demo: releases that fail, one after the other, while an old one goes on serving.
 
-Each is given up by ECS and rolled back; the object must then tell the right cause, and no request may have failed.
+The first is kept back, as a check finds what would fail; the others are given up by ECS and rolled back. The object must
+then tell the right cause and what to do, and no request may have failed.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,14 +16,14 @@ from typing import Any
 
 from rich.console import Console
 
-from demo import digits, models, steps
+from demo import digits, models, registry, steps
 from demo.failure import DemoFailed
 from demo.load import Outcome, summarise, under_load
 from demo.steps import NAMESPACE, Stage
 
 REGISTRY = "123456789012.dkr.ecr.ap-northeast-1.amazonaws.com"
 GOOD = f"{REGISTRY}/inference-server:0.1.0"
-GREEDY = f"{REGISTRY}/greedy-server:0.1.0"
+GREEDY, EMPTY = "greedy-server", "empty-server"
 BROKEN = "/digits/broken"
 EAT_MEMORY = "python -c 'kept = []\nwhile True: kept.append(bytearray(2**24))'"
 _FAILURE_SECONDS = 180
@@ -41,8 +43,8 @@ class Release:
     title: str
     explanation: str
     spec: Mapping[str, Any]
-    cause: str
-    """What the object must tell."""
+    cause: str | None
+    """What the object must tell; None of a release that must be kept back, so that nothing of it starts."""
     before: Sequence[str] = ()
     """Commands of `inference-sandbox` that make it fail, where the release itself is not to blame."""
     after: Sequence[str] = ()
@@ -51,9 +53,15 @@ class Release:
 RELEASES = (
     Release(
         title="An image that does not exist",
-        explanation="Somebody mistyped its name.",
+        explanation="Somebody mistyped its name. The operator asks the registry first, and starts nothing.",
         spec={"image": f"{REGISTRY}/inference-serve:0.1.0"},
-        cause="ImageNotFound",
+        cause=None,
+    ),
+    Release(
+        title="An image that is broken",
+        explanation="It is there, but the program that it should start is not in it.",
+        spec={"image": f"{REGISTRY}/{EMPTY}:0.1.0"},
+        cause="CommandNotFound",
     ),
     Release(
         title="A model that does not load",
@@ -64,7 +72,7 @@ RELEASES = (
     Release(
         title="A container that runs out of memory",
         explanation="It asks for more than spec.memory has.",
-        spec={"image": GREEDY, "models": {"path": f"/{models.DIGITS[1]}"}, "cpu": "0.25", "memory": "512Mi"},
+        spec={"image": f"{REGISTRY}/{GREEDY}:0.1.0", "models": {"path": f"/{models.DIGITS[1]}"}, "cpu": "0.25", "memory": "512Mi"},
         cause="OutOfMemory",
     ),
     Release(
@@ -87,10 +95,13 @@ MENDED: Mapping[str, Any] = {"health": {"command": []}, "models": {"path": f"/{m
 
 def play(console: Console, name: str, workdir: Path, everything: ExitStack) -> Stage:
     """All of it. What it starts goes into `everything`."""
-    stage = steps.start_sandbox(console, name, workdir, everything, images={"*/greedy-server:*": EAT_MEMORY})
+    images = {f"*/{GREEDY}:*": EAT_MEMORY, f"*/{EMPTY}:*": "inference-server-is-not-here"}
+    stage = steps.start_sandbox(console, name, workdir, everything, images=images)
     with stage.blamed():
         held_out = prepare_models(stage)
         steps.start_operator(stage, everything)
+        for repository in (GREEDY, EMPTY):
+            registry.push(stage.details, repository)
         steps.deploy(stage, "examples/digits.yaml")
         patch(stage, QUICK)
         stage.watch.until_up(stage.console, seconds=_UP_SECONDS)
@@ -137,10 +148,12 @@ def fail(stage: Stage, release: Release, outcomes: list[Outcome]) -> None:
     stage.watch.until_given_up(stage.console, "digits", seconds=_FAILURE_SECONDS, note=lambda: steps.counted(outcomes))
     print()
     stage.shell.show(f"kubectl get infdep -n {NAMESPACE} -o wide")
-    print(_last_failure(stage))
-    told = stage.watch.last["digits"].cause
-    if told != release.cause:
-        raise DemoFailed(f"the cause is {release.cause}, and the object says {told}")
+    describe = f"kubectl describe infdep digits -n {NAMESPACE}"
+    block = told(stage.shell.run(describe), "Last Failure:" if release.cause else "Verification:")
+    print(f"$ {describe}\n…\n{block}\n…")
+    cause = stage.watch.last["digits"].cause
+    if cause != release.cause:
+        raise DemoFailed(f"the cause is {release.cause}, and the object says {cause}")
     for command in release.after:
         stage.shell.show(f"inference-sandbox {_named(stage, command)}")
     failed = summarise(outcomes).failures
@@ -159,15 +172,13 @@ def _named(stage: Stage, command: str) -> str:
     return f"{verb} --name {stage.sandbox} {rest}"
 
 
-def _last_failure(stage: Stage) -> str:
-    """That part of what `kubectl describe` prints."""
-    command = f"kubectl describe infdep digits -n {NAMESPACE}"
-    lines = stage.shell.run(command).splitlines()
-    first = next(number for number, line in enumerate(lines) if line.strip() == "Last Failure:")
-    depth = len(lines[first]) - len(lines[first].lstrip())
-    block = [lines[first]]
-    for line in lines[first + 1 :]:
-        if len(line) - len(line.lstrip()) <= depth:
-            break
-        block.append(line)
-    return "\n".join([f"$ {command}", "…", *block, "…"])
+def told(described: str, heading: str) -> str:
+    """The block of that heading out of what `kubectl describe` prints; nothing if there is none."""
+    lines = described.splitlines()
+    first = next((number for number, line in enumerate(lines) if line.strip() == heading), len(lines))
+    below = itertools.takewhile(lambda line: _depth(line) > _depth(lines[first]), lines[first + 1 :])
+    return "\n".join([*lines[first : first + 1], *below])
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())

@@ -1,4 +1,4 @@
-"""Puts the services' image into the sandbox's registry, in name: tasks of the sandbox run this repository's code."""
+"""Puts images into the sandbox's registry, in name: what its tasks run is a program of this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPOSITORY, TAG = "inference-server", "0.1.0"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 
 
-def push(details: Details) -> None:
+def push(details: Details, repository: str = REPOSITORY) -> None:
     ecr = boto3.client(
         "ecr",
         endpoint_url=details.aws_endpoint_url,
@@ -24,5 +24,5 @@ def push(details: Details) -> None:
     )
     platforms = [{"digest": f"sha256:{0:064}", "platform": {"os": "linux", "architecture": "amd64"}}]
     manifest = json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": platforms})
-    ecr.create_repository(repositoryName=REPOSITORY)
-    ecr.put_image(repositoryName=REPOSITORY, imageManifest=manifest, imageTag=TAG)
+    ecr.create_repository(repositoryName=repository)
+    ecr.put_image(repositoryName=repository, imageManifest=manifest, imageTag=TAG)

@@ -51,9 +51,10 @@ class Service:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether what is asked for has failed, and what served before serves alone again."""
+        """Whether what is asked for has failed, or was kept back, and what served before serves alone."""
         alive = {task.revision for task in self.tasks.values() if task.status != "STOPPED"}
-        return self.observed and self.ready.reason == "RolledBack" and self.cause is not None and len(alive) == 1
+        failed = self.ready.reason == "RolledBack" and self.cause is not None and "Reconciling" not in self.conditions
+        return self.observed and (failed or self.ready.reason == "VerificationFailed") and len(alive) == 1
 
     @property
     def is_stuck(self) -> bool:

@@ -55,9 +55,10 @@ class Watch:
             raise DemoFailed(f"{' and '.join(late)} did not come up within {seconds:.0f} s")
 
     def until_given_up(self, console: Console, name: str, *, seconds: float, note: Callable[[], str]) -> None:
-        """Wait until what is asked of a service has failed and been rolled back. Raises DemoFailed if time is up."""
+        """Wait until what is asked of a service has failed and been rolled back, or was kept back. Raises DemoFailed
+        if time is up."""
         if not self._until(lambda: self.last[name].is_given_up, console, seconds, note):
-            raise DemoFailed(f"{name} was not rolled back within {seconds:.0f} s")
+            raise DemoFailed(f"{name} neither failed nor was kept back within {seconds:.0f} s")
 
     def _until(self, so: Callable[[], bool], console: Console, seconds: float, note: Callable[[], str]) -> bool:
         """Look until it is so, showing how it goes; whether it was in time."""

@@ -93,6 +93,36 @@ def test_a_service_is_stuck_when_it_says_so_of_the_spec_as_it_is_now() -> None:
     assert not read(deployment(), []).is_stuck
 
 
+def refused(reason: str) -> dict[str, str]:
+    return {"type": "Ready", "status": "False", "reason": reason, "message": "it can't go on"}
+
+
+@pytest.mark.parametrize(
+    ("status", "given_up"),
+    [
+        pytest.param({"lastFailure": {"generation": 1, "cause": "OutOfMemory"}}, True, id="failed, and rolled back"),
+        pytest.param({"lastFailure": {"generation": 0, "cause": "OutOfMemory"}}, False, id="the cause is an older one's"),
+        pytest.param(
+            {
+                "lastFailure": {"generation": 1, "cause": "OutOfMemory"},
+                "conditions": [refused("RolledBack"), {**refused("RolledBack"), "type": "Reconciling"}],
+            },
+            False,
+            id="ECS is still going back",
+        ),
+        pytest.param({"conditions": [refused("VerificationFailed")]}, True, id="kept back"),
+        pytest.param({"conditions": [refused("RollingOut")]}, False, id="under way"),
+    ],
+)
+def test_a_release_is_given_up_when_it_was_rolled_back_with_its_cause_or_kept_back(
+    status: dict[str, Any], given_up: bool
+) -> None:
+    document = deployment(**{"conditions": [refused("RolledBack")], **status})
+
+    assert read(document, [task("a" * 32)]).is_given_up is given_up
+    assert not read(document, [task("a" * 32), task("b" * 32, revision=2)]).is_given_up, "two revisions run"
+
+
 def test_only_what_has_changed_is_told() -> None:
     before = read(deployment(ready="False"), [task("a" * 32, status="PENDING")])
     after = read(deployment(), [task("a" * 32), task("b" * 32, status="PROVISIONING")])

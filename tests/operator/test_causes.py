@@ -67,6 +67,7 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
         "LogAccessDenied",
     ),
     (Fact(text="failed to validate logger args: create stream: ResourceNotFoundException"), "LogGroupMissing"),
+    (Fact(text="failed to initialize logging driver: unix /var/run/fluent.sock: connection refused"), "LogDriverFailed"),
     (Fact(text="failed to initialize logging driver: NoCredentialProviders: no valid providers"), "LogDriverFailed"),
     (Fact(text="EFS: the access point fsap-0123456789abcdef0 does not exist"), "EfsAccessPointUnusable"),
     (Fact(text="failed to chown /var/lib/x: lchown /var/lib/x: operation not permitted"), "EfsMountFailed"),
@@ -79,6 +80,11 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
         "EnvironmentFileFailed",
     ),
     (Fact(text="Create Network Interface in subnet: InsufficientFreeAddressesInSubnet"), "SubnetFull"),
+    (Fact(text="is unhealthy in (target-group x) due to (reason Target.NotInUse)"), "TargetZoneDisabled"),
+    (
+        Fact(text="Both target groups must be associated with the productionListenerRule or testListenerRule."),
+        "TrafficShiftRefused",
+    ),
     (Fact(text="SERVICE_DISCOVERY_INSTANCE_UNHEALTHY"), "ServiceDiscoveryUnhealthy"),
     (
         Fact(text="dependency graph: container ordering dependency [model] for target [app] has timed out."),

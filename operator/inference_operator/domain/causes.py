@@ -155,7 +155,7 @@ SECRET_DENIED = _error(
 )
 SECRET_NOT_FOUND = _error(
     "SecretNotFound",
-    "A secret or parameter does not exist, or has no current version.",
+    "A secret or parameter does not exist, was deleted, has no current version, or is not what the reference names.",
     "Create the secret or parameter in the environment's region, or mend the reference to it.",
 )
 SECRET_KEY = _error(
@@ -326,6 +326,11 @@ TARGET_UNHEALTHY = _error(
     "The load balancer's health check failed.",
     "Check spec.health.path, spec.port, health.startup and the security groups between load balancer and tasks.",
 )
+TARGET_ZONE = _error(
+    "TargetZoneDisabled",
+    "The task runs in an availability zone in which the load balancer has no subnet, so that it gets no request.",
+    "Give the load balancer a subnet in that zone, or take the zone's subnet out of the environment's network.subnets.",
+)
 TARGET_ABSENT = _error(
     "TargetNotRegistered",
     "The tasks are not in the load balancer's target group: it was deleted, is in another VPC, or refused them.",
@@ -423,6 +428,12 @@ CONFIGURATION = _error(
     "ECS could not use the task's configuration.",
     "Read the text; change what it names: mostly spec.cpu, spec.memory, spec.image, or the environment's network.",
 )
+TRAFFIC = _error(
+    "TrafficShiftRefused",
+    "ECS can't shift requests: one of the two target groups is in no listener rule, or a rule is gone.",
+    "See the conditions TargetGroupReady and ListenerRuleReady, and who changed the listener; then have it tried"
+    " again, or set rollout.strategy to ROLLING.",
+)
 DISCOVERY = _error(
     "ServiceDiscoveryUnhealthy",
     "Service discovery calls the task unhealthy.",
@@ -479,6 +490,7 @@ RULES: tuple[Rule, ...] = (
     # credentials had not come so far as to ask CloudWatch, whatever it says of connections.
     Rule(cause=LOG_DENIED, pattern=_LOGS, also=_DENIED),
     Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver", also=r"credential"),
+    Rule(cause=LOG_DRIVER, pattern=r"logging driver: (dial|fluent|unix|socket)"),  # not CloudWatch's
     Rule(cause=LOG_NETWORK, pattern=_LOGS, also=rf"{_UNREACHABLE}|signal: killed"),
     Rule(
         cause=LOG_GROUP_MISSING,
@@ -514,8 +526,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=SECRET_NOT_FOUND,
         pattern=_SECRETS,
-        also=r"ResourceNotFound|find the specified secret|AWSCURRENT|invalid (ssm )?parameters?|ParameterNotFound|"
-        r"staging label|(check )?whether the (secret|parameter) exists",
+        also=r"ResourceNotFound|find the specified secret|AWSCURRENT|invalid ?(ssm )?parameters?|ParameterNotFound|"
+        r"staging label|(check )?whether the (secret|parameter) exists|marked for deletion|"
+        r"invalid (name|ARN|version)|ValidationException",
     ),
     Rule(cause=REGISTRY_LOGIN_DENIED, pattern=r"GetAuthorizationToken", also=_DENIED),
     Rule(cause=SECRET_NETWORK, pattern=rf"{_SECRETS}|registry auth|GetAuthorizationToken", also=_UNREACHABLE),
@@ -574,6 +587,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=CONTAINER_UNHEALTHY, pattern=r"failed container health checks?|container.{0,40}health ?check.{0,20}fail"
     ),
+    Rule(cause=TARGET_ZONE, pattern=r"Availability Zone that is not enabled|Target\.NotInUse"),
     Rule(
         cause=TARGET_ABSENT,
         pattern=r"target( group)? is not found|failed to register targets|not in the target group",
@@ -587,6 +601,10 @@ RULES: tuple[Rule, ...] = (
     ),
     # The scheduler.
     Rule(cause=HOOK, pattern=r"lifecycle hook"),
+    Rule(
+        cause=TRAFFIC,
+        pattern=r"invalid networking configuration|(production|test)ListenerRule|listener rules?.{0,60}not found",
+    ),
     Rule(cause=ALARM, pattern=r"\balarms?\b"),
     Rule(cause=ROLLBACK_REQUESTED, pattern=r"roll ?back (was )?requested|deployment (was )?stopped by"),
     Rule(cause=BREAKER, pattern=r"circuit breaker|deployment failed"),
