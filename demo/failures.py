@@ -1,7 +1,7 @@
 """The second demo: releases that fail, one after the other, while an old one goes on serving.
 
-The first is kept back, as a check finds what would fail; the others are given up by ECS and rolled back. The object must
-then tell the right cause and what to do, and no request may have failed.
+The first is kept back, as a check finds what would fail; the others are given up by ECS and rolled back. The object
+must then tell the right cause and what to do, and no request may have failed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,12 @@ RELEASES = (
     Release(
         title="A container that runs out of memory",
         explanation="It asks for more than spec.memory has.",
-        spec={"image": f"{REGISTRY}/{GREEDY}:0.1.0", "models": {"path": f"/{models.DIGITS[1]}"}, "cpu": "0.25", "memory": "512Mi"},
+        spec={
+            "image": f"{REGISTRY}/{GREEDY}:0.1.0",
+            "models": {"path": f"/{models.DIGITS[1]}"},
+            "cpu": "0.25",
+            "memory": "512Mi",
+        },
         cause="OutOfMemory",
     ),
     Release(

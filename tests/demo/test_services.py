@@ -101,7 +101,7 @@ def refused(reason: str) -> dict[str, str]:
     ("status", "given_up"),
     [
         pytest.param({"lastFailure": {"generation": 1, "cause": "OutOfMemory"}}, True, id="failed, and rolled back"),
-        pytest.param({"lastFailure": {"generation": 0, "cause": "OutOfMemory"}}, False, id="the cause is an older one's"),
+        pytest.param({"lastFailure": {"generation": 0, "cause": "OutOfMemory"}}, False, id="an older cause"),
         pytest.param(
             {
                 "lastFailure": {"generation": 1, "cause": "OutOfMemory"},

@@ -67,7 +67,7 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
         "LogAccessDenied",
     ),
     (Fact(text="failed to validate logger args: create stream: ResourceNotFoundException"), "LogGroupMissing"),
-    (Fact(text="failed to initialize logging driver: unix /var/run/fluent.sock: connection refused"), "LogDriverFailed"),
+    (Fact(text="failed to initialize logging driver: unix fluent.sock: connection refused"), "LogDriverFailed"),
     (Fact(text="failed to initialize logging driver: NoCredentialProviders: no valid providers"), "LogDriverFailed"),
     (Fact(text="EFS: the access point fsap-0123456789abcdef0 does not exist"), "EfsAccessPointUnusable"),
     (Fact(text="failed to chown /var/lib/x: lchown /var/lib/x: operation not permitted"), "EfsMountFailed"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inference_operator.api.meta import ROLLBACK_AT
+from inference_operator.api.meta import PAUSED, ROLLBACK_AT
 from inference_operator.engine.backoff import RESYNC
 from inference_sandbox.tasks.scripted import Script, failing
 from tests.operator.builders import deployment_document
@@ -258,6 +258,52 @@ def test_a_rollback_asked_for_survives_a_crash_before_the_status_was_written(up:
     assert up.status["lastRollbackAt"] == "now"
     up.live_on(timedelta(hours=1))
     assert len(sent(up)) == 2
+
+
+def told_of(it: Object, reason: str) -> list[str]:
+    return [event.message for outcome in it.outcomes for event in outcome.events if event.reason == reason]
+
+
+def test_a_rollback_that_finds_no_rollout_is_answered_once_for_each_value(up: Object) -> None:
+    up.annotate(ROLLBACK_AT, "now")
+    up.live_on(timedelta(minutes=20))
+    assert told_of(up, "NothingToRollBack") == [
+        f"{ROLLBACK_AT}=now stopped nothing: no rollout is under way (the latest is Completed). "
+        "Next: to go back to what was served before, put its values into the spec."
+    ]
+    up.restart()
+    up.live_on(timedelta(minutes=20))
+    up.annotate(ROLLBACK_AT, "again")
+    up.look()
+    assert len(told_of(up, "NothingToRollBack")) == 2
+    assert up.status["lastRollbackAt"] == "again"
+
+
+def test_a_rollback_that_finds_a_rollout_is_not_called_vain(up: Object, records: bool) -> None:
+    under_way(up)
+    up.annotate(ROLLBACK_AT, "now")
+    settled(up, "RolledBack")
+    assert told_of(up, "NothingToRollBack") == []
+
+
+def test_a_rollback_asked_for_while_the_object_is_paused_waits_until_it_may_be_done(up: Object) -> None:
+    under_way(up)
+    up.annotate(PAUSED, "true")
+    up.annotate(ROLLBACK_AT, "now")
+    up.look()
+    assert "lastRollbackAt" not in up.status
+    up.annotate(PAUSED, "false")
+    settled(up, "RolledBack")
+    assert up.status["lastRollbackAt"] == "now"
+
+
+def test_of_a_value_longer_than_a_status_holds_the_beginning_counts(up: Object) -> None:
+    under_way(up)
+    up.annotate(ROLLBACK_AT, "x" * 5000)
+    settled(up, "RolledBack")
+    up.change(image="registry.example.com/inference-server:1.6.0")
+    up.live(lambda: up.ready)
+    assert up.status["lastRollbackAt"] == "x" * 253
 
 
 def test_a_first_rollout_can_not_be_rolled_back_and_says_so(world: World) -> None:

@@ -146,6 +146,9 @@ def test_continue_at_counts_for_the_pause_that_there_is_and_not_for_the_next_one
     it = up(shifting, **PAUSED)
     it.annotate(CONTINUE_AT, "too early")
     it.look()
+    assert [event.message for event in it.outcomes[-1].events if event.reason == "NothingToContinue"] == [
+        f"{CONTINUE_AT}=too early continued nothing: no rollout is paused (the latest is Completed)"
+    ]
     paused(it)
     it.live_on(timedelta(minutes=10))
     assert it.stands("Ready") == ("False", "RolloutPaused")

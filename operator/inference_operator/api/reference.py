@@ -48,6 +48,9 @@ whether or not `rollout.circuitBreaker.rollback` is on. `status.lastRollbackAt` 
 `{CONTINUE_AT}`: any new value lets a rollout that is paused go on. `status.lastContinueAt` shows the value that was
 last honoured.
 
+A value of these two that finds no such rollout is honoured, too, and an Event tells (`NothingToRollBack`,
+`NothingToContinue`). While nothing can or may be done to the service, it waits.
+
 ## Reserved environment variables
 
 `env` may not set what the operator sets: {", ".join(f"`{name}`" for name in RESERVED_ENV)}; nor a name that begins as

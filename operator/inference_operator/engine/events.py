@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from inference_operator.api import meta
 from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
 from inference_operator.domain.conditions import Type, find
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine.plan import Create, Delete, Replace, StepResult, Trouble, Update, describe
+from inference_operator.resources import service_input
 
 NORMAL = frozenset({Reason.READY, Reason.SCALED_TO_ZERO, Reason.ROLLING_OUT, Reason.WAITING, Reason.DELETING})
 
@@ -26,8 +28,8 @@ class Event:
 def transitions(
     before: InferenceDeploymentStatus, after: InferenceDeploymentStatus, results: Sequence[StepResult] = ()
 ) -> list[Event]:
-    """In the order in which a reader wants them: what was done, then how it stands."""
-    return [*_steps(results), *_summary(before, after)]
+    """In the order in which a reader wants them: what was done, what could not be done, then how it stands."""
+    return [*_steps(results), *_in_vain(before, after, results), *_summary(before, after)]
 
 
 def _steps(results: Sequence[StepResult]) -> Iterator[Event]:
@@ -44,6 +46,25 @@ def _told(result: StepResult) -> str:
             return f"{result.subject}: {', '.join(change.paths)}"
         case _:
             return result.subject or describe(result.step)
+
+
+def _in_vain(
+    before: InferenceDeploymentStatus, after: InferenceDeploymentStatus, results: Sequence[StepResult]
+) -> Iterator[Event]:
+    """Annotations that have been honoured and found nothing to act on."""
+    written = {path for result in results if isinstance(result.step, Update) for path in result.step.change.paths}
+    latest = f"the latest is {after.deployment.state}" if after.deployment is not None else "there is none"
+    value = after.last_rollback_at
+    if value != before.last_rollback_at and service_input.ROLL_BACK not in written:
+        message = f"{meta.ROLLBACK_AT}={value} stopped nothing: no rollout is under way ({latest}). Next: {_GO_BACK}"
+        yield Event("Warning", "NothingToRollBack", message, meta.ROLLBACK_AT)
+    value = after.last_continue_at
+    if value != before.last_continue_at and service_input.CONTINUE not in written:
+        message = f"{meta.CONTINUE_AT}={value} continued nothing: no rollout is paused ({latest})"
+        yield Event("Warning", "NothingToContinue", message, meta.CONTINUE_AT)
+
+
+_GO_BACK = "to go back to what was served before, put its values into the spec."
 
 
 def _summary(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> Iterator[Event]:

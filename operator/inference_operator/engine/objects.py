@@ -46,6 +46,7 @@ Connect = Callable[[InferenceEnvironmentSpec], Aws]
 """The AWS clients of an environment: of its region, with the rights of its role."""
 
 SOON = timedelta(seconds=1)
+LONGEST_VALUE = 253  # characters of an annotation that asks for something once
 SHARE = 0.95  # of an interval: an observation younger than this was made for the same round of looking
 
 
@@ -304,9 +305,10 @@ def _read(document: Document) -> tuple[ObjectMeta, InferenceDeploymentStatus]:
 
 
 def _new(object_meta: ObjectMeta, annotation: str, honoured: str | None) -> str | None:
-    """The annotation's value, unless it is the one last honoured."""
-    value = object_meta.annotations.get(annotation)
-    return value if value != honoured else None
+    """The annotation's value, unless it is the one last honoured. Of a very long one the beginning counts, which the
+    status can hold."""
+    value = object_meta.annotations.get(annotation, "")[:LONGEST_VALUE]
+    return value if value and value != honoured else None
 
 
 def _identity(object_meta: ObjectMeta) -> Identity:

@@ -160,8 +160,8 @@ def summarize(
         last_reconcile_at=ctx.retry
         if ctx.retry and _sent_again(done)
         else _honoured(done, ctx.retry, previous.last_reconcile_at),
-        last_rollback_at=_honoured(done, ctx.rollback, previous.last_rollback_at),
-        last_continue_at=_honoured(done, ctx.proceed, previous.last_continue_at),
+        last_rollback_at=_answered(done, ctx.rollback, previous.last_rollback_at),
+        last_continue_at=_answered(done, ctx.proceed, previous.last_continue_at),
     )
 
 
@@ -169,6 +169,12 @@ def _honoured(done: Pass, asked: str | None, before: str | None) -> str | None:
     """The value of an annotation that was last honoured."""
     failed = any(isinstance(result.outcome, Trouble) for result in done.results)
     return before if asked is None or failed else asked
+
+
+def _answered(done: Pass, asked: str | None, before: str | None) -> str | None:
+    """The same of those that act on a rollout: they wait as long as nothing can or may be done to the service."""
+    waits = any(result.kind == SERVICE and isinstance(result.step, Hold | Withheld) for result in done.results)
+    return before if waits else _honoured(done, asked, before)
 
 
 def _sent_again(done: Pass) -> bool:
