@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, Protocol, cast
 
 import boto3
@@ -20,12 +20,14 @@ from botocore.credentials import (
     DeferredRefreshableCredentials,
 )
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.model import ServiceModel
 
 from inference_operator import __version__
 from inference_operator.aws.errors import AwsError, Denied, Paced, Unavailable, from_answer
 from inference_operator.aws.ports import Aws
 from inference_operator.aws.quotas import Pace
 from inference_operator.aws.reading import BatchedServices, SharedListings
+from inference_operator.domain.members import MEMBERS, Member
 
 MAX_CONNECTIONS = 32
 SESSION_NAME = "inference-operator"
@@ -108,7 +110,29 @@ def connect(
         sns=client("sns"),
         services=BatchedServices(ecs, utc_now, on_change or (lambda _cluster, _service: None)),
         listings=SharedListings(efs, elb, scaling, discovery, utc_now),
+        lacking=_lacking_here(),
     )
+
+
+@cache
+def _lacking_here() -> frozenset[Member]:
+    return lacking(botocore.session.get_session().get_service_model("ecs"))
+
+
+def lacking(ecs: ServiceModel) -> frozenset[Member]:
+    """Those of MEMBERS that botocore's model of ECS does not have."""
+    takes = ecs.operation_model("UpdateService").input_shape
+    return frozenset(member for member in MEMBERS if not _has(takes, member.path))
+
+
+def _has(shape: Any, path: str) -> bool:
+    names, _, value = path.partition("=")
+    for name in names.split("."):
+        shape = shape.member if shape.type_name == "list" else shape
+        if name not in shape.members:
+            return False
+        shape = shape.members[name]
+    return not value or value in shape.enum
 
 
 def _as(role: Role, own: boto3.Session) -> boto3.Session:
@@ -164,7 +188,10 @@ class Translating:
             return self._make(ONCE)
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        name = self.client.meta.method_to_api_mapping[method]
+        name = self.client.meta.method_to_api_mapping.get(method)
+        if name is None:
+            message = f"botocore {botocore.__version__} is too old for {method}; a later one is needed"
+            raise AwsError(code="UnknownOperation", message=message, operation=method)
         operation = f"{self.client.meta.service_model.signing_name}:{name}"
         bound = getattr(self.once if name in TRIED_ONCE else self.client, method)
 

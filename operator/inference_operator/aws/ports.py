@@ -6,10 +6,12 @@ the API reference. Errors are `aws.errors.AwsError`. Adding a method here adds i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
+
+from inference_operator.domain.members import Member
 
 Answer = Mapping[str, Any]
 
@@ -238,3 +240,5 @@ class Aws:
     sns: Sns
     services: Services
     listings: Listings
+    lacking: Collection[Member] = ()
+    """What ECS knows and the clients can't send, as botocore is too old."""

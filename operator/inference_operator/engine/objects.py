@@ -25,7 +25,7 @@ from inference_operator.api.v1alpha1 import (
 )
 from inference_operator.aws.ports import Answer, Aws
 from inference_operator.checks.base import Case
-from inference_operator.domain import policy
+from inference_operator.domain import members, policy
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff, log_health, notifications, status
@@ -135,9 +135,12 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     object_meta, previous = _read(document)
     accepted = accept(document, world.environments, world.labels)
     if isinstance(accepted, Refusal):
-        told = status.refused(previous, accepted, generation=object_meta.generation, now=now)
-        return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)))
+        return _not_accepted(previous, accepted, object_meta, now)
     spec, environment = accepted
+    aws = world.connect(environment)
+    unsendable = list(members.refusals(spec.rollout, aws.lacking))
+    if unsendable:
+        return _not_accepted(previous, Refusal(Reason.INVALID_SPEC, "; ".join(unsendable) + _UPDATE), object_meta, now)
     retry = _new(object_meta, meta.RECONCILE_AT, previous.last_reconcile_at)
     rollback = _new(object_meta, meta.ROLLBACK_AT, previous.last_rollback_at)
     proceed = _new(object_meta, meta.CONTINUE_AT, previous.last_continue_at)
@@ -146,7 +149,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     ctx = Context(
         identity=_identity(object_meta),
         environment=environment,
-        aws=world.connect(environment),
+        aws=aws,
         now=now,
         freshness=timedelta() if retry or rollback or proceed else world.news.freshness(memory.interval * SHARE, now),
         previous=previous,
@@ -178,6 +181,16 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         results=tuple(done.results),
         notices=notifications.due(object_meta, spec.environment, told, now) if environment.notifications else (),
     )
+
+
+_UPDATE = ". Next: take it out of the spec, or update the operator's image."
+
+
+def _not_accepted(
+    previous: InferenceDeploymentStatus, refusal: Refusal, object_meta: ObjectMeta, now: datetime
+) -> Outcome:
+    told = status.refused(previous, refusal, generation=object_meta.generation, now=now)
+    return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)))
 
 
 def _withheld(object_meta: ObjectMeta, ctx: Context) -> Reason | None:

@@ -5,7 +5,7 @@ Source of the defaults: API reference, DeploymentConfiguration and the structure
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from inference_operator.api.rollout import (
@@ -20,21 +20,24 @@ from inference_operator.api.rollout import (
     Rollout,
     Threshold,
 )
+from inference_operator.domain import members
+from inference_operator.domain.members import Member
 
 _NO_ALARMS = {"alarmNames": [], "enable": False, "rollback": False}
 
 
-def wanted(asked: Rollout) -> dict[str, Any]:
-    """All that a spec can change is named, so that what it no longer asks for goes."""
-    return {
-        "strategy": asked.strategy,
+def wanted(asked: Rollout, lacking: Collection[Member] = ()) -> dict[str, Any]:
+    """All that a spec can change is named, so that what it no longer asks for goes; but for what can't be sent."""
+    found: dict[str, Any] = {
         "minimumHealthyPercent": asked.minimum_healthy_percent,
         "maximumPercent": asked.maximum_percent,
-        "deploymentCircuitBreaker": _breaker(asked.circuit_breaker),
+        "deploymentCircuitBreaker": _breaker(asked.circuit_breaker, lacking),
         "alarms": _alarms(asked.alarms),
-        "lifecycleHooks": [_hook(pause) for pause in asked.pauses],
-        **_shifting(asked),
     }
+    if members.BLUE_GREEN not in lacking:
+        found["strategy"] = asked.strategy
+        found["lifecycleHooks"] = [_hook(pause) for pause in asked.pauses]
+    return {**found, **_shifting(asked)}
 
 
 def filled(have: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,15 +87,15 @@ def _hook(pause: Pause) -> dict[str, Any]:
     }
 
 
-def _breaker(asked: CircuitBreaker) -> dict[str, Any]:
+def _breaker(asked: CircuitBreaker, lacking: Collection[Member]) -> dict[str, Any]:
     if not asked.enabled:
         return {"enable": False, "rollback": False}
-    return {
-        "enable": True,
-        "rollback": asked.rollback,
-        "resetOnHealthyTask": asked.reset_on_healthy_task,
-        "thresholdConfiguration": _threshold(asked.threshold or DEFAULT_THRESHOLD),
-    }
+    found: dict[str, Any] = {"enable": True, "rollback": asked.rollback}
+    if members.RESET not in lacking:
+        found["resetOnHealthyTask"] = asked.reset_on_healthy_task
+    if members.THRESHOLD not in lacking:
+        found["thresholdConfiguration"] = _threshold(asked.threshold or DEFAULT_THRESHOLD)
+    return found
 
 
 def _threshold(asked: Threshold) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from inference_operator.api.meta import CONTAINER
 from inference_operator.api.v1alpha1 import Capacity
 from inference_operator.aws.ports import Answer
+from inference_operator.domain import members
 from inference_operator.domain.names import digest
 from inference_operator.resources import deployment_configuration
 from inference_operator.resources.base import Context, Fact, differing, shifts_requests
@@ -19,7 +20,7 @@ def settings(ctx: Context) -> dict[str, Any]:
     found: dict[str, Any] = {
         "taskDefinition": ctx.facts[Fact.TASK_DEFINITION],
         "desiredCount": spec.starts_with,
-        "deploymentConfiguration": deployment_configuration.wanted(spec.rollout),
+        "deploymentConfiguration": deployment_configuration.wanted(spec.rollout, ctx.aws.lacking),
         "networkConfiguration": {
             "awsvpcConfiguration": {
                 "subnets": list(network.subnets),
@@ -55,7 +56,7 @@ def settings(ctx: Context) -> dict[str, Any]:
 def _shifting(ctx: Context) -> dict[str, Any]:
     """What requests are shifted with. It is there with the strategy ROLLING as well, which does not need it: AWS wants
     it set before a service takes up another one (developer guide, on updating from rolling to blue/green)."""
-    if not shifts_requests(ctx) or ctx.environment.load_balancer is None:
+    if not shifts_requests(ctx) or ctx.environment.load_balancer is None or members.BLUE_GREEN in ctx.aws.lacking:
         return {}
     trial = ctx.facts.get(Fact.TEST_LISTENER_RULE)
     return {
