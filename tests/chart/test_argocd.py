@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from lupa import lua51
 
-CHECKS = Path(__file__).parents[2] / "argocd" / "resource_customizations"
+from tests.argo import CHECKS, health
 
 
 def cases() -> list[tuple[Path, dict[str, Any]]]:
@@ -17,19 +16,12 @@ def cases() -> list[tuple[Path, dict[str, Any]]]:
     return [(file.parent, case) for file in files for case in yaml.safe_load(file.read_text())["tests"]]
 
 
-def health(folder: Path, document: dict[str, Any]) -> dict[str, str]:
-    """Argo CD gives a script the object as the global `obj`, and takes the table that it returns."""
-    lua = lua51.LuaRuntime(unpack_returned_tuples=True)
-    lua.globals()["obj"] = lua.table_from(document, recursive=True)
-    return dict(lua.execute((folder / "health.lua").read_text()))
-
-
 @pytest.mark.parametrize(
     ("folder", "case"), cases(), ids=[f"{folder.name}-{Path(case['inputPath']).stem}" for folder, case in cases()]
 )
 def test_health_is_what_the_case_says(folder: Path, case: dict[str, Any]) -> None:
     document = yaml.safe_load((folder / case["inputPath"]).read_text())
-    assert health(folder, document) == case["healthStatus"]
+    assert health(folder / "health.lua", document) == case["healthStatus"]
 
 
 def test_each_case_that_is_there_is_one_that_is_tried() -> None:
