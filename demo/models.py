@@ -11,6 +11,7 @@ One repository for each release, so that `models.path` of an InferenceDeployment
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,13 @@ def _version_folder(repository: Path, model: str, version: int, config: Mapping[
     folder.mkdir(parents=True)
     (repository / model / "model.json").write_text(json.dumps(config, indent=1) + "\n")
     return folder
+
+
+def main(folder: Path) -> None:
+    """The first release of the classifier, for whoever tries things by hand."""
+    training, _held_out = digits.split()
+    print(f"Trained on {len(training.labels)} handwritten digits: {write_digits(folder, training, 1)}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

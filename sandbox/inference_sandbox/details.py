@@ -64,6 +64,7 @@ class Details(Cloud):
         kept = {name: value for name, value in inherited.items() if not name.startswith("AWS_")}
         return kept | {
             "KUBECONFIG": self.kubeconfig,
+            "SANDBOX_MODELS_DIR": self.models_dir,
             "PATH": os.pathsep.join([str(Path(self.kubectl).parent), inherited.get("PATH", os.defpath)]),
             "AWS_ENDPOINT_URL": self.aws_endpoint_url,
             "AWS_REGION": self.region,

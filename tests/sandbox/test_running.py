@@ -164,6 +164,7 @@ def test_exec_leads_a_command_to_the_sandbox_and_to_no_other_account(start: Star
     environment = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
     assert environment["KUBECONFIG"] == DETAILS.kubeconfig
     assert environment["PATH"].split(os.pathsep)[0] == "/sandbox/bin"
+    assert environment["SANDBOX_MODELS_DIR"] == DETAILS.models_dir
     assert {name: value for name, value in environment.items() if name.startswith("AWS_")} == {
         "AWS_ENDPOINT_URL": DETAILS.aws_endpoint_url,
         "AWS_REGION": DETAILS.region,
@@ -172,6 +173,32 @@ def test_exec_leads_a_command_to_the_sandbox_and_to_no_other_account(start: Star
         "AWS_SECRET_ACCESS_KEY": DETAILS.aws_secret_access_key,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def test_a_file_is_filled_in_with_the_ids_of_the_sandbox(start: Start, tmp_path: Path) -> None:
+    start("one")
+    manifest = tmp_path / "environment.yaml"
+    manifest.write_text("cluster: $cluster\nsubnets: $subnets\nprice: $$1\n")
+
+    filled = command("fill", "--name", "one", str(manifest))
+
+    assert filled.output == 'cluster: inference\nsubnets: ["subnet-1", "subnet-2"]\nprice: $1\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("a: $nothing", "$nothing is none of account_id, cluster"), ("a: $1", "write $$ for a $")]
+)
+def test_a_file_that_asks_for_what_no_sandbox_has_is_refused(
+    start: Start, tmp_path: Path, text: str, told: str
+) -> None:
+    start("one")
+    manifest = tmp_path / "environment.yaml"
+    manifest.write_text(text)
+
+    refused = command("fill", "--name", "one", str(manifest))
+
+    assert refused.exit_code == 1
+    assert told in refused.output
 
 
 @pytest.mark.parametrize(("argv", "code"), [(["sh", "-c", "exit 7"], 7), (["no-such-program"], 127), (["/etc"], 126)])

@@ -1,4 +1,4 @@
-"""The life of a sandbox: up, exec, down, build. What they do is in `sandbox` and `running`."""
+"""The life of a sandbox: up, exec, fill, down, build. What they do is in `sandbox` and `running`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from string import Template
 from types import FrameType
 from typing import NoReturn, TextIO
 
@@ -133,6 +134,25 @@ def exec_(*, name: str, command: Sequence[str]) -> NoReturn:
         sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
+@click.command(short_help="Print a file with the sandbox's ids in it.")
+@name_option
+@click.argument("file", type=click.File())
+def fill(*, name: str, file: TextIO) -> None:
+    """Print FILE (- for standard input) with $cluster, $subnets and the like replaced by what the sandbox has.
+
+    The names are those of `up --json`. A list becomes one of JSON, which is one of YAML too; $$ becomes $.
+    """
+    with expected_errors():
+        details = running.find(name).as_json()
+    values = {key: json.dumps(value) if isinstance(value, list) else str(value) for key, value in details.items()}
+    try:
+        click.echo(Template(file.read()).substitute(values), nl=False)
+    except KeyError as error:
+        raise click.ClickException(f"{file.name}: ${error.args[0]} is none of {', '.join(values)}") from None
+    except ValueError:
+        raise click.ClickException(f"{file.name}: a $ stands before no name; write $$ for a $") from None
+
+
 @click.command(short_help="End a sandbox.")
 @name_option
 def down(*, name: str) -> None:
@@ -240,4 +260,4 @@ class _StandardError(logging.StreamHandler[TextIO]):
         pass
 
 
-COMMANDS = (up, exec_, down, build)
+COMMANDS = (up, exec_, fill, down, build)
