@@ -103,7 +103,7 @@ class Terminal:
         self._seen += len(printed)
         last = printed.index(end)
         # The line break before the mark is ours; where the command has ended its last line itself, one is too much.
-        return printed[:last - 1] if printed[last - 1] == "" else printed[:last]
+        return printed[: last - 1] if printed[last - 1] == "" else printed[:last]
 
     def end(self) -> None:
         with self._shell:
