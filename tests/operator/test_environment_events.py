@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import json
-from copy import deepcopy
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from inference_operator.api.v1alpha1 import InferenceEnvironmentStatus
-from inference_operator.engine.environments import look_after, queue_url, take_away
-from inference_operator.engine.objects import Outcome, Work
-from inference_operator.engine.objects import World as Surroundings
-from inference_operator.engine.reconcile import Memory
+from inference_operator.engine.environments import queue_url
 from tests.operator.world import CLUSTER, World
+from tests.operator.world import Environment as InferenceEnvironment
 
 QUEUE = "inference-events"
 ARN = f"arn:aws:sqs:eu-west-1:123456789012:{QUEUE}"
 OWNED = {"ecs-inference.dev/owner": "default", "ecs-inference.dev/uid": "e-1"}
 
 
-@dataclass
-class Environment:
-    world: World
-    memory: Memory = field(default_factory=Memory)
-    document: dict[str, Any] = field(default_factory=dict)
-
+class Environment(InferenceEnvironment):
     def __post_init__(self) -> None:
-        self.document = deepcopy(dict(self.world.environments["default"]))
+        super().__post_init__()
         self.ask(queue=QUEUE)
 
     def ask(self, **events: str) -> None:
@@ -37,26 +28,13 @@ class Environment:
         self.document["spec"]["events"] = events or None
         self.document["metadata"]["generation"] += 1
 
-    def look(self) -> str | None:
-        """Where events are to be read from after one pass."""
-        self._pass(look_after)
-        return queue_url(InferenceEnvironmentStatus.model_validate(self.document["status"]))
-
-    def take_away(self) -> bool:
-        return self._pass(take_away).done
-
-    def _pass(self, work: Work) -> Outcome:
-        around = Surroundings(environments={}, connect=lambda _: self.world.aws)
-        outcome = work(deepcopy(self.document), around, self.memory, self.world.clock.now())
-        self.document["status"] = outcome.status.document()
-        return outcome
-
-    def stands(self, name: str) -> tuple[str, str]:
-        found = (c for c in self.document["status"]["conditions"] if c["type"] == name)
-        return next(((c["status"], c["reason"]) for c in found), ("Absent", ""))
+    @property
+    def read_from(self) -> str | None:
+        """Where events are to be read from."""
+        return queue_url(InferenceEnvironmentStatus.model_validate(self.status))
 
     def message(self, name: str) -> str:
-        return next(str(c["message"]) for c in self.document["status"]["conditions"] if c["type"] == name)
+        return next(str(c["message"]) for c in self.status["conditions"] if c["type"] == name)
 
 
 @pytest.fixture
@@ -84,7 +62,8 @@ def attributes(world: World) -> dict[str, Any]:
 
 
 def test_a_queue_and_a_rule_are_made_that_fit_together(world: World, environment: Environment) -> None:
-    read_from = environment.look()
+    environment.look()
+    read_from = environment.read_from
     assert read_from is not None
     assert read_from.endswith(f"/{QUEUE}")
     assert environment.stands("EventQueueReady") == environment.stands("EventRuleReady") == ("True", "AsSpecified")
@@ -174,8 +153,8 @@ def test_a_queue_that_is_gone_is_made_again(world: World, environment: Environme
 
 def test_a_queue_of_somebody_else_is_left_alone(world: World, environment: Environment) -> None:
     theirs = world.client("sqs").create_queue(QueueName=QUEUE, tags={"team": "search"})["QueueUrl"]
-    read_from = environment.look()
-    assert read_from is None
+    environment.look()
+    assert environment.read_from is None
     assert environment.stands("EventQueueReady") == ("False", "NotOwned")
     assert environment.stands("EventRuleReady") == ("False", "DependencyNotReady")
     assert environment.stands("Ready")[0] == "True", "services run all the same"
@@ -186,7 +165,8 @@ def test_a_queue_of_somebody_else_is_left_alone(world: World, environment: Envir
 
 def test_a_rule_of_somebody_else_is_left_alone(world: World, environment: Environment) -> None:
     world.client("events").put_rule(Name=QUEUE, EventPattern='{"source":["aws.ec2"]}')
-    assert environment.look() is None
+    environment.look()
+    assert environment.read_from is None
     assert environment.stands("EventRuleReady") == ("False", "NotOwned")
     environment.take_away()
     assert json.loads(world.client("events").describe_rule(Name=QUEUE)["EventPattern"]) == {"source": ["aws.ec2"]}
@@ -194,16 +174,16 @@ def test_a_rule_of_somebody_else_is_left_alone(world: World, environment: Enviro
 
 def test_they_go_with_the_environment(world: World, environment: Environment) -> None:
     environment.look()
-    assert environment.take_away()
+    assert environment.take_away().done
     assert (queues(world), rules(world)) == ([], [])
-    assert environment.take_away(), "doing it again is harmless"
+    assert environment.take_away().done, "doing it again is harmless"
 
 
 def test_they_go_when_they_are_no_longer_asked_for(world: World, environment: Environment) -> None:
     environment.look()
     environment.ask()
-    read_from = environment.look()
-    assert read_from is None
+    environment.look()
+    assert environment.read_from is None
     assert (queues(world), rules(world)) == ([], [])
     environment.look()
     assert "events" not in environment.document["status"]
@@ -221,8 +201,8 @@ def test_a_queue_with_another_name_takes_the_place_of_the_first(world: World, en
 
 def test_an_operator_that_may_not_make_a_queue_says_so_and_services_run(world: World, environment: Environment) -> None:
     world.fault("deny", "sqs:CreateQueue")
-    read_from = environment.look()
-    assert read_from is None
+    environment.look()
+    assert environment.read_from is None
     assert environment.stands("EventQueueReady") == ("False", "AccessDenied")
     assert "sqs:CreateQueue" in environment.message("EventQueueReady")
     assert environment.stands("Ready")[0] == "True"

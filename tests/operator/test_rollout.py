@@ -155,3 +155,9 @@ def test_a_deployment_rolled_back_is_told_with_what_ecs_has_on_record_of_it() ->
     assert told.updated_at == NOW - timedelta(minutes=2)
     assert told.record is not None
     assert (told.record.threshold, told.record.alarms) == (7, ("b",))
+
+
+def test_a_deployment_that_was_given_up_is_not_told_with_what_ecs_said_of_its_progress() -> None:
+    assert followed(old(), new(status="ACTIVE", state="IN_PROGRESS"), known=HELD).reason is None
+    told = followed(old(), new(status="ACTIVE", state="FAILED", rolloutStateReason="tasks failed"), known=HELD)
+    assert told.reason == "tasks failed"

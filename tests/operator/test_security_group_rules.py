@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from inference_operator.engine.environments import look_after, take_away
-from inference_operator.engine.objects import Document, Outcome, Work
-from inference_operator.engine.objects import World as Surroundings
 from inference_operator.engine.reconcile import Memory
 from inference_sandbox.aws.faults import Kind
 from tests.operator.builders import deployment_document
 from tests.operator.test_checks import without_rules
+from tests.operator.world import Environment as InferenceEnvironment
 from tests.operator.world import Object, World
 
 OPENED = ("ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress")
 
 
-@dataclass
-class Environment:
-    world: World
-    objects: Sequence[Document] | None = ()
-    memory: Memory = field(default_factory=Memory)
-    document: dict[str, Any] = field(default_factory=dict)
-
+class Environment(InferenceEnvironment):
     def __post_init__(self) -> None:
         without_rules("tasks")(self.world)
         without_rules("models")(self.world)
@@ -37,7 +26,7 @@ class Environment:
         network = {**self.world.environments["default"]["spec"]["network"], **network}
         self.world.change_environment(network={**network, "manageSecurityGroupRules": on})
         status = self.document.get("status")
-        self.document = deepcopy(dict(self.world.environments["default"]))
+        super().__post_init__()
         self.document["status"] = status
         self.memory.forget()
 
@@ -45,26 +34,13 @@ class Environment:
         """Services with these ports run in it."""
         self.objects = [deployment_document(name=f"s-{number}", port=port) for number, port in enumerate(ports)]
 
-    def look(self) -> Outcome:
-        return self._pass(look_after)
-
-    def take_away(self) -> Outcome:
-        return self._pass(take_away)
-
-    def _pass(self, work: Work) -> Outcome:
-        around = Surroundings(environments={}, connect=lambda _: self.world.aws, objects=self.objects)
-        outcome = work(deepcopy(self.document), around, self.memory, self.world.clock.now())
-        self.document["status"] = outcome.status.document()
-        return outcome
-
     @property
     def told(self) -> list[str]:
-        rules: list[str] = self.document["status"].get("securityGroupRules", [])
+        rules: list[str] = self.status.get("securityGroupRules", [])
         return rules
 
-    def stands(self) -> tuple[str, str]:
-        found = (c for c in self.document["status"]["conditions"] if c["type"] == "SecurityGroupRulesReady")
-        return next(((c["status"], c["reason"]) for c in found), ("Absent", ""))
+    def opening(self) -> tuple[str, str]:
+        return self.stands("SecurityGroupRulesReady")
 
 
 @pytest.fixture
@@ -94,7 +70,7 @@ def test_the_ports_in_use_are_opened_to_the_load_balancer_and_the_file_system_to
     environment.look()
     assert tasks(world) == {(8080, world.account.balancer_group), (9000, world.account.balancer_group)}
     assert models(world) == {(2049, world.account.security_groups[0])}
-    assert environment.stands() == ("True", "AsSpecified")
+    assert environment.opening() == ("True", "AsSpecified")
     assert len(environment.told) == 3
     mark = world.mark
     environment.look()
@@ -123,7 +99,7 @@ def test_nothing_is_closed_while_it_is_not_known_what_runs(world: World, environ
     environment.objects = None
     environment.look()
     assert tasks(world) == before
-    assert environment.stands()[0] == "False"
+    assert environment.opening()[0] == "False"
     assert environment.told
 
 
@@ -141,7 +117,7 @@ def test_what_was_opened_is_closed_when_it_is_no_longer_asked_for_and_nothing_el
     else:
         environment.manage(on=False)
         environment.look()
-        assert environment.stands()[0] == "Absent"
+        assert environment.opening()[0] == "Absent"
         assert environment.told == []
     assert tasks(world) == {(9000, world.account.balancer_group)}, "somebody else's"
     assert models(world) == set()
@@ -181,9 +157,9 @@ def test_a_refused_or_lost_call_is_told_and_made_good_without_a_second_rule(
         environment.use()
     world.fault(fault, operation, times=1)
     environment.look()
-    assert environment.stands()[0] == "False"
+    assert environment.opening()[0] == "False"
     environment.look()
-    assert environment.stands() == ("True", "AsSpecified")
+    assert environment.opening() == ("True", "AsSpecified")
     expected = {(8080, world.account.balancer_group)} if operation == OPENED[0] else set()
     assert tasks(world) == expected
     environment.use()

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from inference_operator.api.meta import CONTINUE_AT, ROLLBACK_AT
+from inference_operator.domain.reasons import Reason
 from inference_operator.engine.backoff import RESYNC
+from inference_operator.resources.base import Fact, Wait
+from inference_operator.resources.service import Services
 from inference_sandbox.tasks.scripted import Script, failing
 from tests.operator.builders import deployment_document
 from tests.operator.world import Object, World
@@ -198,6 +201,16 @@ def test_new_tasks_can_be_tried_at_the_test_listener(world: World) -> None:
     it.live(lambda: it.ready)
     it.vanish()
     assert not any(world.holdings().values())
+
+
+def test_a_service_waits_for_its_rule_on_the_test_listener_as_naming_it_later_would_be_another_deployment(
+    world: World,
+) -> None:
+    prepare(world, testListenerArn=world.account.listener)
+    facts = [Fact.TASK_DEFINITION, Fact.TARGET_GROUP, Fact.ALTERNATE_TARGET_GROUP, Fact.LISTENER_RULE]
+    ctx = world.context()
+    ctx.facts.update(dict.fromkeys(facts, "arn:…"))
+    assert Services().desire(ctx) == Wait("not there yet: testListenerRule", Reason.DEPENDENCY_NOT_READY)
 
 
 def test_a_strategy_that_the_environment_can_not_do_is_refused_and_named(world: World) -> None:

@@ -35,6 +35,31 @@ def test_the_same_again_changes_nothing() -> None:
         assert not tags.retag(tags.wanted(IDENTITY, asked), {**applied(asked, {}), **HAND_MADE})
 
 
+OLDER = Identity(namespace="shop", name="recommender", uid="u-0")
+
+
+@pytest.mark.parametrize(
+    "had",
+    [
+        tags.wanted(IDENTITY, {"team": "search", "stage": "test"}),
+        {**tags.wanted(OLDER, {"team": "search", "stage": "test"}), tags.RETAINED: "true"},
+        {"team": "somebody's"},
+    ],
+    ids=["its own", "left by an earlier object", "nobody's"],
+)
+def test_cut_short_anywhere_it_ends_with_the_same_tags_when_it_is_tried_again(had: dict[str, str]) -> None:
+    wanted = tags.wanted(IDENTITY, {"stage": "live", "cost": "1"})
+    whole = tags.retag(wanted, had)
+    calls = [call for step in whole.steps() for call in (tags.Retag({}, step.remove), tags.Retag(step.put, ()))]
+    for done in range(len(calls) + 1):
+        found = had
+        for call in calls[:done]:
+            found = call.applied(found)
+        adopt = tags.OWNER not in had
+        assert tags.owned(found, IDENTITY) or tags.may_be_taken(found, IDENTITY, adopt=adopt)
+        assert tags.retag(wanted, found).applied(found) == whole.applied(had)
+
+
 @pytest.mark.parametrize("count", [1, 20])
 def test_the_tag_that_remembers_them_is_no_longer_than_a_tag_may_be(count: int) -> None:
     asked = {f"key number {number:<100}": "x" for number in range(count)}

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,7 +26,8 @@ from inference_operator.aws import clients
 from inference_operator.aws.ports import Aws
 from inference_operator.aws.reading import BatchedServices, SharedListings
 from inference_operator.domain.names import Identity
-from inference_operator.engine.objects import Outcome, look_after, take_away
+from inference_operator.engine import environments, objects
+from inference_operator.engine.objects import Document, Outcome, Work
 from inference_operator.engine.objects import World as Surroundings
 from inference_operator.engine.reconcile import Memory
 from inference_operator.resources.base import Context
@@ -34,6 +36,7 @@ from inference_sandbox.aws import in_process
 from inference_sandbox.aws.calls import Call
 from inference_sandbox.aws.faults import Fault, Kind
 from inference_sandbox.ecs.clock import VirtualClock
+from inference_sandbox.ecs.surroundings import Settings
 from inference_sandbox.load_balancer.scripted import ScriptedLoadBalancer
 from inference_sandbox.tasks.scripted import ScriptedRunner
 from tests.operator.builders import NOW, deployment_document, environment_document
@@ -73,6 +76,17 @@ def connected(*, patient: bool = False) -> Aws:
     return made
 
 
+Send = Callable[[AWSPreparedRequest], AWSResponse]
+
+
+def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    """Answered in this process, by whoever is asked now."""
+    return _answering[-1](request)
+
+
+_answering: list[Send] = [in_process.send]
+
+
 class Died(BaseException):
     """The process has died. Nothing catches it, as nothing would be left to."""
 
@@ -83,22 +97,6 @@ class Death:
 
     call: int
     after_effect: bool
-
-
-def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-    """Answered in this process, unless it dies of it."""
-    death = _deaths[-1] if _deaths else None
-    if death is None or death.call > 1:
-        if death is not None:
-            _deaths[:] = [Death(death.call - 1, death.after_effect)]
-        return in_process.send(request)
-    _deaths.clear()
-    if death.after_effect:
-        in_process.send(request)
-    raise Died
-
-
-_deaths: list[Death] = []
 
 
 DESTINATIONS = {
@@ -251,12 +249,18 @@ def _services(ecs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 class World:
     """An account in which a platform team has prepared an environment, on a clock that only tests move."""
 
-    def __init__(self, folder: Path, *, patient: bool = False) -> None:
+    def __init__(self, folder: Path, *, patient: bool = False, settings: Settings | None = None) -> None:
         self.clock = VirtualClock(NOW)
         self.runner = ScriptedRunner(self.clock)
         self.balancer = ScriptedLoadBalancer(self.clock)
-        self.cloud = Sandbox(clock=self.clock, runner=self.runner, load_balancer=self.balancer, efs_root=folder / "efs")
-        self.die(None)
+        self.cloud = Sandbox(
+            clock=self.clock,
+            runner=self.runner,
+            load_balancer=self.balancer,
+            efs_root=folder / "efs",
+            settings=settings,
+        )
+        self.answer_with(in_process.send)
         self._clients = connected(patient=patient)
         self.account = Account(self.client)
         self.environments: dict[str, Mapping[str, Any]] = {"default": self.account.environment()}
@@ -271,9 +275,22 @@ class World:
         listings = SharedListings(made.efs, made.elb, made.scaling, made.discovery, now)
         return replace(made, services=BatchedServices(made.ecs, now), listings=listings)
 
+    def answer_with(self, send: Send) -> None:
+        """The operator's calls, and nobody else's, go to `send` from now on."""
+        _answering[:] = [send]
+
     def die(self, death: Death | None) -> None:
         """The process that makes calls from now on dies then; None: it does not."""
-        _deaths[:] = [death] if death is not None else []
+        number = count(1)
+
+        def send(request: AWSPreparedRequest) -> AWSResponse:
+            if death is None or next(number) != death.call:
+                return in_process.send(request)
+            if death.after_effect:
+                in_process.send(request)
+            raise Died
+
+        self.answer_with(send)
 
     def restart(self) -> None:
         """Another process of the operator: what the last one had read is forgotten."""
@@ -396,11 +413,11 @@ class Object:
 
     def look(self) -> Outcome:
         """One pass, now."""
-        return self._told(look_after(deepcopy(self.document), *self._in()))
+        return self._told(objects.look_after(deepcopy(self.document), *self._in()))
 
     def take_away(self) -> Outcome:
         """One pass of the deletion, now."""
-        return self._told(take_away(deepcopy(self.document), *self._in()))
+        return self._told(objects.take_away(deepcopy(self.document), *self._in()))
 
     def _in(self) -> tuple[Surroundings, Memory, Any]:
         return self.world.surroundings, self.memory, self.world.clock.now()
@@ -435,3 +452,51 @@ class Object:
         assert self.world.clock.now() < end, f"not so in time; the conditions are {self.status.get('conditions')}"
         assert outcome.requeue_after > timedelta(), "the next pass would follow at once, for ever"
         self.world.advance(outcome.requeue_after)
+
+
+@dataclass
+class Environment:
+    """An InferenceEnvironment as the API server has it, and what the operator keeps of it between passes."""
+
+    world: World
+    objects: Sequence[Document] | None = ()
+    """What runs in it; None if that can't be listed."""
+    memory: Memory = field(default_factory=Memory)
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.document = deepcopy(dict(self.world.environments["default"]))
+
+    @property
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.document.get("status", {})
+        return status
+
+    def change(self, **spec: Any) -> None:
+        self.document["spec"] = {**self.document["spec"], **spec}
+        self.document["metadata"]["generation"] += 1
+        self.memory.forget()
+
+    def stands(self, name: str) -> tuple[str, str]:
+        """Status and reason of a condition."""
+        found = (c for c in self.status.get("conditions", ()) if c["type"] == name)
+        return next(((c["status"], c["reason"]) for c in found), ("Absent", ""))
+
+    def restart(self) -> None:
+        """Another process of the operator."""
+        self.world.restart()
+        self.memory = Memory()
+
+    def look(self) -> Outcome:
+        """One pass, now."""
+        return self._pass(environments.look_after)
+
+    def take_away(self) -> Outcome:
+        """One pass of the deletion, now."""
+        return self._pass(environments.take_away)
+
+    def _pass(self, work: Work) -> Outcome:
+        around = Surroundings(environments={}, connect=lambda _: self.world.aws, objects=self.objects)
+        outcome = work(deepcopy(self.document), around, self.memory, self.world.clock.now())
+        self.document["status"] = outcome.status.document()
+        return outcome

@@ -168,6 +168,7 @@ def _is_known(record: Record, known: Known) -> bool:
 def _given_up(asked: Asked, stand: Stand, known: Known) -> Rollout:
     shown, record = stand.left or {}, stand.record
     followed = known if known.asked == asked.hash else Known()
+    told = shown.get("rolloutStateReason") if shown.get("rolloutState") == "FAILED" else None  # else of its progress
     return Rollout(
         state=State.ROLLED_BACK,
         revision=asked.revision,
@@ -175,7 +176,7 @@ def _given_up(asked: Asked, stand: Stand, known: Known) -> Rollout:
         deployment=shown.get("id") or followed.id,
         started_at=shown.get("createdAt") or followed.started_at or (record.created_at if record else None),
         updated_at=(record.given_up_at if record else None) or shown.get("updatedAt"),
-        reason=_ours(followed) or (record.reason if record else None) or shown.get("rolloutStateReason"),
+        reason=_ours(followed) or (record.reason if record else None) or told,
         failed_tasks=max(shown.get("failedTasks", 0), record.failed_tasks if record else 0),
         record=record,
     )

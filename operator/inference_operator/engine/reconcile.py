@@ -189,7 +189,9 @@ class _Run:
         if rest:
             have = kind.update(self.ctx, want, have, rest)
         retag = tags.retag(want.tags, have.tags)
-        return kind.retag(self.ctx, have, retag) if retag else have
+        for step in retag.steps() if retag else ():
+            have = kind.retag(self.ctx, have, step)
+        return have
 
     def _export(self, kind: AnyKind, have: Any) -> None:
         if have is not None:

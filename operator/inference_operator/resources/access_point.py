@@ -110,10 +110,10 @@ class AccessPoints:
         return replace(created, superseded=tuple({*before, *have.superseded} - {created.id}))
 
     def retag(self, scene: Scene, have: AccessPoint, retag: Retag) -> AccessPoint:
-        if retag.put:
-            scene.aws.efs.tag_resource(ResourceId=have.id, Tags=tags.list_of(retag.put))
         if retag.remove:
             scene.aws.efs.untag_resource(ResourceId=have.id, TagKeys=list(retag.remove))
+        if retag.put:
+            scene.aws.efs.tag_resource(ResourceId=have.id, Tags=tags.list_of(retag.put))
         scene.aws.listings.forget()
         return replace(have, tags=retag.applied(have.tags))
 

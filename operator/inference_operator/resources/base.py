@@ -201,7 +201,8 @@ class Kind(Protocol[C_contra, W, H]):
 
     def update(self, ctx: C_contra, want: W, have: H, change: Change) -> H: ...
 
-    def retag(self, scene: C_contra, have: H, retag: Retag) -> H: ...
+    def retag(self, scene: C_contra, have: H, retag: Retag) -> H:
+        """Removes tags, then sets tags: `Retag.steps` says why in this order."""
 
     def delete(self, scene: C_contra, have: H) -> Wait | None:
         """None when it is gone; else what is waited for."""

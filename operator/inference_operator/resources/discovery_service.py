@@ -95,10 +95,10 @@ class DiscoveryServices:
         return replace(have, records=RECORDS)
 
     def retag(self, scene: Scene, have: DiscoveryService, retag: Retag) -> DiscoveryService:
-        if retag.put:
-            scene.aws.discovery.tag_resource(ResourceARN=have.arn, Tags=tags.list_of(retag.put))
         if retag.remove:
             scene.aws.discovery.untag_resource(ResourceARN=have.arn, TagKeys=list(retag.remove))
+        if retag.put:
+            scene.aws.discovery.tag_resource(ResourceARN=have.arn, Tags=tags.list_of(retag.put))
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: DiscoveryService) -> Wait | None:

@@ -84,10 +84,10 @@ class EventQueues:
         return replace(have, attributes=asked)
 
     def retag(self, scene: Site, have: EventQueue, retag: Retag) -> EventQueue:
-        if retag.put:
-            scene.aws.sqs.tag_queue(QueueUrl=have.url, Tags=dict(retag.put))
         if retag.remove:
             scene.aws.sqs.untag_queue(QueueUrl=have.url, TagKeys=list(retag.remove))
+        if retag.put:
+            scene.aws.sqs.tag_queue(QueueUrl=have.url, Tags=dict(retag.put))
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Site, have: EventQueue) -> None:

@@ -104,10 +104,10 @@ class EventRules:
         return self._put(ctx, want, tags=have.tags)
 
     def retag(self, scene: Site, have: EventRule, retag: Retag) -> EventRule:
-        if retag.put:
-            scene.aws.events.tag_resource(ResourceARN=have.arn, Tags=tags.list_of(retag.put))
         if retag.remove:
             scene.aws.events.untag_resource(ResourceARN=have.arn, TagKeys=list(retag.remove))
+        if retag.put:
+            scene.aws.events.tag_resource(ResourceARN=have.arn, Tags=tags.list_of(retag.put))
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Site, have: EventRule) -> None:

@@ -172,10 +172,10 @@ class ListenerRules:
         return replace(changed, taken=_taken(changed, self._others(ctx, want)))
 
     def retag(self, scene: Scene, have: ListenerRule, retag: Retag) -> ListenerRule:
-        if retag.put:
-            scene.aws.elb.add_tags(ResourceArns=[have.arn], Tags=tags.list_of(retag.put))
         if retag.remove:
             scene.aws.elb.remove_tags(ResourceArns=[have.arn], TagKeys=list(retag.remove))
+        if retag.put:
+            scene.aws.elb.add_tags(ResourceArns=[have.arn], Tags=tags.list_of(retag.put))
         scene.aws.listings.forget()
         return replace(have, tags=retag.applied(have.tags))
 

@@ -97,10 +97,10 @@ class LogGroups:
                 remove=tuple(key for key in retag.remove if key in group.tags),
             )
             shown = _find(scene, name) if own else None
-            if shown is not None and own.put:
-                scene.aws.logs.tag_resource(resourceArn=_arn(shown), tags=dict(own.put))
             if shown is not None and own.remove:
                 scene.aws.logs.untag_resource(resourceArn=_arn(shown), tagKeys=list(own.remove))
+            if shown is not None and own.put:
+                scene.aws.logs.tag_resource(resourceArn=_arn(shown), tags=dict(own.put))
             groups[name] = replace(group, tags=own.applied(group.tags))
         return replace(have, groups=groups)
 

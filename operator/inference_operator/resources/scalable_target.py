@@ -133,10 +133,10 @@ class ScalableTargets:
         return replace(have, limits=limits, suspended=want.suspended)
 
     def retag(self, scene: Scene, have: ScalableTarget, retag: Retag) -> ScalableTarget:
-        if retag.put:
-            scene.aws.scaling.tag_resource(ResourceARN=have.arn, Tags=dict(retag.put))
         if retag.remove:
             scene.aws.scaling.untag_resource(ResourceARN=have.arn, TagKeys=list(retag.remove))
+        if retag.put:
+            scene.aws.scaling.tag_resource(ResourceARN=have.arn, Tags=dict(retag.put))
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: ScalableTarget) -> None:

@@ -47,14 +47,16 @@ class Services:
     volatile: ClassVar[bool] = True
 
     def desire(self, ctx: Context) -> Want | Wait:
-        needed = [Fact.TASK_DEFINITION]
-        if ctx.environment.load_balancer is not None:
+        needed, balancer = [Fact.TASK_DEFINITION], ctx.environment.load_balancer
+        if balancer is not None:
             # CreateService refuses a target group that no load balancer uses.
             needed += [Fact.TARGET_GROUP, Fact.LISTENER_RULE]
         if ctx.environment.service_discovery is not None:
             needed.append(Fact.DISCOVERY_SERVICE)
         if shifts_requests(ctx):
             needed.append(Fact.ALTERNATE_TARGET_GROUP)
+        if balancer is not None and balancer.test_listener_arn is not None:
+            needed.append(Fact.TEST_LISTENER_RULE)  # to name it later would be another deployment
         missing = [fact.value for fact in needed if fact not in ctx.facts]
         if missing:
             return Wait(f"not there yet: {', '.join(missing)}", Reason.DEPENDENCY_NOT_READY)
@@ -155,10 +157,10 @@ class Services:
         return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(have.tags)})
 
     def retag(self, scene: Scene, have: Service, retag: Retag) -> Service:
-        if retag.put:
-            scene.aws.ecs.tag_resource(resourceArn=have.arn, tags=tags.list_of(retag.put, key="key", value="value"))
         if retag.remove:
             scene.aws.ecs.untag_resource(resourceArn=have.arn, tagKeys=list(retag.remove))
+        if retag.put:
+            scene.aws.ecs.tag_resource(resourceArn=have.arn, tags=tags.list_of(retag.put, key="key", value="value"))
         listed = tags.list_of(retag.applied(have.tags), key="key", value="value")
         answer = {**have.answer, "tags": listed}
         scene.aws.services.record(have.cluster, have.name, answer)

@@ -110,10 +110,10 @@ class TargetGroups:
         return have
 
     def retag(self, scene: Scene, have: TargetGroup, retag: Retag) -> TargetGroup:
-        if retag.put:
-            scene.aws.elb.add_tags(ResourceArns=[have.arn], Tags=tags.list_of(retag.put))
         if retag.remove:
             scene.aws.elb.remove_tags(ResourceArns=[have.arn], TagKeys=list(retag.remove))
+        if retag.put:
+            scene.aws.elb.add_tags(ResourceArns=[have.arn], Tags=tags.list_of(retag.put))
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: TargetGroup) -> None:

@@ -96,10 +96,10 @@ class TaskDefinitions:
         return self.create(ctx, want)
 
     def retag(self, scene: Scene, have: TaskDefinition, retag: Retag) -> TaskDefinition:
-        if retag.put:
-            scene.aws.ecs.tag_resource(resourceArn=have.arn, tags=tags.list_of(retag.put, key="key", value="value"))
         if retag.remove:
             scene.aws.ecs.untag_resource(resourceArn=have.arn, tagKeys=list(retag.remove))
+        if retag.put:
+            scene.aws.ecs.tag_resource(resourceArn=have.arn, tags=tags.list_of(retag.put, key="key", value="value"))
         found = retag.applied(have.tags)
         return replace(have, tags=found, hash=found.get(tags.SPEC_HASH))
 
