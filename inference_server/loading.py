@@ -22,6 +22,9 @@ from inference_server.warmup import warm_up
 
 log = Logger("inference_server.loading")
 
+_THREADS_END_SECONDS = 1.0
+"""How long a thread that is at its end may take; a model that keeps threads delays the start by as much, once."""
+
 Mark = Callable[[str | None], None]
 """Told the version (`model/version`) that is about to be loaded, and None once it is."""
 
@@ -68,7 +71,7 @@ class Loader:
             else:
                 before = _thread_count()
                 self.load(version, mark)
-                if _thread_count() > before:
+                if _threads_stay(before):
                     threads.append(version.key)
         return Loading(tuple(after_fork), tuple(threads))
 
@@ -143,6 +146,16 @@ def _limits(found: FoundVersion) -> ModelLimits:
 
 def _starts_threads(found: FoundVersion) -> bool:
     return must_load_after_fork(found.config.runtime)
+
+
+def _threads_stay(before: int) -> bool:
+    """Whether there are more threads than before, for good: one that Python has joined may take a moment to be gone."""
+    until = time.monotonic() + _THREADS_END_SECONDS
+    while _thread_count() > before:
+        if time.monotonic() > until:
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def _thread_count() -> int:

@@ -91,6 +91,8 @@ class Awkward(Runtime):
                 os.abort()
             case "thread":
                 threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+            case "brief thread":
+                threading.Thread(target=time.sleep, args=(0.1,)).start()
             case "raise":
                 raise RuntimeError("no such luck")
         return cls(parameters)

@@ -165,6 +165,13 @@ def test_a_model_that_starts_threads_is_loaded_after_the_fork(models: Path, tmp_
         assert server.wait() == 0
 
 
+def test_threads_that_end_with_the_loading_do_no_harm(models: Path, tmp_path: Path) -> None:
+    write_awkward(models, "brief", parameters={"on_load": "brief thread"})
+    with running(published(models), python_path=write_plug_in(tmp_path / "plug_ins")) as server:
+        assert readiness(server)["ready"]
+        assert eventually(lambda: server.logged("serving"), DEADLINE)[0]["generation"] == 1
+
+
 def test_a_model_that_kills_its_workers_while_they_load_it_is_left_out(models: Path, tmp_path: Path) -> None:
     write_awkward(models, "deadly", load="after_fork", parameters={"on_load": "abort"})
     with running(published(models), python_path=write_plug_in(tmp_path / "plug_ins")) as server:
