@@ -14,7 +14,6 @@ from typing import IO, Any
 
 import click
 
-from inference_server.repository.model_config import ModelError
 from inference_server.settings import Settings, SettingsError, load_settings
 
 
@@ -116,6 +115,7 @@ def check(directory: Path, *, as_json: bool) -> None:
 @click.option("--replace", is_flag=True, help="Write new manifests even where a published version was changed.")
 def publish(directory: Path, *, replace: bool) -> None:
     """Write the manifest of every version in the repository DIRECTORY: the server takes only versions that have one."""
+    from inference_server.repository.model_config import ModelError  # noqa: PLC0415  (NumPy comes with it)
     from inference_server.repository.publish import publish as publish_repository  # noqa: PLC0415
 
     try:
