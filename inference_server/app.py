@@ -38,6 +38,7 @@ class Parts:
 def make_app(parts: Parts) -> Flask:
     app = Flask("inference_server", static_folder=None)
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # it would redirect, which clients of the protocol do not follow
     _add_health(app, parts)
     _add_metadata(app, parts)
     _add_statistics(app, parts)

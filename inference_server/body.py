@@ -15,14 +15,19 @@ from inference_server.protocol.errors import (
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+Continue = Callable[[], None]
+"""Tells the client to send the body."""
+
 ChunkReader = Callable[[], bytes]
 """Gives the next part of a chunked body, b"" at its end. Raises OSError if the body is malformed."""
 
+SLOW = "the body did not arrive in time"
 
-def read_body(environ: WSGIEnvironment, limit: int, read_chunk: ChunkReader | None) -> bytes:
+
+def read_body(environ: WSGIEnvironment, limit: int, read_chunk: ChunkReader | None, go_on: Continue) -> bytes:
     """The body as sent. Raises TooLargeError without reading what is over the limit."""
     if environ.get("HTTP_TRANSFER_ENCODING"):
-        return _read_chunks(environ["HTTP_TRANSFER_ENCODING"], limit, read_chunk)
+        return _read_chunks(environ, limit, read_chunk, go_on)
     text = environ.get("CONTENT_LENGTH") or "0"
     if not (text.isascii() and text.isdigit()):
         raise InvalidRequestError("Content-Length is not a number")
@@ -31,18 +36,21 @@ def read_body(environ: WSGIEnvironment, limit: int, read_chunk: ChunkReader | No
         raise _too_large(limit)
     if not length:
         return b""
+    _answer_expectation(environ, go_on)
     try:
         body: bytes = environ["wsgi.input"].read(length)
     except OSError:
-        raise SlowClientError("the body did not arrive in time") from None
+        raise SlowClientError(SLOW) from None
     if len(body) != length:
         raise InvalidRequestError(f"the body has {len(body)} bytes; Content-Length says {length}")
     return body
 
 
-def _read_chunks(encoding: str, limit: int, read_chunk: ChunkReader | None) -> bytes:
+def _read_chunks(environ: WSGIEnvironment, limit: int, read_chunk: ChunkReader | None, go_on: Continue) -> bytes:
+    encoding = environ["HTTP_TRANSFER_ENCODING"]
     if read_chunk is None or encoding.strip().lower() != "chunked":
         raise LengthRequiredError(f"Transfer-Encoding {encoding[:40]!r} can't be read; send a Content-Length")
+    _answer_expectation(environ, go_on)
     parts: list[bytes] = []
     size = 0
     try:
@@ -54,6 +62,12 @@ def _read_chunks(encoding: str, limit: int, read_chunk: ChunkReader | None) -> b
     except OSError:
         raise InvalidRequestError("the chunked body is malformed, or did not arrive in time") from None
     return b"".join(parts)
+
+
+def _answer_expectation(environ: WSGIEnvironment, go_on: Continue) -> None:
+    expected = environ.get("HTTP_EXPECT")
+    if expected and expected.lower() == "100-continue" and environ["SERVER_PROTOCOL"] != "HTTP/1.0":
+        go_on()
 
 
 def _too_large(limit: int) -> TooLargeError:

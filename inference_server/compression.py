@@ -9,6 +9,11 @@ from inference_server.protocol.errors import InvalidRequestError, TooLargeError,
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 """Of zlib: 16 more than the window's 15 bits is a gzip stream."""
 
+_BLOCK = 65536
+"""Inflated at once: what is left of it at the end of a member is copied, and a body may have thousands of members."""
+
+_MEMBERS = 10_000
+
 _LEVEL = 1
 """Numbers as text shrink to a third at the cheapest level; more effort costs more time than it saves bytes."""
 
@@ -22,25 +27,29 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     if bits is None:
         raise UnsupportedEncodingError(f"Content-Encoding {encoding[:40]!r} is not known; send gzip, deflate or none")
     parts: list[bytes] = []
-    size = 0
-    rest = body
+    size = position = 0
+    source = memoryview(body)
     try:
-        while rest:
+        # A gzip file may have several members, one after the other.
+        for _ in range(_MEMBERS):
+            if position == len(body):
+                return b"".join(parts)
             stream = zlib.decompressobj(bits)
-            part = stream.decompress(rest, limit - size + 1)
-            size += len(part)
-            if size > limit:
-                raise TooLargeError(
-                    f"the inflated body has more than {limit} bytes, the limit (INFERENCE_MAX_BODY_BYTES)"
-                )
-            if not stream.eof:
-                raise InvalidRequestError(f"the {name} body ends early")
-            parts.append(part)
-            # A gzip file may have several members, one after the other.
-            rest = stream.unused_data
+            while not stream.eof:
+                block = source[position : position + _BLOCK]
+                if not block:
+                    raise InvalidRequestError(f"the {name} body ends early")
+                part = stream.decompress(block, limit - size + 1)
+                position += len(block) - len(stream.unused_data)
+                size += len(part)
+                if size > limit:
+                    raise TooLargeError(
+                        f"the inflated body has more than {limit} bytes, the limit (INFERENCE_MAX_BODY_BYTES)"
+                    )
+                parts.append(part)
     except zlib.error as error:
         raise InvalidRequestError(f"the body is not {name}: {error}") from None
-    return b"".join(parts)
+    raise InvalidRequestError(f"the body has {_MEMBERS} {name} members or more; compress it in one")
 
 
 def compress(body: bytes, encoding: str) -> bytes:

@@ -1,7 +1,7 @@
-"""The deadline of a request whose model does not come back in time.
+"""The deadline of a request whose body, or whose model, does not come in time.
 
-A worker answers one request at a time, and native code can't be interrupted. So a second thread watches: at the
-deadline it writes the 504 to the client's connection itself, and the late prediction is thrown away when it comes. What
+A worker answers one request at a time, and neither native code nor a read can be interrupted. So a second thread
+watches: at the deadline it writes the error to the client's connection itself, and what comes late is thrown away. What
 never comes is ended by the process manager's own, harder timeout.
 """
 
@@ -14,19 +14,15 @@ import threading
 import time
 from collections.abc import Callable
 
-from inference_server.http import raw_answer
 from inference_server.logs import Logger
 
 log = Logger("inference_server.deadline")
 
 PATIENCE = 0.05
-"""How often the watch looks, in seconds; a 504 is at most this late."""
+"""How often the watch looks, in seconds; an error is at most this late."""
 
-LATE = "the model did not answer in time"
-
-
-Asked = tuple[float, int, str]
-"""Deadline, connection and model of a request."""
+Asked = tuple[float, int, bytes]
+"""Deadline and connection of a request, and the answer to write to it then."""
 
 
 class Watch:
@@ -42,11 +38,11 @@ class Watch:
         self._asked: list[Asked] = []
         self._writing = threading.Lock()
 
-    def begin(self, connection: int, deadline: float, model: str) -> None:
-        self._asked.append((deadline, connection, model))
+    def begin(self, connection: int, deadline: float, answer: bytes) -> None:
+        self._asked.append((deadline, connection, answer))
 
     def finish(self) -> bool:
-        """The model is back. False if the request has been answered already."""
+        """What was waited for is there. False if the request has been answered already."""
         try:
             self._asked.pop()
         except IndexError:
@@ -55,21 +51,21 @@ class Watch:
         return True
 
     def look(self, now: float) -> None:
-        """Send the 504 if it is time. The connection stays the worker's to close."""
+        """Send the error if it is time. The connection stays the worker's to close."""
         late = next((asked for asked in self._asked if now >= asked[0]), None)
         if late is None:
             return
         with self._writing:
             try:
                 self._asked.remove(late)
-            except ValueError:  # the model has come back in this moment
+            except ValueError:  # it has come in this moment
                 return
-            _, descriptor, model = late
+            _, descriptor, answer = late
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
                 connection.settimeout(1)
-                connection.sendall(raw_answer(504, LATE))
+                connection.sendall(answer)
                 connection.shutdown(socket.SHUT_RDWR)
-        log.error("a request passed its deadline", model=model)
+        log.warning("a request passed its deadline", answered=answer.split(b"\r\n", 1)[0].decode())
 
 
 class Watchdog:

@@ -14,6 +14,9 @@ JSON = "application/json"
 BINARY = "application/octet-stream"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""What a client waits for that has said `Expect: 100-continue`. Source: RFC 9110, section 10.1.1."""
+
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
@@ -42,11 +45,11 @@ def answer_for(error: RequestError) -> Answer:
     return answer
 
 
-def raw_answer(status: int, message: str) -> bytes:
+def raw_answer(error: RequestError) -> bytes:
     """An error as the bytes of a whole HTTP response, after which the connection is closed."""
-    answer = error_answer(status, message)
+    answer = error_answer(error.status, str(error))
     head = (
-        f"HTTP/1.1 {STATUS_LINES[status]}\r\nContent-Type: {answer.content_type}\r\n"
+        f"HTTP/1.1 {STATUS_LINES[error.status]}\r\nContent-Type: {answer.content_type}\r\n"
         f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + answer.body

@@ -8,9 +8,9 @@ from typing import Any
 
 from inference_server.catalog import LoadedModel
 from inference_server.compression import choose_encoding, compress, inflate
-from inference_server.deadline import LATE, Watchdog
+from inference_server.deadline import Watchdog
 from inference_server.exchange import Clock, Exchange
-from inference_server.http import BINARY, HEADER_LENGTH, JSON, Answer
+from inference_server.http import BINARY, HEADER_LENGTH, JSON, Answer, raw_answer
 from inference_server.logs import Logger
 from inference_server.overload import Overload
 from inference_server.protocol.errors import DeadlineError, PredictionError, RequestError
@@ -20,8 +20,12 @@ from inference_server.runtimes.base import Prediction
 
 log = Logger("inference_server.inference")
 
-Connection = Callable[[], int | None]
-"""The descriptor of the connection that this thread is answering; None if there is none, as in tests."""
+Connection = Callable[[], int]
+"""The descriptor of the connection that this thread is answering."""
+
+
+_LATE = "the model did not answer in time"
+_LATE_ANSWER = raw_answer(DeadlineError(_LATE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +97,15 @@ class Inference:
         exchange.stages = (waited, read - began, predicted - read, self._clock() - predicted)
         return answer
 
-    def _predict(
-        self, model: LoadedModel, request: InferRequest, connection: int | None, deadline: float
-    ) -> Prediction:
+    def _predict(self, model: LoadedModel, request: InferRequest, connection: int, deadline: float) -> Prediction:
         """Ask the model. Raises DeadlineError if the answer is too late, whoever notices first."""
-        if connection is None:
-            return _ask(model, request)
         watch = self._watchdog.mine()
-        watch.begin(connection, deadline, model.name)
+        watch.begin(connection, deadline, _LATE_ANSWER)
         try:
             return _ask(model, request)
         finally:
             if not watch.finish():
-                raise DeadlineError(LATE)
+                raise DeadlineError(_LATE)
 
 
 def _ask(model: LoadedModel, request: InferRequest) -> Prediction:

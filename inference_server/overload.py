@@ -19,26 +19,23 @@ _LAST_DATA_RECEIVED = 52
 
 
 class Overload:
-    def __init__(self, listening: socket.socket | None, max_waiting: int) -> None:
-        """`listening` is None where there is no socket to ask, as in tests without a server."""
+    def __init__(self, listening: socket.socket, max_waiting: int) -> None:
         self._listening = listening
         self._max_waiting = max_waiting
-        self.next_check = float("-inf") if listening is not None else float("inf")
+        self.next_check = float("-inf")
         """When `check` has something to do again."""
 
     def waiting(self) -> int:
         """Connections that are established and that no worker has taken yet."""
-        return 0 if self._listening is None else _tcp_info(self._listening, _UNACKED)
+        return _tcp_info(self._listening, _UNACKED)
 
-    def check(self, now: float, connection: int | None, patience: float) -> float:
-        """Seconds that this request has waited; 0 if nobody waits, or there is no connection.
+    def check(self, now: float, connection: int, patience: float) -> float:
+        """Seconds that this request has waited; 0 if nobody waits.
 
         Raises UnavailableError if too many wait, or if this one has waited longer than `patience` already: its caller
         is gone, or will be before an answer comes.
         """
         self.next_check = now + _EVERY_SECONDS
-        if connection is None:
-            return 0.0
         waiting = self.waiting()
         if waiting > self._max_waiting:
             raise UnavailableError(f"{waiting} requests wait for a worker; the limit is {self._max_waiting}")

@@ -44,6 +44,7 @@ _SO_BINDTOIFINDEX = 62
 _NO_INTERFACE = 2**31 - 1
 _PR_SET_PDEATHSIG = 1
 _TCP_INFO_UNACKED = 24
+_IDLE_SECONDS = 3600
 _TICK_SECONDS = 0.05
 _PAUSE_SECONDS = 0.1
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -305,10 +306,14 @@ def take_signals(receiving: socket.socket) -> list[int]:
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
-    """A listening TCP socket whose connections show up only once their client has sent something."""
+    """A listening TCP socket whose connections show up only once their client has sent something.
+
+    A worker that takes one before would wait with it. The kernel keeps as many as the backlog, and longer than load
+    balancers keep a connection that is idle.
+    """
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _IDLE_SECONDS)
     listening.bind((host, port))
     listening.listen(backlog)
     return listening

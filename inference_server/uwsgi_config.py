@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from inference_server.settings import Settings
 
-_HEADER_BYTES = 32768
+_HEADER_BYTES = 65535
 
 
 def uwsgi_ini(settings: Settings) -> str:

@@ -23,7 +23,7 @@ import uwsgi
 from inference_server import logs
 from inference_server.access_log import AccessLog
 from inference_server.app import Parts, make_app
-from inference_server.application import Application
+from inference_server.application import Application, BodyLimits
 from inference_server.catalog import Catalog
 from inference_server.deadline import Watchdog
 from inference_server.exchange import clock
@@ -31,6 +31,7 @@ from inference_server.generation_folder import GenerationFolder, ask_supervisor
 from inference_server.inference import Inference, InferenceLimits
 from inference_server.loading import Loader, Loading
 from inference_server.logs import Logger
+from inference_server.loitering import Loiterers
 from inference_server.memory import watch_memory
 from inference_server.metrics.emf import EmfReporter
 from inference_server.metrics.exposition import Metrics, WorkerFacts
@@ -137,7 +138,8 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         here.scratch / f"{here.folder.path.name}.counters", keys, settings.workers
     )
     # A duplicate, as the object closes its descriptor when it is collected.
-    overload = Overload(socket.socket(fileno=os.dup(uwsgi.sockets[0])), settings.max_waiting)
+    listening = socket.socket(fileno=os.dup(uwsgi.sockets[0]))
+    overload = Overload(listening, settings.max_waiting)
     watchdog = Watchdog(clock)
     inference = Inference(
         limits=InferenceLimits(settings.max_body_bytes, settings.request_timeout_seconds, settings.compress_from_bytes),
@@ -168,10 +170,15 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         inference,
         store,
         AccessLog(settings.access_log_per_second),
-        max_body_bytes=settings.max_body_bytes,
+        limits=BodyLimits(settings.max_body_bytes, settings.request_timeout_seconds),
+        watchdog=watchdog,
+        connection=uwsgi.connection_fd,
         clock=clock,
         read_chunk=uwsgi.chunked_read,
     )
+
+    loiterers = Loiterers(application.at_work, settings.client_timeout_seconds, clock)
+    port = listening.getsockname()[1]
 
     def start_worker() -> None:
         slot = uwsgi.worker_id() - 1
@@ -179,6 +186,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         _load_after_fork(here, loader, loading, slot)
         application.refresh()
         watchdog.start()
+        loiterers.watch(port)
         if settings.worker_memory_bytes is not None:
             watch_memory(settings.worker_memory_bytes, partial(setattr, application, "leave", _leave))
         last_words: list[Callable[[], None]] = []

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from inference_server.compression import choose_encoding, compress, inflate
 from inference_server.protocol.datatypes import DATATYPES, narrow_to_bf16
-from inference_server.protocol.errors import RequestError
+from inference_server.protocol.errors import InvalidRequestError, RequestError
 from inference_server.protocol.request import InferRequest, Limits, read_request
 from inference_server.protocol.response import write_response
 from inference_server.protocol.signature import RequestedOutput, Signature, TensorSpec
@@ -250,6 +250,17 @@ def test_a_compressed_body_that_was_changed_is_inflated_or_refused(
         assert outcome.status in {400, 413}
     else:
         assert len(outcome) <= 200
+
+
+def test_a_body_may_have_several_members_of_any_length() -> None:
+    parts = [b"", bytes(range(256)) * 1000, b"x"]
+    assert inflate(b"".join(gzip.compress(part, 0) for part in parts), "gzip", 10**6) == b"".join(parts)
+
+
+def test_a_body_of_very_many_members_is_refused_before_it_costs_much() -> None:
+    """Of 60 MB; each member once copied the rest, which took minutes."""
+    with pytest.raises(InvalidRequestError, match="10000 gzip members or more"):
+        inflate(gzip.compress(b"") * 3_000_000, "gzip", 10**6)
 
 
 @given(

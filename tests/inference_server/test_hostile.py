@@ -7,6 +7,7 @@ import json
 import random
 import re
 import socket
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,11 +26,16 @@ LIMIT = 200_000
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root: Path = tmp_path_factory.mktemp("models")
     write_linear(root)
     write_top_n(root)
-    with running(published(root), max_body_bytes=LIMIT, client_timeout_seconds=1, access_log_per_second=0) as started:
+    return published(root)
+
+
+@pytest.fixture(scope="module")
+def server(models: Path) -> Iterator[RunningServer]:
+    with running(models, max_body_bytes=LIMIT, client_timeout_seconds=1, access_log_per_second=0) as started:
         yield started.wait_until_live()
 
 
@@ -49,7 +55,7 @@ def send(server: RunningServer, raw: bytes, *, end: bool = False) -> bytes:
 
 
 def status(answer: bytes) -> int | None:
-    """UWSGI repeats the version that it was asked in, whatever that is."""
+    """Of the first answer, be it the interim one. UWSGI repeats the version that it was asked in, whatever that is."""
     found = re.match(rb"[^\r\n]*? (\d{3}) ", answer)
     return int(found.group(1)) if found else None
 
@@ -106,11 +112,13 @@ BODIES: dict[str, tuple[bytes, set[int | None]]] = {
 }
 
 HTTP: dict[str, tuple[bytes, set[int | None]]] = {
-    "nothing": (b"", {ENDED}),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20, {ENDED}),
     "half a request line": (b"POST /v2", {ENDED}),
     "headers that do not end": (b"POST /v2/models HTTP/1.1\r\nHost: x\r\n", {ENDED}),
-    "a header of 60 kB": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 60_000 + b"\r\n\r\n", {ENDED}),
+    "a request line without a version": (b"GET /healthz\r\n\r\n", {404}),
+    "doubled slashes": (b"GET //v2//models HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
+    "a header of 60 kB": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 60_000 + b"\r\n\r\n", {200}),
+    "a header of 70 kB": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", {ENDED}),
     "a thousand headers": (b"GET /healthz HTTP/1.1\r\n" + b"A: b\r\n" * 1000 + b"\r\n", {200, ENDED}),
     "a header without a colon": (b"GET /healthz HTTP/1.1\r\nnonsense\r\n\r\n", {200, 400, ENDED}),
     "a NUL in a header": (b"GET /healthz HTTP/1.1\r\nA: \x00b\r\n\r\n", {200, 400, ENDED}),
@@ -132,7 +140,7 @@ HTTP: dict[str, tuple[bytes, set[int | None]]] = {
     "a chunk of 2^64 bytes": (post(b"1" + b"0" * 16 + b"\r\n{}\r\n", "Transfer-Encoding: chunked"), {400, 413}),
     "a chunk that is not there": (post(b"ff\r\n{}", "Transfer-Encoding: chunked"), {400}),
     "chunks and a length": (post(chunks(GOOD, b""), "Transfer-Encoding: chunked", "Content-Length: 4"), {200, 400}),
-    "expecting to be told to continue": (post(GOOD, "Expect: 100-continue"), {200}),
+    "expecting to be told to continue": (post(GOOD, "Expect: 100-continue"), {100}),
     "a body for a health check": (
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde",
         {200},
@@ -153,6 +161,10 @@ def test_hostile_http_is_answered_or_ended(server: RunningServer, what: str, *, 
     check(server, send(server, raw, end=end), wanted | ({ENDED} if end else set()))
 
 
+def test_a_client_that_ends_without_a_word_is_let_go(server: RunningServer) -> None:
+    check(server, send(server, b"", end=True), {ENDED})
+
+
 def check(server: RunningServer, answer: bytes, wanted: set[int | None]) -> None:
     assert status(answer) in wanted, answer[:300]
     if (status(answer) or 0) >= 400:
@@ -170,6 +182,40 @@ def test_a_client_that_sends_a_byte_at_a_time_holds_a_worker_no_longer_than_it_i
         slow.sendall(post(b"", length=500)[:-1])
         assert send(server, post(GOOD)).startswith(b"HTTP/1.1 200")
         assert slow.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    ("began", "goes_on", "answer"),
+    [
+        (b"POST " + INFER + b" HTTP/1.1\r\nX: ", b"a", b""),
+        (post(b"", length=100_000), b" ", b"HTTP/1.1 408 "),
+        (post(b"ffff\r\n", "Transfer-Encoding: chunked"), b" ", b"HTTP/1.1 408 "),
+    ],
+    ids=["headers", "a body", "chunks"],
+)
+def test_what_trickles_in_holds_a_worker_no_longer_than_it_is_allowed(
+    models: Path, began: bytes, goes_on: bytes, answer: bytes
+) -> None:
+    """The client sends often enough for each of the worker's reads, and would for ever."""
+    with running(models, workers=1, client_timeout_seconds=1, request_timeout_seconds=1.5) as server:
+        address = urlsplit(server.wait_until_live().base_url)
+        ended = threading.Event()
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=DEADLINE) as slow:
+            slow.sendall(began)
+
+            def trickle() -> None:
+                with suppress(OSError):
+                    while not ended.wait(0.2):
+                        slow.sendall(goes_on)
+
+            trickling = threading.Thread(target=trickle)
+            trickling.start()
+            try:
+                assert send(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 200")
+                assert slow.recv(100).startswith(answer)
+            finally:
+                ended.set()
+                trickling.join()
 
 
 def test_memory_and_workers_are_the_same_after_hundreds_of_hostile_requests(server: RunningServer) -> None:

@@ -290,6 +290,25 @@ def test_an_oversized_chunked_upload_is_refused_as_well(server: RunningServer) -
     assert response.status_code == 413
 
 
+def test_a_client_that_waits_to_be_told_is_told_to_go_on(server: RunningServer) -> None:
+    body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}).encode()
+    address = urlsplit(server.base_url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=DEADLINE) as connection:
+        connection.sendall(expecting(len(body)))
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_client_that_waits_to_be_told_need_not_send_what_is_refused(server: RunningServer) -> None:
+    assert exchange(server, expecting(30_000_000)).startswith(b"HTTP/1.1 413 ")
+
+
+def expecting(length: int) -> bytes:
+    head = f"POST /v2/models/linear/infer HTTP/1.1\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    return head.encode()
+
+
 def test_a_client_that_sends_less_than_it_said_gets_408(server: RunningServer) -> None:
     answer = exchange(server, b"POST /v2/models/linear/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -303,7 +322,7 @@ def test_rows_over_the_models_limit_are_refused(server: RunningServer) -> None:
 
 
 def test_a_header_beyond_the_buffer_costs_only_its_own_connection(server: RunningServer) -> None:
-    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 60_000 + b"\r\n\r\n"
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 70_000 + b"\r\n\r\n"
     with pytest.raises(ConnectionResetError):
         exchange(server, head)
     assert server.get("/healthz").status_code == 200
