@@ -9,16 +9,17 @@ import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from inference_operator.aws.errors import NotFound
 from inference_operator.domain.ecs_events import News
-from inference_operator.runtime import loop
+from inference_operator.runtime import loop, metrics
 from inference_operator.runtime.inbox import BATCH, Heard, Inbox
 from inference_operator.runtime.loop import Keeper, Slot
 from tests.operator.builders import deployment_document
@@ -146,6 +147,25 @@ def test_a_queue_that_is_gone_is_told_and_is_not_heard() -> None:
     it._run()
     assert told == ["lost"]
     assert not it.hears
+
+
+def heard(environment: str) -> float | None:
+    return REGISTRY.get_sample_value("inference_operator_events_heard", {"environment": environment})
+
+
+def test_whether_events_are_heard_is_told_of_environments_that_ask_for_them_alone() -> None:
+    queue = Queue()
+    it = replace(inbox(queue, Listener()), environment="told")
+    before = heard("told")
+    metrics.events_asked_for("told", asked=True)
+    asked = heard("told")
+    it.turn()
+    read = heard("told")
+    it.stop()
+    stopped = heard("told")
+    metrics.events_asked_for("told", asked=False)
+    it.turn()  # that was under way when it was stopped
+    assert [before, asked, read, stopped, heard("told")] == [None, 0, 1, 0, None]
 
 
 def test_an_inbox_that_has_read_nothing_for_a_minute_does_not_hear() -> None:

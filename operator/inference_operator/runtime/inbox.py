@@ -65,8 +65,8 @@ class Inbox:
 
     def stop(self) -> None:
         """Ends after the batch in hand; what is not deleted then, comes again."""
+        self._tell(heard=False)
         self._over.set()
-        metrics.EVENTS_HEARD.labels(environment=self.environment).set(0)
 
     def _run(self) -> None:
         failures = 0
@@ -77,7 +77,7 @@ class Inbox:
                     failures = 0
                 except AwsError as error:
                     failures += 1
-                    metrics.EVENTS_HEARD.labels(environment=self.environment).set(0)
+                    self._tell(heard=False)
                     log.warning("events not read", code=error.code, error=error.message)
                     if isinstance(error, NotFound) and not self._over.is_set():
                         self.lost()
@@ -93,8 +93,13 @@ class Inbox:
         wait = 0 if self._read_at is None else 1 if self._pending else WAIT
         answer = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=wait)
         self._read_at = self.clock()
-        metrics.EVENTS_HEARD.labels(environment=self.environment).set(1)
+        self._tell(heard=True)
         self._delete([*self._handle(answer.get("Messages") or ()), *self._now_kept()])
+
+    def _tell(self, *, heard: bool) -> None:
+        """Not once it is stopped: then it is another's to tell, or nobody's."""
+        if not self._over.is_set():
+            metrics.EVENTS_HEARD.labels(environment=self.environment).set(heard)
 
     def _handle(self, messages: Sequence[Message]) -> Iterator[str]:
         """Receipt handles of those that are done with."""

@@ -212,6 +212,7 @@ class Keeper:
             queue_url(status) if status is not None else None,
             lambda: self.connect(InferenceEnvironmentSpec.model_validate(spec)).sqs,
         )
+        metrics.events_asked_for(environment, asked=bool(spec and spec.get("events")))
 
     def hear(
         self, environment: str, news: ecs_events.News, kept: Callable[[], None]

@@ -32,7 +32,7 @@ EVENT_LAST_SECONDS = Gauge(
     "inference_operator_event_last_timestamp_seconds", "When the latest event was read, in Unix time.", ["environment"]
 )
 EVENTS_HEARD = Gauge(
-    "inference_operator_events_heard", "1 while the queue of an environment can be read, else 0.", ["environment"]
+    "inference_operator_events_heard", "1 while the queue of an environment that asks for events can be read, else 0.", ["environment"]
 )
 
 NOTIFICATIONS = Counter(
@@ -40,6 +40,14 @@ NOTIFICATIONS = Counter(
     "Notifications by channel (sns, webhook) and outcome (delivered, failed: it is tried again).",
     ["environment", "channel", "outcome"],
 )
+
+
+def events_asked_for(environment: str, *, asked: bool) -> None:
+    """Only of an environment that asks for events is it told whether they are heard: 0 until they are."""
+    if asked:
+        EVENTS_HEARD.labels(environment=environment)
+    else:
+        EVENTS_HEARD.remove(environment)
 
 
 def aws_call(*, operation: str, code: str, seconds: float) -> None:
