@@ -32,7 +32,9 @@ EVENT_LAST_SECONDS = Gauge(
     "inference_operator_event_last_timestamp_seconds", "When the latest event was read, in Unix time.", ["environment"]
 )
 EVENTS_HEARD = Gauge(
-    "inference_operator_events_heard", "1 while the queue of an environment that asks for events can be read, else 0.", ["environment"]
+    "inference_operator_events_heard",
+    "1 while the queue of an environment that asks for events can be read, else 0.",
+    ["environment"],
 )
 
 NOTIFICATIONS = Counter(
