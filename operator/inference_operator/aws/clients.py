@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import boto3
@@ -20,10 +22,12 @@ from botocore.credentials import (
     DeferredRefreshableCredentials,
 )
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.loaders import JSONFileLoader, Loader, create_loader
 from botocore.model import ServiceModel
 
 from inference_operator import __version__
 from inference_operator.aws.errors import AwsError, Denied, Paced, Unavailable, from_answer
+from inference_operator.aws.models import CLIENTS, operations, reduced, without_prose
 from inference_operator.aws.ports import Aws
 from inference_operator.aws.quotas import Pace
 from inference_operator.aws.reading import BatchedServices, SharedListings
@@ -80,7 +84,7 @@ def connect(
 ) -> Aws:
     """Clients for one region, from the standard AWS configuration (environment, web identity, Pod Identity, …) or with
     the role that is taken on with it. `pace` is that of the account and region; without one, AWS sets it."""
-    session = boto3.Session(region_name=region)
+    session = boto3.Session(botocore_session=_session(), region_name=region)
     if role is not None:
         session = _as(role, session)
 
@@ -116,7 +120,7 @@ def connect(
 
 @cache
 def _lacking_here() -> frozenset[Member]:
-    return lacking(botocore.session.get_session().get_service_model("ecs"))
+    return lacking(_session().get_service_model("ecs"))
 
 
 def lacking(ecs: ServiceModel) -> frozenset[Member]:
@@ -135,6 +139,33 @@ def _has(shape: Any, path: str) -> bool:
     return not value or value in shape.enum
 
 
+def _session() -> botocore.session.Session:
+    """One of many that share the models of AWS's services."""
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _models(session.get_config_variable("data_path")))
+    return session
+
+
+@cache
+def _models(search_path: str | None) -> Loader:
+    loader = create_loader(search_path)
+    loader.file_loader = _Reduced()
+    return loader
+
+
+class _Reduced(JSONFileLoader):
+    """Reads what the ports ask for. Of a service that has no port (STS, for credentials) it reads all operations."""
+
+    def _load_file(self, full_path: str, open_method: Callable[..., Any]) -> Any:
+        path = Path(full_path)  # …/SERVICE/VERSION/TYPE.json.gz
+        if not path.is_file():
+            return None
+        with open_method(full_path, "rb") as file:
+            read = json.load(file, object_pairs_hook=without_prose)
+        port = CLIENTS.get(path.parent.parent.name)
+        return reduced(read, operations(port)) if port is not None and path.name.startswith("service-2.json") else read
+
+
 def _as(role: Role, own: boto3.Session) -> boto3.Session:
     """A session whose credentials are the role's: fetched at the first call, and anew before they expire."""
     source = own.get_credentials()
@@ -146,7 +177,7 @@ def _as(role: Role, own: boto3.Session) -> boto3.Session:
         role_arn=role.arn,
         extra_args={"RoleSessionName": SESSION_NAME, **({"ExternalId": role.external_id} if role.external_id else {})},
     )
-    session = botocore.session.get_session()
+    session = _session()
     session.register_component("credential_provider", CredentialResolver(providers=[_TakenOn(fetcher)]))
     return boto3.Session(botocore_session=session, region_name=own.region_name)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from inference_operator.aws import ports
+from inference_operator.aws.models import operations
 
 _SERVICES: tuple[tuple[type, str], ...] = (
     (ports.Ecs, "ecs"),
@@ -46,10 +46,8 @@ _LOOK_AT_BUCKETS = "s3:ListBucket"
 def actions() -> list[str]:
     found = {*_TAGGING.values(), *_ALARMS}
     for port, prefix in _SERVICES:
-        for name, _ in inspect.getmembers(port, inspect.isfunction):
-            if not name.startswith("_"):
-                action = f"{prefix}:{''.join(word.capitalize() for word in name.split('_'))}"
-                found.add(ports.ALLOWED_AS.get(action, action))
+        actions = (f"{prefix}:{name}" for name in operations(port))
+        found |= {ports.ALLOWED_AS.get(action, action) for action in actions}
     return sorted(found)
 
 
