@@ -53,6 +53,22 @@ def test_ten_objects_that_look_once_an_interval_cost_one_call_an_interval() -> N
     assert [len(asked) for asked in ecs.asked] == [10, 10, 10]
 
 
+def test_services_at_rest_do_not_crowd_out_of_a_call_those_that_are_due_soon() -> None:
+    moving, resting = [f"moving-{i}" for i in range(10)], [f"resting-{i}" for i in range(50)]
+    services, ecs, clock, _ = reader(*moving, *resting)
+    for name in resting:
+        services.get("c", name, max_age=FIVE_MINUTES)
+    clock.advance(timedelta(minutes=1))
+    for _ in range(2):  # what is due is known once it has been asked for
+        for name in moving:
+            services.get("c", name, max_age=timedelta(seconds=5))
+    ecs.asked.clear()
+    clock.advance(timedelta(seconds=6))
+    for name in moving:
+        services.get("c", name, max_age=timedelta(seconds=5))
+    assert [sorted(asked) for asked in ecs.asked] == [moving]
+
+
 def test_no_call_asks_for_more_than_ten() -> None:
     names = [f"s{i}" for i in range(25)]
     services, ecs, _, _ = reader(*names)

@@ -5,10 +5,11 @@ Both are plain threads-and-locks code over the ports; time comes in as a clock. 
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from inference_operator.aws.errors import AwsError
 from inference_operator.aws.ports import Answer, Discovery, Ecs, Efs, Elb, Scaling
@@ -17,6 +18,7 @@ BATCH = 10  # DescribeServices: services, 10 at most
 TAGS_BATCH = 20  # ELB DescribeTags: ResourceArns, 20 at most
 LAG = timedelta(seconds=30)  # how long a describe may show the state before a write (eventual consistency)
 SHARED_FOR = timedelta(seconds=20)
+LONG_AGO, FAR = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 Now = Callable[[], datetime]
 Key = tuple[str, str]
@@ -26,14 +28,17 @@ Key = tuple[str, str]
 class _Entry:
     answer: Answer | None = None
     seen: datetime | None = None
+    due: datetime | None = None
+    """When its object wants another look, as far as it has said so since it was seen."""
     written: Answer | None = None
     written_at: datetime | None = None
 
 
 @dataclass
 class BatchedServices:
-    """See `ports.Services`. A call that must go out is filled up with the services that have waited longest, so that
-    ten objects that look once per interval cost one call per interval."""
+    """See `ports.Services`. A call that must go out is filled up with the services that are due next, so that ten
+    objects that look once per interval cost one call per interval, and those at rest do not crowd out those that
+    change."""
 
     ecs: Ecs
     now: Now
@@ -65,14 +70,20 @@ class BatchedServices:
 
     def _stale(self, key: Key, max_age: timedelta) -> bool:
         with self._lock:
-            seen = self._entries.setdefault(key, _Entry()).seen
-        return seen is None or self.now() - seen > max_age
+            entry = self._entries.setdefault(key, _Entry())
+            if entry.seen is None:
+                return True
+            entry.due = min(entry.due or FAR, entry.seen + max_age)
+            return self.now() > entry.seen + max_age
 
     def _batch(self, key: Key) -> list[str]:
+        def urgency(other: Key) -> tuple[datetime, datetime]:
+            entry = self._entries[other]
+            return (entry.due or FAR, entry.seen) if entry.seen is not None else (LONG_AGO, LONG_AGO)
+
         with self._lock:
-            others = [k for k in self._entries if k[0] == key[0] and k != key]
-            others.sort(key=lambda k: self._entries[k].seen or datetime.min.replace(tzinfo=self.now().tzinfo))
-        return [key[1], *(name for _, name in others[: BATCH - 1])]
+            others = heapq.nsmallest(BATCH - 1, (k for k in self._entries if k[0] == key[0] and k != key), key=urgency)
+        return [key[1], *(name for _, name in others)]
 
     def _describe(self, cluster: str, names: Sequence[str]) -> None:
         answer = self.ecs.describe_services(cluster=cluster, services=list(names), include=["TAGS"])
@@ -89,7 +100,7 @@ class BatchedServices:
                 entry = self._entries.get((cluster, name))
                 if entry is None:  # deleted meanwhile
                     continue
-                entry.seen = at
+                entry.seen, entry.due = at, None
                 if found.get(name) == entry.answer or _lags(found.get(name), entry, at):
                     continue
                 entry.answer = found.get(name)
