@@ -228,9 +228,8 @@ def begin(made: Stage, size: int, operator: psutil.Popen, results: list[bool]) -
     spent_on = operator.cpu_times()
     print(f"  CPU seconds of the operator       {spent_on.user + spent_on.system:8.1f}")
     ticks = made.ticks
-    print(
-        f"  a tick of the sandbox took        {ticks.seconds / ticks.count * 1000:8.1f} ms, at most {ticks.longest:.2f} s"
-    )
+    mean = ticks.seconds / ticks.count * 1000
+    print(f"  a tick of the sandbox took        {mean:8.1f} ms, at most {ticks.longest:.2f} s")
 
 
 def kubernetes_writes(made: Stage) -> int:
