@@ -12,6 +12,7 @@ useful manifest makes.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -133,6 +134,7 @@ def stage(folder: Path) -> Iterator[Stage]:
             objects=client.CustomObjectsApi(),
             environment={
                 **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "INFERENCE_"))},
+                **of_the_image(),
                 "KUBECONFIG": str(cluster.kubeconfig),
                 "AWS_ENDPOINT_URL": url,
                 "AWS_ACCESS_KEY_ID": CREDENTIALS["aws_access_key_id"],
@@ -145,6 +147,11 @@ def stage(folder: Path) -> Iterator[Stage]:
     over.set()
     ticking.join()
     cloud.stop()
+
+
+def of_the_image() -> dict[str, str]:
+    """What the operator's image tells the allocator."""
+    return dict(re.findall(r"\b(MALLOC_\w+)=(\S+)", (ROOT / "Dockerfile.operator").read_text()))
 
 
 def prepared(cloud: Sandbox) -> dict[str, Any]:

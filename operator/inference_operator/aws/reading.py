@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.errors import AwsError
 from inference_operator.aws.ports import Answer, Discovery, Ecs, Efs, Elb, Scaling
 
@@ -65,8 +66,8 @@ class BatchedServices:
             if answer is None:
                 self._entries.pop((cluster, service), None)
                 return
-            at = self.now()
-            self._entries[cluster, service] = _Entry(answer=answer, seen=at, written=answer, written_at=at)
+            at, kept = self.now(), _kept(answer)
+            self._entries[cluster, service] = _Entry(answer=kept, seen=at, written=kept, written_at=at)
 
     def _stale(self, key: Key, max_age: timedelta) -> bool:
         with self._lock:
@@ -87,7 +88,7 @@ class BatchedServices:
 
     def _describe(self, cluster: str, names: Sequence[str]) -> None:
         answer = self.ecs.describe_services(cluster=cluster, services=list(names), include=["TAGS"])
-        found = {s["serviceName"]: s for s in answer["services"] if s["status"] != "INACTIVE"}
+        found = {s["serviceName"]: _kept(s) for s in answer["services"] if s["status"] != "INACTIVE"}
         changed = self._keep(cluster, names, found)
         for name in changed - {names[0]}:
             self.on_change(cluster, name)
@@ -101,7 +102,9 @@ class BatchedServices:
                 if entry is None:  # deleted meanwhile
                     continue
                 entry.seen, entry.due = at, None
-                if found.get(name) == entry.answer or _lags(found.get(name), entry, at):
+                if entry.written_at is not None and at - entry.written_at > LAG:
+                    entry.written = entry.written_at = None
+                if found.get(name) == entry.answer or _lags(found.get(name), entry):
                     continue
                 entry.answer = found.get(name)
                 changed.add(name)
@@ -111,10 +114,15 @@ class BatchedServices:
         return changed
 
 
-def _lags(found: Answer | None, entry: _Entry, at: datetime) -> bool:
+def _kept(service: Answer) -> Answer:
+    """AWS tells a hundred events of a service, newest first; a status holds fewer."""
+    return {**service, "events": service["events"][:EVENTS_LIMIT]} if "events" in service else service
+
+
+def _lags(found: Answer | None, entry: _Entry) -> bool:
     """Whether `found` shows the time before our last write: it does not know the deployment that the write answered,
     nor anything newer. (One that fails at once is soon rolled back and forgotten.)"""
-    if entry.written is None or entry.written_at is None or at - entry.written_at > LAG:
+    if entry.written is None:
         return False
     if found is None:
         return bool(entry.written["status"] != "DRAINING")  # what drains is soon gone

@@ -143,6 +143,8 @@ class Keeper:
         if service not in self.slots:
             self._call_environment(document)
         self.slots[service] = (slot, document)
+        if slot.status == document.get("status"):
+            slot.status = document.get("status")  # one of the two is enough to keep
         self.expected.discard(service)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
