@@ -228,12 +228,13 @@ def begin(made: Stage, size: int, operator: psutil.Popen, results: list[bool]) -
     idle = report_calls(made, since)
     told(results, "calls a minute for one at rest", idle.total() / size / IDLE_MINUTES, IDLE_CALLS)
     told(results, "memory of the operator in MiB", operator.memory_info().rss / 2**20, float(MEMORY.get(size, 250)))
+    told(results, "throttled calls", float(throttled(made)), 0.0)
+    spent_on = operator.cpu_times()
+    print(f"  CPU seconds of the operator       {spent_on.user + spent_on.system:8.1f}")
     since = mark(made)
     took = timed(lambda: delete(made), lambda: not made.list(), pause)
     report(results, "all deleted", took, deletion_floor(size), DELETION)
     told(results, "throttled calls", float(throttled(made)), 0.0)
-    spent_on = operator.cpu_times()
-    print(f"  CPU seconds of the operator       {spent_on.user + spent_on.system:8.1f}")
     ticks = made.ticks
     mean = ticks.seconds / ticks.count * 1000
     print(f"  a tick of the sandbox took        {mean:8.1f} ms, at most {ticks.longest:.2f} s")
