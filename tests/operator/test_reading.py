@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,14 +61,37 @@ def test_services_at_rest_do_not_crowd_out_of_a_call_those_that_are_due_soon() -
     for name in resting:
         services.get("c", name, max_age=FIVE_MINUTES)
     clock.advance(timedelta(minutes=1))
-    for _ in range(2):  # what is due is known once it has been asked for
-        for name in moving:
-            services.get("c", name, max_age=timedelta(seconds=5))
-    ecs.asked.clear()
-    clock.advance(timedelta(seconds=6))
     for name in moving:
         services.get("c", name, max_age=timedelta(seconds=5))
-    assert [sorted(asked) for asked in ecs.asked] == [moving]
+    ecs.asked.clear()
+    for _ in range(3):
+        clock.advance(timedelta(seconds=6))
+        for name in moving:
+            services.get("c", name, max_age=timedelta(seconds=5))
+    assert [sorted(asked) for asked in ecs.asked] == [moving] * 3
+
+
+def test_those_that_wait_for_a_call_share_the_next_one_though_nothing_is_there() -> None:
+    services, ecs, _, _ = reader()
+    first, rest = threading.Event(), threading.Event()
+    waiting = [f"s{i}" for i in range(10)]
+
+    def slow(*, services: Sequence[str], **_: Any) -> Answer:
+        ecs.asked.append(services)
+        first.set()
+        rest.wait(30)
+        return {"services": [], "failures": []}
+
+    ecs.describe_services = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor(11) as pool:
+        pool.submit(services.get, "c", "first", max_age=FIVE_MINUTES)
+        first.wait(30)
+        asked = [pool.submit(services.get, "c", name, max_age=FIVE_MINUTES) for name in waiting]
+        while len(services._entries) < 11:  # all wait
+            pass
+        rest.set()
+    assert [task.result() for task in asked] == [None] * 10
+    assert [sorted(names) for names in ecs.asked] == [["first"], waiting]
 
 
 def test_no_call_asks_for_more_than_ten() -> None:

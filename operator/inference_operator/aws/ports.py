@@ -178,6 +178,10 @@ class Sns(Protocol):
     def publish(self, **members: Any) -> Answer: ...
 
 
+ANY_AGE = timedelta(days=1)
+"""Of an answer whose age does not matter."""
+
+
 class Services(Protocol):
     """DescribeServices for many objects at once: ten to a call (the API's limit), answers shared among the objects."""
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 
 from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.errors import AwsError
-from inference_operator.aws.ports import Answer, Discovery, Ecs, Efs, Elb, Scaling
+from inference_operator.aws.ports import ANY_AGE, Answer, Discovery, Ecs, Efs, Elb, Scaling
 
 BATCH = 10  # DescribeServices: services, 10 at most
 TAGS_BATCH = 20  # ELB DescribeTags: ResourceArns, 20 at most
 LAG = timedelta(seconds=30)  # how long a describe may show the state before a write (eventual consistency)
 SHARED_FOR = timedelta(seconds=20)
-LONG_AGO, FAR = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 Now = Callable[[], datetime]
 Key = tuple[str, str]
@@ -29,8 +29,10 @@ Key = tuple[str, str]
 class _Entry:
     answer: Answer | None = None
     seen: datetime | None = None
-    due: datetime | None = None
-    """When its object wants another look, as far as it has said so since it was seen."""
+    call: int = 0
+    """The number of the call that it was seen in."""
+    interval: timedelta = ANY_AGE
+    """How old its object, when it last asked, let the answer be."""
     written: Answer | None = None
     written_at: datetime | None = None
 
@@ -47,17 +49,23 @@ class BatchedServices:
     """Told of a service that another object's call showed to have changed."""
     _entries: dict[Key, _Entry] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _calls: dict[str, threading.Lock] = field(default_factory=dict)
+    _calling: dict[str, threading.Lock] = field(default_factory=dict)
+    """By cluster."""
+    _calls: int = 0
+    """That were begun."""
 
     def get(self, cluster: str, service: str, *, max_age: timedelta) -> Answer | None:
         key = (cluster, service)
         with self._lock:
-            self._entries.setdefault(key, _Entry())
-            in_call = self._calls.setdefault(cluster, threading.Lock())
-        if self._stale(key, max_age):
-            with in_call:  # whoever waits here finds the answer of the call that it waited for
-                if self._stale(key, max_age):
-                    self._describe(cluster, self._batch(key))
+            entry = self._entries.setdefault(key, _Entry())
+            if max_age < ANY_AGE:
+                entry.interval = max_age
+            if entry.seen is not None and self.now() - entry.seen <= max_age:
+                return entry.answer
+            before, calling = self._calls, self._calling.setdefault(cluster, threading.Lock())
+        with calling:
+            if entry.call <= before:  # else a call that has begun since has asked for it too
+                self._describe(cluster, self._batch(key))
         with self._lock:
             return self._entries[key].answer if key in self._entries else None
 
@@ -67,33 +75,31 @@ class BatchedServices:
                 self._entries.pop((cluster, service), None)
                 return
             at, kept = self.now(), _kept(answer)
-            self._entries[cluster, service] = _Entry(answer=kept, seen=at, written=kept, written_at=at)
-
-    def _stale(self, key: Key, max_age: timedelta) -> bool:
-        with self._lock:
-            entry = self._entries.setdefault(key, _Entry())
-            if entry.seen is None:
-                return True
-            entry.due = min(entry.due or FAR, entry.seen + max_age)
-            return self.now() > entry.seen + max_age
+            entry = self._entries.setdefault((cluster, service), _Entry())
+            entry.answer, entry.seen, entry.written, entry.written_at = kept, at, kept, at
 
     def _batch(self, key: Key) -> list[str]:
-        def urgency(other: Key) -> tuple[datetime, datetime]:
+        """With the services that are due next; and those that nobody has seen yet are the first of all."""
+
+        def due(other: Key) -> datetime:
             entry = self._entries[other]
-            return (entry.due or FAR, entry.seen) if entry.seen is not None else (LONG_AGO, LONG_AGO)
+            return entry.seen + entry.interval if entry.seen is not None else LONG_AGO
 
         with self._lock:
-            others = heapq.nsmallest(BATCH - 1, (k for k in self._entries if k[0] == key[0] and k != key), key=urgency)
+            others = heapq.nsmallest(BATCH - 1, (k for k in self._entries if k[0] == key[0] and k != key), key=due)
         return [key[1], *(name for _, name in others)]
 
     def _describe(self, cluster: str, names: Sequence[str]) -> None:
+        with self._lock:
+            self._calls += 1
+            call = self._calls
         answer = self.ecs.describe_services(cluster=cluster, services=list(names), include=["TAGS"])
         found = {s["serviceName"]: _kept(s) for s in answer["services"] if s["status"] != "INACTIVE"}
-        changed = self._keep(cluster, names, found)
+        changed = self._keep(cluster, names, found, call)
         for name in changed - {names[0]}:
             self.on_change(cluster, name)
 
-    def _keep(self, cluster: str, names: Sequence[str], found: dict[str, Answer]) -> set[str]:
+    def _keep(self, cluster: str, names: Sequence[str], found: dict[str, Answer], call: int) -> set[str]:
         at = self.now()
         changed = set()
         with self._lock:
@@ -101,7 +107,7 @@ class BatchedServices:
                 entry = self._entries.get((cluster, name))
                 if entry is None:  # deleted meanwhile
                     continue
-                entry.seen, entry.due = at, None
+                entry.seen, entry.call = at, call
                 if entry.written_at is not None and at - entry.written_at > LAG:
                     entry.written = entry.written_at = None
                 if found.get(name) == entry.answer or _lags(found.get(name), entry):

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, ClassVar
 
 from inference_operator.aws.errors import AwsError
+from inference_operator.aws.ports import ANY_AGE
 from inference_operator.domain import tags
 from inference_operator.domain.names import digest
 from inference_operator.domain.reasons import Reason
@@ -164,7 +164,7 @@ def _active(ctx: Context) -> list[str]:
 
 def _in_use(ctx: Context) -> set[str | None]:
     """Revisions that the service runs, or that it may go back to."""
-    service = ctx.aws.services.get(ctx.environment.cluster, ctx.identity.service, max_age=timedelta(days=1))
+    service = ctx.aws.services.get(ctx.environment.cluster, ctx.identity.service, max_age=ANY_AGE)
     used: set[str | None] = {d["taskDefinition"] for d in (service or {}).get("deployments", ())}
     previous = ctx.previous
     used |= {named.revision for named in (previous.running, previous.desired, previous.deployment) if named is not None}
