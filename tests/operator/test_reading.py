@@ -71,6 +71,19 @@ def test_services_at_rest_do_not_crowd_out_of_a_call_those_that_are_due_soon() -
     assert [sorted(asked) for asked in ecs.asked] == [moving] * 3
 
 
+def test_services_that_have_come_to_rest_are_no_longer_looked_at_often() -> None:
+    moving, resting = [f"moving-{i}" for i in range(10)], [f"resting-{i}" for i in range(50)]
+    services, ecs, clock, _ = reader(*moving, *resting)
+    for name in resting:  # the last looks before they rest
+        services.get("c", name, max_age=timedelta(seconds=5))
+    for _ in range(4):
+        ecs.asked.clear()
+        clock.advance(timedelta(seconds=6))
+        for name in moving:
+            services.get("c", name, max_age=timedelta(seconds=5))
+    assert [sorted(asked) for asked in ecs.asked] == [moving]
+
+
 def test_those_that_wait_for_a_call_share_the_next_one_though_nothing_is_there() -> None:
     services, ecs, _, _ = reader()
     first, rest = threading.Event(), threading.Event()

@@ -9,7 +9,7 @@ import heapq
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.errors import AwsError
@@ -19,7 +19,7 @@ BATCH = 10  # DescribeServices: services, 10 at most
 TAGS_BATCH = 20  # ELB DescribeTags: ResourceArns, 20 at most
 LAG = timedelta(seconds=30)  # how long a describe may show the state before a write (eventual consistency)
 SHARED_FOR = timedelta(seconds=20)
-LONG_AGO = datetime.min.replace(tzinfo=UTC)
+LATE = 1.3  # of an interval: by then an object that comes at such intervals has come
 
 Now = Callable[[], datetime]
 Key = tuple[str, str]
@@ -31,8 +31,9 @@ class _Entry:
     seen: datetime | None = None
     call: int = 0
     """The number of the call that it was seen in."""
+    asked: datetime | None = None
     interval: timedelta = ANY_AGE
-    """How old its object, when it last asked, let the answer be."""
+    """How old its object, when it last `asked`, let the answer be: about as long as until it asks again."""
     written: Answer | None = None
     written_at: datetime | None = None
 
@@ -59,7 +60,7 @@ class BatchedServices:
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             if max_age < ANY_AGE:
-                entry.interval = max_age
+                entry.asked, entry.interval = self.now(), max_age
             if entry.seen is not None and self.now() - entry.seen <= max_age:
                 return entry.answer
             before, calling = self._calls, self._calling.setdefault(cluster, threading.Lock())
@@ -79,14 +80,20 @@ class BatchedServices:
             entry.answer, entry.seen, entry.written, entry.written_at = kept, at, kept, at
 
     def _batch(self, key: Key) -> list[str]:
-        """With the services that are due next; and those that nobody has seen yet are the first of all."""
+        """With the services that are due next. Those that nobody has seen yet are the first of all; those whose objects
+        have not come back when they were expected are at rest, and the last."""
+        now = self.now()
 
-        def due(other: Key) -> datetime:
+        def urgency(other: Key) -> tuple[int, datetime]:
             entry = self._entries[other]
-            return entry.seen + entry.interval if entry.seen is not None else LONG_AGO
+            if entry.seen is None:
+                return 0, now
+            if entry.asked is not None and now <= entry.asked + entry.interval * LATE:
+                return 1, entry.seen + entry.interval
+            return 2, entry.seen
 
         with self._lock:
-            others = heapq.nsmallest(BATCH - 1, (k for k in self._entries if k[0] == key[0] and k != key), key=due)
+            others = heapq.nsmallest(BATCH - 1, (k for k in self._entries if k[0] == key[0] and k != key), key=urgency)
         return [key[1], *(name for _, name in others)]
 
     def _describe(self, cluster: str, names: Sequence[str]) -> None:
