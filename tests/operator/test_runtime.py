@@ -108,9 +108,8 @@ def test_a_restart_of_the_operator_writes_nothing_to_the_object_nor_to_aws(stage
         assert stage.operator.stop() == 0
         version, mark = stage.get("recommender")["metadata"]["resourceVersion"], stage.live.mark
         stage.operator.start()
-        stage.until(lambda: passes(stage) >= 1)
+        stage.until(lambda: passes(stage) >= 1 and stage.live.calls(since=mark))  # the first may be the environment's
         assert stage.operator.stop() == 0
-        assert stage.live.calls(since=mark)
         assert stage.live.writes(since=mark) == []
         assert stage.get("recommender")["metadata"]["resourceVersion"] == version
         assert len(set(stage.events("recommender"))) == len(stage.events("recommender"))
