@@ -84,6 +84,17 @@ def test_services_that_have_come_to_rest_are_no_longer_looked_at_often() -> None
     assert [sorted(asked) for asked in ecs.asked] == [moving]
 
 
+def test_what_was_just_written_is_looked_at_with_what_moves() -> None:
+    resting = [f"resting-{i}" for i in range(50)]
+    services, ecs, clock, _ = reader("asker", "written", *resting)
+    for name in resting:
+        services.get("c", name, max_age=FIVE_MINUTES)
+    services.record("c", "written", ecs.services["written"])
+    clock.advance(timedelta(seconds=5))
+    services.get("c", "asker", max_age=timedelta(seconds=5))
+    assert ecs.asked[-1][:2] == ["asker", "written"]
+
+
 def test_those_that_wait_for_a_call_share_the_next_one_though_nothing_is_there() -> None:
     services, ecs, _, _ = reader()
     first, rest = threading.Event(), threading.Event()

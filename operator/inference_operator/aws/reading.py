@@ -19,6 +19,7 @@ BATCH = 10  # DescribeServices: services, 10 at most
 TAGS_BATCH = 20  # ELB DescribeTags: ResourceArns, 20 at most
 LAG = timedelta(seconds=30)  # how long a describe may show the state before a write (eventual consistency)
 SHARED_FOR = timedelta(seconds=20)
+SOON = timedelta(seconds=5)  # who has written comes back to see what became of it
 LATE = 1.3  # of an interval: by then an object that comes at such intervals has come
 
 Now = Callable[[], datetime]
@@ -78,6 +79,7 @@ class BatchedServices:
             at, kept = self.now(), _kept(answer)
             entry = self._entries.setdefault((cluster, service), _Entry())
             entry.answer, entry.seen, entry.written, entry.written_at = kept, at, kept, at
+            entry.asked, entry.interval = at, min(entry.interval, SOON)
 
     def _batch(self, key: Key) -> list[str]:
         """With the services that are due next. Those that nobody has seen yet are the first of all; those whose objects
