@@ -12,25 +12,25 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from inference_server.access_log import AccessLog
-from inference_server.body import SLOW, ChunkReader, read_body
+from inference_server.body import ChunkReader, read_body
 from inference_server.catalog import Catalog, LoadedModel
-from inference_server.deadline import Watchdog
 from inference_server.exchange import ENVIRON_KEY, Clock, Exchange
-from inference_server.http import CONTINUE, STATUS_LINES, Answer, answer_for, error_answer, raw_answer
-from inference_server.inference import Connection, Inference
+from inference_server.http import STATUS_LINES, Answer, answer_for, error_answer
+from inference_server.inference import Inference
 from inference_server.logs import Logger
 from inference_server.metrics.store import UNKNOWN, Store
-from inference_server.protocol.errors import RequestError, SlowClientError, TooLargeError
+from inference_server.protocol.errors import RequestError, TooLargeError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = Logger("inference_server.application")
+
+Connection = Callable[[], int]
+"""The descriptor of the connection that this thread is answering."""
 
 Trace = Callable[[Mapping[str, Any], Exchange, int, float], None]
 """See Tracing.record."""
@@ -38,15 +38,6 @@ Trace = Callable[[Mapping[str, Any], Exchange, int, float], None]
 _DISCARD_BYTES = 64 * 1024 * 1024
 _DISCARD_SECONDS = 2.0
 _BLOCK = 65536
-_SLOW_ANSWER = raw_answer(SlowClientError(SLOW))
-
-
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
-    max_bytes: int
-    """As sent."""
-    timeout_seconds: float
-    """From the end of the headers to the end of the body."""
 
 
 class Application:
@@ -58,8 +49,7 @@ class Application:
         store: Store,
         access_log: AccessLog,
         *,
-        limits: BodyLimits,
-        watchdog: Watchdog,
+        max_body_bytes: int,
         connection: Connection,
         clock: Clock,
         read_chunk: ChunkReader,
@@ -70,15 +60,12 @@ class Application:
         self._inference = inference
         self._store = store
         self._access_log = access_log
-        self._limits = limits
-        self._watchdog = watchdog
+        self._max_body_bytes = max_body_bytes
         self._connection = connection
         self._clock = clock
         self._read_chunk = read_chunk
         self.trace: Trace | None = None
         """Told of each inference, if set."""
-        self.at_work: set[int] = set()
-        """Connections whose requests have arrived, headers and all, and are not answered yet."""
         self.leave: Callable[[], None] | None = None
         """Called before the next answer, if set: the worker is to be replaced once it has answered."""
 
@@ -87,18 +74,15 @@ class Application:
         self._paths = dict(_infer_paths(self._catalog))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        exchange = Exchange(self._clock())
         connection = self._connection()
-        self.at_work.add(connection)
+        exchange = Exchange(self._clock(), connection)
         try:
-            answer = self._answer(environ, exchange, connection)
+            answer = self._answer(environ, exchange)
         except RequestError as error:
             answer = answer_for(error)
         except Exception:  # uWSGI would answer nothing at all
             log.exception("a request failed", method=environ.get("REQUEST_METHOD"), path=environ.get("PATH_INFO"))
             answer = error_answer(500, "internal error; see the server's log")
-        finally:
-            self.at_work.discard(connection)
         self._observe(environ, exchange, answer)
         if self.leave is not None:
             self.leave()
@@ -111,8 +95,8 @@ class Application:
             return _send_then_discard(answer.body, connection)
         return [answer.body]
 
-    def _answer(self, environ: WSGIEnvironment, exchange: Exchange, connection: int) -> Answer:
-        body = self._receive(environ, exchange, connection)
+    def _answer(self, environ: WSGIEnvironment, exchange: Exchange) -> Answer:
+        body = read_body(environ, exchange.connection, self._max_body_bytes, self._read_chunk)
         exchange.request_bytes = len(body)
         # A request line without a version comes without a path.
         model = self._paths.get(environ.get("PATH_INFO", ""))
@@ -122,15 +106,6 @@ class Application:
         environ["CONTENT_LENGTH"] = str(len(body))
         environ[ENVIRON_KEY] = exchange
         return _ask_flask(self._flask, environ)
-
-    def _receive(self, environ: WSGIEnvironment, exchange: Exchange, connection: int) -> bytes:
-        watch = self._watchdog.mine()
-        watch.begin(connection, exchange.began + self._limits.timeout_seconds, _SLOW_ANSWER)
-        try:
-            return read_body(environ, self._limits.max_bytes, self._read_chunk, partial(_tell_to_go_on, connection))
-        finally:
-            if not watch.finish():
-                raise SlowClientError(SLOW)
 
     def _observe(self, environ: Mapping[str, Any], exchange: Exchange, answer: Answer) -> None:
         now = self._clock()
@@ -175,11 +150,6 @@ def _ask_flask(flask: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     types = [value for name, value in headers if name == "Content-Type"]
     others = [(name, value) for name, value in headers if name not in {"Content-Type", "Content-Length"}]
     return Answer(status, body, types[0] if types else "application/json", others)
-
-
-def _tell_to_go_on(connection: int) -> None:
-    with contextlib.suppress(OSError):  # if it is gone, reading will tell
-        os.write(connection, CONTINUE)
 
 
 def _send_then_discard(body: bytes, connection: int) -> Iterator[bytes]:

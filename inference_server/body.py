@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from inference_server.http import CONTINUE
 from inference_server.protocol.errors import (
     InvalidRequestError,
     LengthRequiredError,
@@ -15,19 +18,14 @@ from inference_server.protocol.errors import (
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-Continue = Callable[[], None]
-"""Tells the client to send the body."""
-
 ChunkReader = Callable[[], bytes]
 """Gives the next part of a chunked body, b"" at its end. Raises OSError if the body is malformed."""
 
-SLOW = "the body did not arrive in time"
 
-
-def read_body(environ: WSGIEnvironment, limit: int, read_chunk: ChunkReader | None, go_on: Continue) -> bytes:
+def read_body(environ: WSGIEnvironment, connection: int, limit: int, read_chunk: ChunkReader) -> bytes:
     """The body as sent. Raises TooLargeError without reading what is over the limit."""
     if environ.get("HTTP_TRANSFER_ENCODING"):
-        return _read_chunks(environ, limit, read_chunk, go_on)
+        return _read_chunks(environ, connection, limit, read_chunk)
     text = environ.get("CONTENT_LENGTH") or "0"
     if not (text.isascii() and text.isdigit()):
         raise InvalidRequestError("Content-Length is not a number")
@@ -36,21 +34,21 @@ def read_body(environ: WSGIEnvironment, limit: int, read_chunk: ChunkReader | No
         raise _too_large(limit)
     if not length:
         return b""
-    _answer_expectation(environ, go_on)
+    _answer_expectation(environ, connection)
     try:
         body: bytes = environ["wsgi.input"].read(length)
     except OSError:
-        raise SlowClientError(SLOW) from None
+        raise SlowClientError("the body did not arrive in time") from None
     if len(body) != length:
         raise InvalidRequestError(f"the body has {len(body)} bytes; Content-Length says {length}")
     return body
 
 
-def _read_chunks(environ: WSGIEnvironment, limit: int, read_chunk: ChunkReader | None, go_on: Continue) -> bytes:
+def _read_chunks(environ: WSGIEnvironment, connection: int, limit: int, read_chunk: ChunkReader) -> bytes:
     encoding = environ["HTTP_TRANSFER_ENCODING"]
-    if read_chunk is None or encoding.strip().lower() != "chunked":
+    if encoding.strip().lower() != "chunked":
         raise LengthRequiredError(f"Transfer-Encoding {encoding[:40]!r} can't be read; send a Content-Length")
-    _answer_expectation(environ, go_on)
+    _answer_expectation(environ, connection)
     parts: list[bytes] = []
     size = 0
     try:
@@ -64,10 +62,11 @@ def _read_chunks(environ: WSGIEnvironment, limit: int, read_chunk: ChunkReader |
     return b"".join(parts)
 
 
-def _answer_expectation(environ: WSGIEnvironment, go_on: Continue) -> None:
+def _answer_expectation(environ: WSGIEnvironment, connection: int) -> None:
     expected = environ.get("HTTP_EXPECT")
     if expected and expected.lower() == "100-continue" and environ["SERVER_PROTOCOL"] != "HTTP/1.0":
-        go_on()
+        with contextlib.suppress(OSError):  # if it is gone, reading will tell
+            os.write(connection, CONTINUE)
 
 
 def _too_large(limit: int) -> TooLargeError:

@@ -1,7 +1,7 @@
-"""The deadline of a request whose body, or whose model, does not come in time.
+"""The deadline of a request whose model does not come back in time.
 
-A worker answers one request at a time, and neither native code nor a read can be interrupted. So a second thread
-watches: at the deadline it writes the error to the client's connection itself, and what comes late is thrown away. What
+A worker answers one request at a time, and native code can't be interrupted. So a second thread watches: at the
+deadline it writes the 504 to the client's connection itself, and the late prediction is thrown away when it comes. What
 never comes is ended by the process manager's own, harder timeout.
 """
 
@@ -14,15 +14,19 @@ import threading
 import time
 from collections.abc import Callable
 
+from inference_server.http import raw_answer
 from inference_server.logs import Logger
 
 log = Logger("inference_server.deadline")
 
 PATIENCE = 0.05
-"""How often the watch looks, in seconds; an error is at most this late."""
+"""How often the watch looks, in seconds; a 504 is at most this late."""
 
-Asked = tuple[float, int, bytes]
-"""Deadline and connection of a request, and the answer to write to it then."""
+LATE = "the model did not answer in time"
+
+
+Asked = tuple[float, int, str]
+"""Deadline, connection and model of a request."""
 
 
 class Watch:
@@ -38,11 +42,11 @@ class Watch:
         self._asked: list[Asked] = []
         self._writing = threading.Lock()
 
-    def begin(self, connection: int, deadline: float, answer: bytes) -> None:
-        self._asked.append((deadline, connection, answer))
+    def begin(self, connection: int, deadline: float, model: str) -> None:
+        self._asked.append((deadline, connection, model))
 
     def finish(self) -> bool:
-        """What was waited for is there. False if the request has been answered already."""
+        """The model is back. False if the request has been answered already."""
         try:
             self._asked.pop()
         except IndexError:
@@ -51,21 +55,21 @@ class Watch:
         return True
 
     def look(self, now: float) -> None:
-        """Send the error if it is time. The connection stays the worker's to close."""
+        """Send the 504 if it is time. The connection stays the worker's to close."""
         late = next((asked for asked in self._asked if now >= asked[0]), None)
         if late is None:
             return
         with self._writing:
             try:
                 self._asked.remove(late)
-            except ValueError:  # it has come in this moment
+            except ValueError:  # the model has come back in this moment
                 return
-            _, descriptor, answer = late
+            _, descriptor, model = late
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
                 connection.settimeout(1)
-                connection.sendall(answer)
+                connection.sendall(raw_answer(504, LATE))
                 connection.shutdown(socket.SHUT_RDWR)
-        log.warning("a request passed its deadline", answered=answer.split(b"\r\n", 1)[0].decode())
+        log.error("a request passed its deadline", model=model)
 
 
 class Watchdog:

@@ -18,6 +18,8 @@ ENVIRON_KEY = "inference_server.exchange"
 @dataclass(slots=True)
 class Exchange:
     began: float
+    connection: int
+    """Its descriptor, which the WSGI server closes after the answer."""
     model: LoadedModel | None = None
     """What was asked to predict; None for requests of other kinds, or of unknown models."""
     inference: bool = False

@@ -45,11 +45,11 @@ def answer_for(error: RequestError) -> Answer:
     return answer
 
 
-def raw_answer(error: RequestError) -> bytes:
+def raw_answer(status: int, message: str) -> bytes:
     """An error as the bytes of a whole HTTP response, after which the connection is closed."""
-    answer = error_answer(error.status, str(error))
+    answer = error_answer(status, message)
     head = (
-        f"HTTP/1.1 {STATUS_LINES[error.status]}\r\nContent-Type: {answer.content_type}\r\n"
+        f"HTTP/1.1 {STATUS_LINES[status]}\r\nContent-Type: {answer.content_type}\r\n"
         f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + answer.body

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from inference_server.catalog import LoadedModel
 from inference_server.compression import choose_encoding, compress, inflate
-from inference_server.deadline import Watchdog
+from inference_server.deadline import LATE, Watchdog
 from inference_server.exchange import Clock, Exchange
-from inference_server.http import BINARY, HEADER_LENGTH, JSON, Answer, raw_answer
+from inference_server.http import BINARY, HEADER_LENGTH, JSON, Answer
 from inference_server.logs import Logger
 from inference_server.overload import Overload
 from inference_server.protocol.errors import DeadlineError, PredictionError, RequestError
@@ -19,13 +19,6 @@ from inference_server.protocol.response import write_response
 from inference_server.runtimes.base import Prediction
 
 log = Logger("inference_server.inference")
-
-Connection = Callable[[], int]
-"""The descriptor of the connection that this thread is answering."""
-
-
-_LATE = "the model did not answer in time"
-_LATE_ANSWER = raw_answer(DeadlineError(_LATE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +38,23 @@ class Inference:
         limits: InferenceLimits,
         overload: Overload,
         watchdog: Watchdog,
-        connection: Connection,
         clock: Clock,
     ) -> None:
         self._limits = limits
         self._overload = overload
         self._watchdog = watchdog
-        self._connection = connection
         self._clock = clock
 
     def answer(self, model: LoadedModel, body: bytes, headers: Mapping[str, Any], exchange: Exchange) -> Answer:
         """Answer one request. `headers` are in a WSGI environment's notation. Raises RequestError."""
         exchange.model, exchange.inference = model, True
-        connection = self._connection()
         timeout = self._limits.timeout_seconds
         if model.limits.timeout_seconds is not None:
             timeout = min(timeout, model.limits.timeout_seconds)
         began = self._clock()
         waited = 0.0
         if began >= self._overload.next_check:
-            waited = self._overload.check(began, connection, timeout)
+            waited = self._overload.check(began, exchange.connection, timeout)
         encoding = headers.get("HTTP_CONTENT_ENCODING")
         if encoding:
             body = inflate(body, encoding, self._limits.max_body_bytes)
@@ -79,7 +69,7 @@ class Inference:
         deadline = exchange.began - waited + timeout
         if read >= deadline:
             raise DeadlineError("the deadline passed before the model was asked")
-        prediction = self._predict(model, request, connection, deadline)
+        prediction = self._predict(model, request, exchange.connection, deadline)
         predicted = self._clock()
         head: dict[str, Any] = {"model_name": model.name, "model_version": model.version_text}
         if request.id is not None:
@@ -100,12 +90,12 @@ class Inference:
     def _predict(self, model: LoadedModel, request: InferRequest, connection: int, deadline: float) -> Prediction:
         """Ask the model. Raises DeadlineError if the answer is too late, whoever notices first."""
         watch = self._watchdog.mine()
-        watch.begin(connection, deadline, _LATE_ANSWER)
+        watch.begin(connection, deadline, model.name)
         try:
             return _ask(model, request)
         finally:
             if not watch.finish():
-                raise DeadlineError(_LATE)
+                raise DeadlineError(LATE)
 
 
 def _ask(model: LoadedModel, request: InferRequest) -> Prediction:

@@ -23,7 +23,7 @@ import uwsgi
 from inference_server import logs
 from inference_server.access_log import AccessLog
 from inference_server.app import Parts, make_app
-from inference_server.application import Application, BodyLimits
+from inference_server.application import Application
 from inference_server.catalog import Catalog
 from inference_server.deadline import Watchdog
 from inference_server.exchange import clock
@@ -145,7 +145,6 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         limits=InferenceLimits(settings.max_body_bytes, settings.request_timeout_seconds, settings.compress_from_bytes),
         overload=overload,
         watchdog=watchdog,
-        connection=uwsgi.connection_fd,
         clock=clock,
     )
     ask = partial(
@@ -170,15 +169,13 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         inference,
         store,
         AccessLog(settings.access_log_per_second),
-        limits=BodyLimits(settings.max_body_bytes, settings.request_timeout_seconds),
-        watchdog=watchdog,
+        max_body_bytes=settings.max_body_bytes,
         connection=uwsgi.connection_fd,
         clock=clock,
         read_chunk=uwsgi.chunked_read,
     )
 
-    loiterers = Loiterers(application.at_work, settings.client_timeout_seconds, clock)
-    port = listening.getsockname()[1]
+    loiterers = Loiterers(listening.getsockname()[1], settings.request_timeout_seconds, clock)
 
     def start_worker() -> None:
         slot = uwsgi.worker_id() - 1
@@ -186,7 +183,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         _load_after_fork(here, loader, loading, slot)
         application.refresh()
         watchdog.start()
-        loiterers.watch(port)
+        loiterers.watch()
         if settings.worker_memory_bytes is not None:
             watch_memory(settings.worker_memory_bytes, partial(setattr, application, "leave", _leave))
         last_words: list[Callable[[], None]] = []

@@ -48,7 +48,7 @@ _NUMBER = frozenset({int, float})
 
 
 def _number(name: str, code: str) -> Datatype:
-    return Datatype(name, np.dtype(code).newbyteorder("="), np.dtype(code), _NUMBER)
+    return Datatype(name, np.dtype(np.dtype(code).type), np.dtype(code), _NUMBER)
 
 
 DATATYPES: dict[str, Datatype] = {

@@ -65,7 +65,9 @@ def _to_json(array: np.ndarray, spec: TensorSpec) -> Any:
         return [_text(element, spec.name) for element in array.ravel().tolist()]
     if spec.datatype == "BF16":
         raise InvalidRequestError(f"output '{spec.name}' is BF16, which JSON can't carry; ask for it with binary_data")
-    return np.ascontiguousarray(array, dtype=spec.type.array).ravel()
+    if array.dtype is not spec.type.array:
+        array = array.astype(spec.type.array)
+    return array.ravel()
 
 
 def _refuse_not_finite(outputs: Sequence[Mapping[str, Any]]) -> None:

@@ -36,7 +36,7 @@ def lines() -> Any:
 
 
 def answer(log: AccessLog, now: float, status: int = 200, path: str = "/v2/models/m/infer") -> None:
-    log.write({"PATH_INFO": path, "REQUEST_METHOD": "POST"}, Exchange(now), status, 10, now)
+    log.write({"PATH_INFO": path, "REQUEST_METHOD": "POST"}, Exchange(now, 0), status, 10, now)
 
 
 def test_successes_are_logged_up_to_the_rate_and_the_rest_is_counted(lines: Lines) -> None:

@@ -9,10 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from inference_server.deadline import Watch, Watchdog
-from inference_server.http import raw_answer
-from inference_server.protocol.errors import DeadlineError
-
-LATE = raw_answer(DeadlineError("late"))
 
 
 @pytest.fixture
@@ -31,7 +27,7 @@ def received(caller: socket.socket) -> bytes:
 def test_a_model_in_time_is_answered_by_its_worker(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, caller = ends
     watch = Watch()
-    watch.begin(worker.fileno(), 10.0, LATE)
+    watch.begin(worker.fileno(), 10.0, "m")
     watch.look(9.9)
     assert watch.finish()
     watch.look(20.0)
@@ -42,7 +38,7 @@ def test_a_model_in_time_is_answered_by_its_worker(ends: tuple[socket.socket, so
 def test_a_late_model_is_answered_by_the_watch_and_once(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, caller = ends
     watch = Watch()
-    watch.begin(worker.fileno(), 10.0, LATE)
+    watch.begin(worker.fileno(), 10.0, "m")
     watch.look(10.0)
     watch.look(11.0)
     assert not watch.finish()
@@ -54,10 +50,10 @@ def test_a_late_model_is_answered_by_the_watch_and_once(ends: tuple[socket.socke
 def test_a_late_request_leaves_the_next_one_alone(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, _ = ends
     watch = Watch()
-    watch.begin(worker.fileno(), 10.0, LATE)
+    watch.begin(worker.fileno(), 10.0, "m")
     watch.look(10.0)
     watch.finish()
-    watch.begin(worker.fileno(), 20.0, LATE)
+    watch.begin(worker.fileno(), 20.0, "m")
     watch.look(19.0)
     assert watch.finish()
 
@@ -73,7 +69,7 @@ def test_each_thread_has_a_watch_of_its_own_and_the_watchdog_looks_at_all() -> N
     assert watchdog.mine() is mine is not others[0]
     worker, caller = socket.socketpair()
     with worker, caller:
-        others[0].begin(worker.fileno(), 5.0, LATE)
+        others[0].begin(worker.fileno(), 5.0, "m")
         watchdog.start()
         now = 6.0
         caller.settimeout(5)
