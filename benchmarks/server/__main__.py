@@ -4,6 +4,12 @@
 
 Everything is on one machine, the load too, so ratios count and absolute figures do not. The others are installed into
 virtual environments of their own in the user's cache. Exits 0 whether targets are met or not: a benchmark informs.
+
+Alike for all: two worker processes, one thread in numerical libraries, a session of their own (among which Linux may
+divide the CPU), the same model and request, the same load, measured in turn and in another order each round. Alike, but
+not in favour of all: a connection is used for one request, as ours closes it. So who can keep connections is measured a
+second time with them kept. What is not alike is what is compared: the bare callable trusts its request, counts nothing,
+logs nothing and has no deadline; FastAPI's does the same work; KServe and MLServer check and count as they do.
 """
 
 from __future__ import annotations
@@ -32,10 +38,10 @@ from benchmarks.server.table import at_least, at_most, figure, heading, remark
 MIB = 2**20
 RATES = {"bare WSGI callable": 0.95, "FastAPI + uvicorn": 1.1, "KServe": 6.0, "MLServer": 10.0}
 """Requests per second of ours by theirs, at the least."""
-KEEP_ALIVE = "FastAPI, its connections kept"
 START_TARGET = 1.5
 DRAIN_SECONDS, GRACE_SECONDS = 2.0, 15.0
 KILLS = 3
+BATCHING_THREADS = 8
 
 
 def small_model(starters: list[Starter], repository: Path, rounds: int, seconds: float) -> None:
@@ -55,9 +61,9 @@ def small_model(starters: list[Starter], repository: Path, rounds: int, seconds:
                     continue  # the first round warms up
                 measured[server.name].append(result)
                 costs[server.name].append((server.cpu_seconds() - before) / result.answered)
-                if server.name.startswith("FastAPI"):
+                if server.keeps_connections:
                     kept = load.measure(server.url(), body, seconds, keep_alive=True)
-                    measured.setdefault(KEEP_ALIVE, []).append(kept)
+                    measured.setdefault(f"{server.name}, connections kept", []).append(kept)
     _print_rates(measured)
     for name, seconds_each in costs.items():
         figure(f"{name}: server's CPU a request, µs", statistics.median(seconds_each) * 1e6)
@@ -137,6 +143,25 @@ def start_up(starters: list[Starter], repository: Path) -> None:
                 name = server.name
                 times.append(server.first_answer(body))
         figure(name, statistics.median(times), at_most(START_TARGET) if start is servers.ours else None)
+
+
+def batching(alone: Path, together: Path, rounds: int, seconds: float) -> None:
+    size = models.weights(alone) / 1e6
+    heading(f"ONNX model of {size:.0f} million weights, rows in JSON, {load.CONNECTIONS} connections: micro-batching")
+    body = models.small_request()
+    batched = partial(servers.ours, threads=BATCHING_THREADS)
+    measured: tuple[list[Load], list[Load]] = ([], [])
+    with running(servers.ours, alone) as without, running(batched, together) as with_it:
+        for _ in range(rounds):
+            for server, loads in zip((without, with_it), measured, strict=True):
+                server.first_answer(body)
+                loads.append(load.measure(server.url(), body, seconds))
+    for what, loads in zip(("without", "with it"), measured, strict=True):
+        median = _median_load(loads)
+        remark(f"{what:32} {median.per_second:8.0f} requests/s   p99 {median.p99 * 1e3:7.2f} ms")
+    pairs = list(zip(*measured, strict=True))
+    figure("requests/s, with / without", statistics.median(two.per_second / one.per_second for one, two in pairs))
+    figure("p99, with / without", statistics.median(two.p99 / one.p99 for one, two in pairs))
 
 
 def tensors(repository: Path) -> None:
@@ -221,18 +246,21 @@ def main() -> int:
     cores, busy = os.cpu_count(), os.getloadavg()[0]
     remark(f"{cores} cores, load average {busy:.1f} at the start, {given.rounds} rounds of {given.seconds:g} s")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        repositories = [Path(folder, name) for name in ("small", "large", "tiny")]
-        small, large, tiny = repositories
+        repositories = [Path(folder, name) for name in ("small", "large", "tiny", "alone", "together")]
+        small, large, tiny, alone, together = repositories
         for repository in repositories:
             repository.mkdir()
         models.write_models(small)
         models.write_top_n(large)
         models.write_top_n(tiny, users=100, items=100)
+        models.write_wide(alone)
+        models.write_wide(together, batch=models.BATCH)
         starters: list[Starter] = [servers.ours, servers.bare, *filter(_can_be_built, wanted)]
         small_model(starters, small, given.rounds, given.seconds)
         memory(large, tiny, with_kserve=servers.kserve in starters)
         start_up(starters, small)
         tensors(small)
+        batching(alone, together, given.rounds, given.seconds)
         stopping(small)
         killing(small)
     return 0

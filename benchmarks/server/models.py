@@ -12,6 +12,9 @@ from onnx import NodeProto, TensorProto, helper
 from inference_server.repository.publish import publish
 
 INPUTS, HIDDEN, OUTPUTS = 32, 64, 2
+WIDE = 2048
+"""Hidden size of the model for batching: its weights are read from memory once for a batch, else for each row."""
+BATCH = 16
 FLOATS = 250_000
 USERS, ITEMS, FACTORS = 282_000, 50_000, 64
 """Of the top-N model, whose file then has 88 MB."""
@@ -19,11 +22,27 @@ USERS, ITEMS, FACTORS = 282_000, 50_000, 64
 
 def write_models(root: Path) -> None:
     """`small`: a perceptron. `echo`: a vector of floats, doubled."""
+    _write_perceptron(root / "small", HIDDEN, HIDDEN // 2, {})
+    _write_onnx(root / "echo", [helper.make_node("Add", ["x", "x"], ["y"])], ["n"], ["n"], {}, {})
+    publish(root)
+
+
+def write_wide(root: Path, batch: int | None = None) -> None:
+    """`small` again, which takes the same requests and is not small. `batch`: rows that may be asked together."""
+    _write_perceptron(root / "small", WIDE, WIDE, {} if batch is None else {"batching": {"max_rows": batch}})
+    publish(root)
+
+
+def weights(root: Path) -> float:
+    """How many `small` has."""
+    return (root / "small" / "1" / "model.onnx").stat().st_size / 4
+
+
+def _write_perceptron(folder: Path, first: int, second: int, model_json: dict[str, object]) -> None:
     random = np.random.default_rng(1)
-    weights = {
-        name: random.normal(scale=0.1, size=size).astype(np.float32)  # small, so that no probability is quite 0 or 1
-        for name, size in {"w1": (INPUTS, HIDDEN), "w2": (HIDDEN, HIDDEN // 2), "w3": (HIDDEN // 2, OUTPUTS)}.items()
-    }
+    sizes = {"w1": (INPUTS, first), "w2": (first, second), "w3": (second, OUTPUTS)}
+    # Small, so that no probability is quite 0 or 1.
+    values = {name: random.normal(scale=0.1, size=size).astype(np.float32) for name, size in sizes.items()}
     nodes = [
         helper.make_node("MatMul", ["x", "w1"], ["a"]),
         helper.make_node("Relu", ["a"], ["b"]),
@@ -32,9 +51,7 @@ def write_models(root: Path) -> None:
         helper.make_node("MatMul", ["d", "w3"], ["e"]),
         helper.make_node("Softmax", ["e"], ["y"]),
     ]
-    _write_onnx(root / "small", nodes, ["n", INPUTS], ["n", OUTPUTS], weights)
-    _write_onnx(root / "echo", [helper.make_node("Add", ["x", "x"], ["y"])], ["n"], ["n"], {})
-    publish(root)
+    _write_onnx(folder, nodes, ["n", INPUTS], ["n", OUTPUTS], values, model_json)
 
 
 def write_top_n(root: Path, users: int = USERS, items: int = ITEMS) -> None:
@@ -94,6 +111,7 @@ def _write_onnx(
     shape_in: Sequence[str | int],
     shape_out: Sequence[str | int],
     weights: dict[str, np.ndarray],
+    model_json: dict[str, object],
 ) -> None:
     graph = helper.make_graph(
         nodes,
@@ -106,4 +124,4 @@ def _write_onnx(
     version = folder / "1"
     version.mkdir(parents=True)
     (version / "model.onnx").write_bytes(model.SerializeToString())
-    (folder / "model.json").write_text(json.dumps({"runtime": "onnx"}))
+    (folder / "model.json").write_text(json.dumps({"runtime": "onnx", **model_json}))

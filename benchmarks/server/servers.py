@@ -39,6 +39,8 @@ class Server:
     port: int
     started: float
     """When, by the monotonic clock."""
+    keeps_connections: bool = False
+    """Whether it answers several requests on one connection, if it is asked to."""
 
     def url(self, model: str = "small") -> str:
         return f"http://127.0.0.1:{self.port}/v2/models/{model}/infer"
@@ -140,13 +142,13 @@ def fastapi(repository: Path) -> Server:
     python, port = environment_of(fastapi), _free_port()
     command = [str(python), "-m", "uvicorn", "benchmarks.server.contenders.fastapi_app:application"]
     command += ["--port", str(port), "--workers", str(WORKERS), "--no-access-log"]
-    return _spawn("FastAPI + uvicorn", command, port, _model(repository))
+    return _spawn("FastAPI + uvicorn", command, port, _model(repository), keeps_connections=True)
 
 
 def kserve(repository: Path) -> Server:
     python, port = environment_of(kserve), _free_port()
     command = [str(python), str(CONTENDERS / "kserve_server.py")]
-    return _spawn("KServe", command, port, {**_model(repository), PORT_VARIABLE: str(port)})
+    return _spawn("KServe", command, port, {**_model(repository), PORT_VARIABLE: str(port)}, keeps_connections=True)
 
 
 def mlserver(repository: Path) -> Server:
@@ -160,7 +162,7 @@ def mlserver(repository: Path) -> Server:
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "model-settings.json").write_text(json.dumps(model))
     command = [str(python.with_name("mlserver")), "start", str(folder)]
-    return _spawn("MLServer", command, port, _model(repository), folder=folder)
+    return _spawn("MLServer", command, port, _model(repository), folder=folder, keeps_connections=True)
 
 
 def environment_of(start: Starter) -> Path:
@@ -180,6 +182,7 @@ def _spawn(
     *,
     pass_fds: tuple[int, ...] = (),
     folder: Path = ROOT,
+    keeps_connections: bool = False,
 ) -> Server:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("INFERENCE_")}
     log = None if "BENCHMARK_SHOW_OUTPUT" in os.environ else subprocess.DEVNULL
@@ -196,7 +199,7 @@ def _spawn(
         # others get one too; else they would have a part in the share of who makes the load.
         start_new_session=True,
     )
-    return Server(name, process, port, started)
+    return Server(name, process, port, started, keeps_connections)
 
 
 def _free_port() -> int:
