@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import tritonclient.http as triton  # type: ignore[import-not-found]  # only in its own environment
+import tritonclient.http.aio as asynchronous  # type: ignore[import-not-found]  # see above
 from tritonclient.utils import InferenceServerException  # type: ignore[import-not-found]  # see above
 
 from tests.foreign_clients.points import expect, point, run
@@ -78,6 +81,42 @@ def both_directions_can_be_compressed(url: str) -> None:
         inputs = [tensor("x", np.ones((2000, 4), np.float32), "FP32", binary=True)]
         options = {"request_compression_algorithm": name, "response_compression_algorithm": name}
         expect(client(url).infer("linear", inputs, **options).as_numpy("y").shape, (2000, 3))
+
+
+@point
+def requests_may_be_asked_for_side_by_side(url: str) -> None:
+    with triton.InferenceServerClient(url.removeprefix("http://"), concurrency=8) as it:
+        asked = [it.async_infer("linear", [tensor("x", ROWS + n, "FP32", binary=n % 2 == 0)]) for n in range(40)]
+        answers = [one.get_result(timeout=30).as_numpy("y") for one in asked]
+    for n, answer in enumerate(answers):
+        alone = client(url).infer("linear", [tensor("x", ROWS + n, "FP32", binary=True)]).as_numpy("y")
+        np.testing.assert_allclose(answer, alone, atol=1e-5)
+
+
+@point
+def the_client_for_asyncio_gets_the_same(url: str) -> None:
+    async def ask(name: str) -> np.ndarray:
+        async with asynchronous.InferenceServerClient(url.removeprefix("http://")) as it:
+            options = {"request_compression_algorithm": name, "response_compression_algorithm": name} if name else {}
+            answer = await it.infer("linear", [tensor("x", ROWS, "FP32", binary=True)], **options)
+            array: np.ndarray = answer.as_numpy("y")
+            return array
+
+    async def ask_all() -> list[np.ndarray]:
+        return await asyncio.gather(*map(ask, ("", "gzip", "deflate")))
+
+    alone = client(url).infer("linear", [tensor("x", ROWS, "FP32", binary=True)]).as_numpy("y")
+    for answer in asyncio.run(ask_all()):
+        np.testing.assert_allclose(answer, alone, atol=1e-6)
+
+
+@point
+def a_model_is_unloaded_and_loaded(url: str) -> None:
+    it = client(url)
+    it.unload_model("echo-FP16")
+    expect((it.is_model_ready("echo-FP16"), it.is_model_ready("linear")), (False, True))
+    it.load_model("echo-FP16")
+    expect(it.is_model_ready("echo-FP16"), True)
 
 
 @point

@@ -174,6 +174,32 @@ def torch(folder: Path) -> Made:
     return "torch", model_json, {"y": layer(example).detach().numpy()}
 
 
+def torch_of_halves(folder: Path) -> Made:
+    """In bfloat16 inside, with its results in a dictionary."""
+    need("torch")
+    import torch as library  # noqa: PLC0415
+
+    class Halves(library.nn.Module):  # type: ignore[misc]  # the library has no types here
+        def forward(self, x: Any) -> dict[str, Any]:
+            half = x.to(library.bfloat16)
+            return {"double": half + half, "sum": x.sum(dim=1)}
+
+    example = library.from_numpy(ASKED.astype(np.float32))
+    program = library.export.export(
+        Halves(), (example,), dynamic_shapes=[{0: library.export.Dim("n", min=1, max=1024)}]
+    )
+    library.export.save(program, folder / "model.pt2")
+    model_json = {
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 5]}],
+        "outputs": [
+            {"name": "sum", "datatype": "FP32", "shape": [-1]},
+            {"name": "double", "datatype": "FP32", "shape": [-1, 5]},
+        ],
+    }
+    half = example.to(library.bfloat16)
+    return "torch", model_json, {"sum": example.sum(dim=1).numpy(), "double": (half + half).float().numpy()}
+
+
 KINDS = [
     onnx,
     lightgbm,
@@ -186,6 +212,7 @@ KINDS = [
     joblib,
     mlflow_tensor,
     torch,
+    torch_of_halves,
 ]
 
 
