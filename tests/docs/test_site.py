@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.docs.test_docs import without_code
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
     *("README.md", "CONTRIBUTING.md", "argocd/README.md"),
@@ -31,6 +33,14 @@ def test_the_navigation_has_every_page_once() -> None:
     project = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
 
     assert sorted(listed(project["nav"])) == sorted(PAGES)
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_what_belongs_to_an_item_of_a_list_is_indented_by_four(page: str) -> None:
+    """What the site is made with wants that; GitHub, which would do with less, takes it as well."""
+    text = without_code((ROOT / page).read_text())
+
+    assert re.findall(r"^\n {2,3}\S.*|^ {2,3}(?:[-*]|\d+\.) .*", text, re.MULTILINE) == []
 
 
 @pytest.mark.skipif(find_spec("zensical") is None, reason="the dependency group `docs` is not installed")
