@@ -68,6 +68,85 @@ def plan(files: tuple[Path, ...], output: str, *, live: bool) -> None:
         sys.exit(1)
 
 
+@main.command("import")
+@click.argument("target", metavar="CLUSTER/SERVICE")
+@click.option("--region", envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="Where it is.  [default: $AWS_REGION]")
+@click.option("--environment", help="The InferenceEnvironment to run in: of FILE, or of the cluster.")
+@click.option(
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with the InferenceEnvironment.",
+)
+@click.option("--namespace", help="Of the InferenceDeployment.  [default: as the service is called, or default]")
+@click.option("--name", help="Of the InferenceDeployment.  [default: as the service is called]")
+def import_service(
+    target: str,
+    region: str | None,
+    environment: str | None,
+    files: tuple[Path, ...],
+    namespace: str | None,
+    name: str | None,
+) -> None:
+    """Print the manifest of a live ECS service, and what the operator would make otherwise. Nothing is written.
+
+    Comments say what a spec can't say, and what applying the manifest would do. Without --environment the
+    InferenceEnvironment that it needs is printed as well.
+    """
+    from inference_operator.engine.importing import CannotImportError, identity_of, imported  # noqa: PLC0415
+    from inference_operator.engine.importing.live import look  # noqa: PLC0415
+    from inference_operator.engine.importing.printing import text  # noqa: PLC0415
+    from inference_operator.engine.offline import plan_live  # noqa: PLC0415
+
+    _keep_quiet()
+    connect, kubernetes = _world()
+    document = _environment(environment, files, kubernetes) if environment is not None else None
+    aws, known = _account(document, region, connect)
+    cluster, service = target.split("/")[-2:] if "/" in target else ("default", target)
+    live = look(aws, cluster, service)
+    if live is None:
+        raise click.ClickException(f"there is no active service {service} in the cluster {cluster} of {aws.region}")
+    try:
+        found = imported(live, identity_of(live, namespace, name), known)
+    except CannotImportError as error:
+        raise click.ClickException(f"no manifest can be made of {target}: {error}") from error
+    [planned] = plan_live([found.deployment, found.environment or document or {}], lambda _: aws, kubernetes)
+    click.echo(text(live, found, planned), nl=False)
+
+
+def _environment(name: str, files: tuple[Path, ...], kubernetes: Any) -> Any:
+    """The InferenceEnvironment of that name."""
+    known = dict(kubernetes.environments()) if kubernetes is not None else {}
+    known |= {d["metadata"]["name"]: d for d in _documents(files) if d.get("kind") == "InferenceEnvironment"}
+    if name not in known:
+        raise click.ClickException(
+            f"there is no InferenceEnvironment {name} in the cluster or in FILE (there is: "
+            f"{', '.join(sorted(known)) or 'none'}); leave --environment out to have one made from the service"
+        )
+    return known[name]
+
+
+def _account(document: Any, region: str | None, connect: Any) -> tuple[Any, Any]:
+    """AWS where the service is, and the name and spec of its environment if it is known."""
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from inference_operator.api.errors import explain  # noqa: PLC0415
+    from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec  # noqa: PLC0415
+    from inference_operator.aws import clients  # noqa: PLC0415
+
+    if document is None:
+        if region is None:
+            raise click.ClickException("no region is known; give --region, or set AWS_REGION")
+        return clients.connect(region), None
+    try:
+        spec = InferenceEnvironmentSpec.model_validate(document["spec"])
+    except ValidationError as error:
+        raise click.ClickException(explain(error)) from error
+    return connect(spec), (document["metadata"]["name"], spec)
+
+
 @main.group()
 def logs() -> None:
     """What becomes of what the containers write."""

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from inference_operator.engine.offline import plan_documents
 from inference_sandbox.aws.in_process import CREDENTIALS
 from tests.operator.builders import deployment_document
 from tests.operator.live import LiveCloud, live_cloud
+from tests.operator.world import CLUSTER, REGION
 
 
 @dataclass
@@ -54,11 +56,12 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
 
 
 def test_verify_says_what_it_found_and_succeeds_where_nothing_would_fail(terminal: Terminal) -> None:
+    mark = terminal.live.mark
     done = terminal.types("verify")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("# shop/recommender\nUnknown  Images: ")
     assert done.stdout.endswith("10 checks, findings: 1\n")
-    assert terminal.live.writes() == []
+    assert terminal.live.writes(mark) == []
 
 
 def test_verify_fails_where_something_would_and_can_say_it_in_json(terminal: Terminal) -> None:
@@ -69,9 +72,60 @@ def test_verify_fails_where_something_would_and_can_say_it_in_json(terminal: Ter
 
 
 def test_a_live_plan_reads_the_account_and_writes_nothing(terminal: Terminal) -> None:
+    mark = terminal.live.mark
     done = terminal.types("plan", "--live")
     assert done.returncode == 0, done.stderr
     assert any(line.split() == ["Service", "create"] for line in done.stdout.splitlines())
     assert "ecs.create_service" in done.stdout
-    assert terminal.live.writes() == []
-    assert "ecs:DescribeTaskDefinition" in terminal.live.calls()
+    assert terminal.live.writes(mark) == []
+    assert "ecs:DescribeTaskDefinition" in terminal.live.calls(mark)
+
+
+def made_by_hand(terminal: Terminal) -> str:
+    """A service of nobody's; its name."""
+    account = terminal.live.account
+    ecs = account.client("ecs")
+    ecs.register_task_definition(
+        family="web",
+        requiresCompatibilities=["FARGATE"],
+        networkMode="awsvpc",
+        cpu="512",
+        memory="1024",
+        containerDefinitions=[{"name": "web", "image": "registry.example.com/web:1", "entryPoint": ["/start"]}],
+        **account.roles,
+    )
+    network = {"subnets": account.subnets, "securityGroups": account.security_groups}
+    ecs.create_service(
+        cluster=CLUSTER,
+        serviceName="web",
+        taskDefinition="web",
+        desiredCount=0,
+        launchType="FARGATE",
+        networkConfiguration={"awsvpcConfiguration": network},
+    )
+    return f"{CLUSTER}/web"
+
+
+def test_an_import_prints_manifests_that_can_be_planned_and_writes_nothing(terminal: Terminal) -> None:
+    service = made_by_hand(terminal)
+    mark = terminal.live.mark
+    done = terminal.types("import", service, "--region", REGION, "--namespace", "shop")
+    assert done.returncode == 0, done.stderr
+    assert "# - taskDefinition.containerDefinitions[app].entryPoint: " in done.stdout
+    deployment, environment = yaml.safe_load_all(done.stdout)
+    assert deployment["metadata"]["namespace"] == "shop"
+    assert deployment["spec"]["cpu"] == "0.5"
+    assert [plan.refusal for plan in plan_documents([deployment, environment])] == [None]
+    named = terminal.types("import", f"arn:aws:ecs:{REGION}:123456789012:service/{service}", "--environment", "default")
+    assert named.returncode == 0, named.stderr
+    assert [each["kind"] for each in yaml.safe_load_all(named.stdout)] == ["InferenceDeployment"]
+    assert terminal.live.writes(mark) == []
+
+
+def test_an_import_of_what_is_not_there_says_what_was_looked_for(terminal: Terminal) -> None:
+    done = terminal.types("import", f"{CLUSTER}/none", "--region", REGION)
+    assert done.returncode == 1
+    assert f"there is no active service none in the cluster {CLUSTER} of {REGION}" in done.stderr
+    done = terminal.types("import", f"{CLUSTER}/none", "--environment", "other")
+    assert "there is no InferenceEnvironment other in the cluster or in FILE (there is: default)" in done.stderr
+    assert "no region is known; give --region" in terminal.types("import", f"{CLUSTER}/none").stderr

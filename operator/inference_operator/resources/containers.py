@@ -27,7 +27,7 @@ def containers(ctx: Context) -> list[dict[str, Any]]:
 def server(ctx: Context) -> dict[str, Any]:
     spec = ctx.spec
     ours = {"INFERENCE_MODELS_DIR": spec.models.mount_path, "INFERENCE_PORT": str(spec.port)}
-    variables = {**_drain(spec.stop_timeout), **_given(spec.env), **ours}
+    variables = {**drain(spec.stop_timeout), **_given(spec.env), **ours}
     models = {"sourceVolume": MODELS, "containerPath": spec.models.mount_path, "readOnly": True}
     return {
         "name": CONTAINER,
@@ -81,7 +81,7 @@ def _optional(command: Iterable[str], user: str | None, secrets: Iterable[Secret
     return {member: value for member, value in found.items() if value}
 
 
-def _drain(stop_timeout: timedelta) -> dict[str, str]:
+def drain(stop_timeout: timedelta) -> dict[str, str]:
     """How the server shares the time that it has: it serves on, then finishes what is under way, then is killed.
 
     ECS takes a task out of its target group before it sends the signal, so serving on needs some seconds at most; a

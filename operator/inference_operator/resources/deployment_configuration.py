@@ -56,6 +56,10 @@ def filled(have: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_default(threshold: Mapping[str, Any]) -> bool:
+    return threshold == _threshold(DEFAULT_THRESHOLD)
+
+
 def _shifting(asked: Rollout) -> dict[str, Any]:
     """What the strategy knows beside the others; what is left of another strategy does no harm."""
     if not asked.shifts:

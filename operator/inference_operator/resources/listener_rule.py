@@ -111,7 +111,7 @@ class ListenerRules:
     def diff(self, want: Want, have: ListenerRule) -> Change:
         return changed(
             {
-                "Conditions": (_condition_sets(want.conditions), have.conditions),
+                "Conditions": (condition_sets(want.conditions), have.conditions),
                 "Actions": (self.forwards(want, have), sorted(have.target_groups)),
                 "Transforms": (list(want.rewrites), list(have.rewrites)),
             }
@@ -138,7 +138,7 @@ class ListenerRules:
         listener = self.listener_of(scene.environment)
         if listener is None:
             return None
-        rules = [_read(r) for r in scene.aws.listings.rules(listener) if _numbered(r)]
+        rules = [read(r) for r in scene.aws.listings.rules(listener) if _numbered(r)]
         ours = next((rule for rule in rules if tags.owned(rule.tags, scene.identity)), None)
         if ours is None:  # one that forwards to the object's target group may be taken over
             group = scene.facts.get(Fact.TARGET_GROUP)
@@ -155,7 +155,7 @@ class ListenerRules:
             ctx.aws.listings.forget()
             raise
         ctx.aws.listings.forget()  # so that nobody who has forgotten this one looks into a list without it
-        made = replace(_read(answer["Rules"][0]), tags=want.tags)
+        made = replace(read(answer["Rules"][0]), tags=want.tags)
         return replace(made, taken=_taken(made, others))
 
     def update(self, ctx: Context, want: Want, have: ListenerRule, change: Change) -> ListenerRule:
@@ -168,7 +168,7 @@ class ListenerRules:
         if "Transforms" in change.paths and not want.rewrites:
             members["ResetTransforms"] = True
         answer = ctx.aws.elb.modify_rule(RuleArn=have.arn, **members)
-        changed = replace(_read(answer["Rules"][0]), tags=have.tags)
+        changed = replace(read(answer["Rules"][0]), tags=have.tags)
         return replace(changed, taken=_taken(changed, self._others(ctx, want)))
 
     def retag(self, scene: Scene, have: ListenerRule, retag: Retag) -> ListenerRule:
@@ -192,7 +192,7 @@ class ListenerRules:
         return next((p for p in _places(want.priority) if str(p) not in used), want.priority)
 
     def _others(self, ctx: Context, want: Want) -> list[ListenerRule]:
-        return [_read(r) for r in ctx.aws.listings.rules(want.listener) if _numbered(r)]
+        return [read(r) for r in ctx.aws.listings.rules(want.listener) if _numbered(r)]
 
 
 class TrialListenerRules(ListenerRules):
@@ -255,7 +255,7 @@ def _rewrites(paths: Sequence[str]) -> list[dict[str, str]]:
     return [{"Regex": f"^{prefix}/?(.*)$", "Replace": "/$1"}]
 
 
-def _condition_sets(conditions: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+def condition_sets(conditions: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
     """`{field: values}`; AWS answers in any order, and old rules with `Values` beside the field's own member."""
     found: dict[str, frozenset[str]] = {}
     for condition in conditions:
@@ -295,11 +295,11 @@ def _numbered(rule: Answer) -> bool:
     return not rule.get("IsDefault", False)
 
 
-def _read(rule: Answer) -> ListenerRule:
+def read(rule: Answer) -> ListenerRule:
     return ListenerRule(
         arn=rule["RuleArn"],
         priority=int(rule["Priority"]),
-        conditions=_condition_sets(rule["Conditions"]),
+        conditions=condition_sets(rule["Conditions"]),
         target_groups=[group for action in rule["Actions"] for group in _forwards(action)],
         rewrites=[r for t in rule.get("Transforms") or () for r in t.get("UrlRewriteConfig", {}).get("Rewrites", ())],
         tags=tags.parse(rule.get("Tags")),

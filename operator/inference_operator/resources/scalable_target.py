@@ -102,7 +102,7 @@ class ScalableTargets:
         except NotFound:  # gone since it was listed
             scene.aws.listings.forget()
             return None
-        return _read(shown, tags.parse(found))
+        return read(shown, tags.parse(found))
 
     def create(self, ctx: Context, want: Want) -> ScalableTarget:
         try:
@@ -160,7 +160,7 @@ def _not_visible_yet(error: AwsError) -> AwsError:
     return error
 
 
-def _read(shown: Answer, found: Mapping[str, str]) -> ScalableTarget:
+def read(shown: Answer, found: Mapping[str, str]) -> ScalableTarget:
     state = shown.get("SuspendedState") or {}
     return ScalableTarget(
         arn=shown["ScalableTargetARN"],

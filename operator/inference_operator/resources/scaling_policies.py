@@ -95,16 +95,9 @@ class ScalingPolicies:
         if not any((t["ResourceId"], t["ScalableDimension"]) == (resource, DIMENSION) for t in listed):
             return None  # nor has it any policy
         scaling, where = scene.aws.scaling, address(resource)
-        policies = list(_pages(scaling.describe_scaling_policies, "ScalingPolicies", where))
+        policies = _pages(scaling.describe_scaling_policies, "ScalingPolicies", where)
         actions = _pages(scaling.describe_scheduled_actions, "ScheduledActions", where)
-        measured = {measure: policy for policy in policies if (measure := _measure(policy)) is not None}
-        have = Policies(
-            resource=resource,
-            policies={measure: _known(policy[TRACKING]) for measure, policy in measured.items()},
-            names={measure: policy["PolicyName"] for measure, policy in measured.items()},
-            schedules={a["ScheduledActionName"]: {"Timezone": "UTC", **_members(a, ACTION)} for a in actions},
-            tags=tags.ownership(scene.identity),
-        )
+        have = read(resource, policies, actions, tags.ownership(scene.identity))
         return have if have.policies or have.schedules else None
 
     def create(self, ctx: Context, want: Want) -> Policies:
@@ -149,6 +142,17 @@ class ScalingPolicies:
             scaling.delete_scheduled_action(ScheduledActionName=name, **where)
 
 
+def read(resource: str, policies: Iterable[Answer], actions: Iterable[Answer], found: Mapping[str, str]) -> Policies:
+    measured = {measure: policy for policy in policies if (measure := measure_of(policy)) is not None}
+    return Policies(
+        resource=resource,
+        policies={measure: _known(policy[TRACKING]) for measure, policy in measured.items()},
+        names={measure: policy["PolicyName"] for measure, policy in measured.items()},
+        schedules={a["ScheduledActionName"]: {"Timezone": "UTC", **_members(a, ACTION)} for a in actions},
+        tags=found,
+    )
+
+
 def _policies(ctx: Context, asked: Autoscaling) -> Iterator[tuple[str, Settings]]:
     targets = {"cpu": asked.cpu_percent, "memory": asked.memory_percent, "requests": asked.requests_per_replica}
     for measure, target in targets.items():
@@ -180,7 +184,7 @@ def _action(schedule: Schedule) -> Settings:
     }
 
 
-def _measure(policy: Answer) -> str | None:
+def measure_of(policy: Answer) -> str | None:
     """Which of our measures a policy tracks."""
     metric = (policy.get(TRACKING) or {}).get("PredefinedMetricSpecification") or {}
     return next((measure for measure, name in METRICS.items() if name == metric.get("PredefinedMetricType")), None)
