@@ -28,8 +28,9 @@ DEPLOYS = frozenset(
 @dataclass(kw_only=True)
 class Rehearsal(Offline):
     live: Aws
-    seen: dict[str, Answer] = field(default_factory=dict)
-    """ECS services by name, rules by ARN and the newest revision of a family, as they were last read."""
+    seen: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    """What was last read: services by name, the newest revision by family, rules by ARN. A family may have the name of
+    a service."""
 
     def client(self, field: str, service: str) -> Any:
         return _Client(service, self, getattr(self.live, field))
@@ -59,15 +60,15 @@ class _Client(Client):
         seen = self._rehearsal.seen
         match f"{self._service}.{method}":
             case "ecs.describe_services":
-                seen.update({service["serviceName"]: service for service in answer["services"]})
+                seen.update({("service", each["serviceName"]): each for each in answer["services"]})
             case "ecs.describe_task_definition":
                 shown = answer["taskDefinition"]
-                seen[shown["family"]] = shown
+                seen["family", shown["family"]] = shown
             case "elbv2.describe_rules":
-                seen.update({rule["RuleArn"]: rule for rule in answer["Rules"]})
+                seen.update({("rule", rule["RuleArn"]): rule for rule in answer["Rules"]})
 
     def _ecs_update_service(self, members: Mapping[str, Any]) -> Answer:
-        before = self._rehearsal.seen[members["service"]]
+        before = self._rehearsal.seen["service", members["service"]]
         deployments = before["deployments"]
         if DEPLOYS & set(members):
             older = [{**deployment, "status": "ACTIVE"} for deployment in deployments]
@@ -81,10 +82,10 @@ class _Client(Client):
         return {"service": {**before, **members, "deployments": deployments}}
 
     def _ecs_delete_service(self, members: Mapping[str, Any]) -> Answer:
-        return {"service": {**self._rehearsal.seen[members["service"]], "status": "DRAINING"}}
+        return {"service": {**self._rehearsal.seen["service", members["service"]], "status": "DRAINING"}}
 
     def _ecs_register_task_definition(self, members: Mapping[str, Any]) -> Answer:
-        newest = self._rehearsal.seen.get(members["family"])
+        newest = self._rehearsal.seen.get(("family", members["family"]))
         if newest is None:
             return self._register_task_definition(members)
         family, _, revision = str(newest["taskDefinitionArn"]).rpartition(":")
@@ -92,4 +93,4 @@ class _Client(Client):
 
     def _elbv2_modify_rule(self, members: Mapping[str, Any]) -> Answer:
         changed = {name: value for name, value in members.items() if name != "ResetTransforms"}
-        return {"Rules": [{**self._rehearsal.seen[members["RuleArn"]], **changed}]}
+        return {"Rules": [{**self._rehearsal.seen["rule", members["RuleArn"]], **changed}]}
