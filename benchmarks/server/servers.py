@@ -28,7 +28,7 @@ from inference_server.uwsgi_config import uwsgi_ini
 ROOT = Path(__file__).resolve().parents[2]
 CONTENDERS = Path(__file__).with_name("contenders")
 WORKERS = 2
-START_SECONDS = 90
+START_SECONDS = 180
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
