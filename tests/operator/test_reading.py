@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.ports import Answer
 from inference_operator.aws.reading import BatchedServices
 from tests.operator.builders import NOW, ecs_deployment, ecs_service
@@ -116,6 +117,14 @@ def test_those_that_wait_for_a_call_share_the_next_one_though_nothing_is_there()
         rest.set()
     assert [task.result() for task in asked] == [None] * 10
     assert [sorted(names) for names in ecs.asked] == [["first"], waiting]
+
+
+def test_of_a_services_events_as_many_are_kept_as_a_status_shows() -> None:
+    services, ecs, _, _ = reader("a")
+    ecs.services["a"]["events"] = [{"id": str(n)} for n in range(100)]
+    kept = services.get("c", "a", max_age=FIVE_MINUTES)
+    assert kept is not None
+    assert kept["events"] == ecs.services["a"]["events"][:EVENTS_LIMIT]
 
 
 def test_no_call_asks_for_more_than_ten() -> None:

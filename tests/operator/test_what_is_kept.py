@@ -1,0 +1,64 @@
+"""What the process keeps of each object for as long as there is the object: with a thousand of them it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import nullcontext
+from typing import Any
+
+from inference_operator.runtime.handlers import lighten
+from inference_operator.runtime.loop import Keeper, Slot
+from tests.operator.builders import deployment_document
+
+
+def watched(status: dict[str, Any] | None = None) -> dict[str, Any]:
+    """As a watch brings it: every text of it new."""
+    document = {**deployment_document(), **({"status": status} if status is not None else {})}
+    document["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:image": {}}}}]
+    read: dict[str, Any] = json.loads(json.dumps(document))
+    return read
+
+
+def names(part: Any) -> list[str]:
+    if isinstance(part, dict):
+        return [*part, *(name for value in part.values() for name in names(value))]
+    return [name for item in part for name in names(item)] if isinstance(part, list) else []
+
+
+def test_who_set_which_field_is_not_kept_and_all_else_is() -> None:
+    it = watched({"conditions": [{"type": "Ready", "status": "True"}], "replicas": 1})
+    expected = json.loads(json.dumps(it))
+    del expected["metadata"]["managedFields"]
+    lighten(it)
+    assert it == expected
+
+
+def test_objects_share_the_names_of_their_fields() -> None:
+    one, other = (watched({"conditions": [{"lastTransitionTime": "2026-11-24T12:00:00Z"}]}) for _ in range(2))
+    for it in (one, other):
+        lighten(it)
+    of_one, of_other = ([*names(it["spec"]), *names(it["status"])] for it in (one, other))
+    assert "lastTransitionTime" in of_one
+    assert all(a is b for a, b in zip(of_one, of_other, strict=True))
+
+
+def test_a_status_that_was_written_and_came_back_is_kept_once() -> None:
+    async def notice() -> tuple[Slot, dict[str, Any]]:
+        keeper = Keeper(kube=None, connect=None, gate=nullcontext())  # type: ignore[arg-type]  # it makes no pass here
+        slot, document = Slot(status={"replicas": 1}), watched({"replicas": 1})
+        keeper.notice(document, slot)
+        return slot, document
+
+    slot, document = asyncio.run(notice())
+    assert slot.status is document["status"]
+
+
+def test_a_status_that_was_written_outlasts_one_that_the_watch_brings_late() -> None:
+    async def notice() -> Slot:
+        keeper = Keeper(kube=None, connect=None, gate=nullcontext())  # type: ignore[arg-type]  # as above
+        slot = Slot(status={"replicas": 2})
+        keeper.notice(watched({"replicas": 1}), slot)
+        return slot
+
+    assert asyncio.run(notice()).status == {"replicas": 2}
