@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from inference_operator.plugin.main import complete, main
 from inference_operator.plugin.render import summary
-from inference_operator.plugin.timeline import duration, lines, timeline
+from inference_operator.plugin.timeline import beside, duration, lines, timeline
 from inference_operator.plugin.verdict import judge
 from inference_sandbox.control_plane import Cluster
 from inference_sandbox.pytest_plugin import Kube
@@ -157,6 +157,12 @@ def document(**status: Any) -> dict[str, Any]:
 
 def test_the_timeline_reads_as_a_story() -> None:
     assert "\n".join(lines(timeline(document(), [POSTED]))) == AS_PEOPLE_READ_IT
+
+
+def test_beside_what_ready_says_the_event_with_the_same_words_is_left_out() -> None:
+    same = {**POSTED, "reason": "RolledBack", "note": "Service: shop_recommender:2 failed", "series": None}
+    story = timeline(document(), [POSTED, same])
+    assert [entry.text for entry in story if entry not in beside(document(), story)] == [f"RolledBack: {same['note']}"]
 
 
 def test_an_object_of_which_nothing_is_known_yet_has_an_empty_story() -> None:

@@ -23,7 +23,7 @@ from inference_operator import __version__
 from inference_operator.api.meta import CONTAINER, CONTINUE_AT, PAUSED, RECONCILE_AT, ROLLBACK_AT
 from inference_operator.plugin import render
 from inference_operator.plugin.cluster import Cluster
-from inference_operator.plugin.timeline import lines, rollouts, timeline
+from inference_operator.plugin.timeline import beside, lines, rollouts, timeline
 from inference_operator.plugin.verdict import judge
 
 Document = Mapping[str, Any]
@@ -118,7 +118,7 @@ def _show_status(cluster: Cluster, output: str, document: Document) -> None:
     if output in ("json", "yaml"):
         _print_data(_brief(document), output)
         return
-    told = timeline(document, cluster.events(document))
+    told = beside(document, timeline(document, cluster.events(document)))
     shown = told if output == "wide" else told[-TAIL:]
     click.echo("\n".join([*render.summary(document), "", *lines(shown)]))
 

@@ -49,6 +49,15 @@ def lines(entries: Sequence[Entry]) -> list[str]:
     return told
 
 
+def beside(document: Mapping[str, Any], entries: Sequence[Entry]) -> list[Entry]:
+    """Those to be told beside the condition Ready: without the Event that says the same as its message."""
+    conditions = (document.get("status") or {}).get("conditions", ())
+    said = {
+        f"{condition['reason']}: {condition['message']}" for condition in conditions if condition["type"] == "Ready"
+    }
+    return [entry for entry in entries if entry.source != "operator" or entry.text not in said]
+
+
 def rollouts(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The one under way, if any, and those before it, newest first."""
     current, past = status.get("deployment") or {}, list(status.get("history", ()))
