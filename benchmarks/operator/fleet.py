@@ -45,10 +45,12 @@ ROOT = Path(__file__).resolve().parents[2]
 OBJECT = ("ecs-inference.dev", "v1alpha1")
 DEPLOYMENTS = "inferencedeployments"
 NAMESPACE = "fleet"
+MERGE = "application/merge-patch+json"
 REGION = "eu-west-1"
 CLUSTER = "inference"
 LATENCY = 0.03
 HEALTHY_AFTER = timedelta(seconds=10)
+LIKE_FARGATE = Settings(latencies=Latencies(), healthy_after=HEALTHY_AFTER)
 IDLE_MINUTES = 2.0
 TICK = 0.1
 LOOKS = 200
@@ -104,14 +106,14 @@ def main(sizes: Sequence[int]) -> None:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
+def stage(folder: Path, settings: Settings = LIKE_FARGATE) -> Iterator[Stage]:
     clock = WallClock()
     cloud = Sandbox(
         clock=clock,
         runner=ScriptedRunner(clock),
         load_balancer=ScriptedLoadBalancer(clock),
         efs_root=folder / "efs",
-        settings=Settings(latencies=Latencies(), healthy_after=HEALTHY_AFTER),
+        settings=settings,
     )
     url, over, ticks = cloud.start(), threading.Event(), Ticks()
 
@@ -301,7 +303,7 @@ def change(made: Stage, size: int) -> None:
             DEPLOYMENTS,
             f"service-{number}",
             {"spec": {"env": [{"name": "CHANGED", "value": "yes"}]}},
-            _content_type="application/merge-patch+json",
+            _content_type=MERGE,
         )
 
 
