@@ -99,6 +99,7 @@ class Bench:
     operator: psutil.Popen
     port: int
     log: Path
+    over: threading.Event = field(default_factory=threading.Event)
     told: dict[tuple[str, int], float] = field(default_factory=dict)
     """By name and generation: when the condition said that the rollout has failed (Unix time)."""
 
@@ -116,19 +117,21 @@ class Bench:
                 [sys.executable, "-c", PROGRAM], env=environment, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT
             )
         bench = cls(made, operator, port, log)
-        threading.Thread(target=bench.follow, daemon=True).start()
+        following = threading.Thread(target=bench.follow)
+        following.start()
         try:
             yield bench
         finally:
+            bench.over.set()
+            following.join()
             operator.terminate()
             operator.wait(60)
 
     def follow(self) -> None:
-        while True:
+        listing = client.CustomObjectsApi().list_namespaced_custom_object
+        while not self.over.is_set():
             stream: Any = watch.Watch()  # type: ignore[no-untyped-call]  # typed in part
-            for event in stream.stream(
-                client.CustomObjectsApi().list_namespaced_custom_object, *OBJECT, NAMESPACE, DEPLOYMENTS
-            ):
+            for event in stream.stream(listing, *OBJECT, NAMESPACE, DEPLOYMENTS, timeout_seconds=5):
                 now, document = time.time(), event["object"]
                 for condition in document.get("status", {}).get("conditions", ()):
                     if condition["type"] == "Ready" and condition["reason"] == "RolledBack":
@@ -160,7 +163,7 @@ class Bench:
         self.until(lambda: self.metrics()['inference_operator_events_heard{environment="default"}'] == 1)
 
     def metrics(self) -> Mapping[str, float]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:  # noqa: S310 loopback
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
             lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
         return defaultdict(float, {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)})
 

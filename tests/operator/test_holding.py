@@ -229,6 +229,32 @@ def test_an_object_at_rest_asks_for_no_records(up: Object, world: World) -> None
     assert not {c.operation for c in world.calls(since=mark)} & set(RECORDS)
 
 
+def test_why_tasks_failed_is_told_even_if_ecs_gave_the_rollout_up_before_it_showed_them_as_stopped(up: Object) -> None:
+    up.world.runner.script = lambda launch: (
+        Script(exits_after=timedelta(seconds=1), exit_code=3, stops_after=timedelta(seconds=3))
+        if launch.containers[0].definition["image"] == BAD
+        else Script()
+    )
+    up.change(image=BAD, rollout={"circuitBreaker": {"threshold": {"type": "COUNT", "value": 1}}})
+    up.look()
+    ecs = up.world.client("ecs")
+    service = up.status["resources"]["service"]
+
+    def given_up() -> bool:
+        [shown] = ecs.describe_services(cluster="inference", services=[service])["services"]
+        return any("deployment failed" in event["message"] for event in shown["events"])
+
+    while not given_up():
+        up.world.advance(timedelta(milliseconds=100))
+    up.restart()
+    up.look()
+    assert up.stands("Ready") == ("False", "RolledBack")
+    assert "exitCode" not in up.status["lastFailure"], "ECS does not tell yet"
+    up.world.advance(timedelta(minutes=1))  # the next look comes late
+    settled(up, "RolledBack")
+    assert (up.status["lastFailure"]["container"], up.status["lastFailure"]["exitCode"]) == ("app", 3)
+
+
 # -- rolled back on request
 
 

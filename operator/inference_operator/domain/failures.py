@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -25,6 +25,9 @@ ROUTER = "log_router"
 
 NO_MORE_THAN_THAT = (causes.BREAKER, causes.ROLLBACK, causes.UNKNOWN)
 """Causes of a verdict that say no more than that tasks failed."""
+
+UNEXPLAINED_FOR = timedelta(minutes=2)
+"""After its verdict ECS needs some time until the tasks that it has counted are stopped, and tell why."""
 
 NOTHING_KNOWN = "Look at status.events and status.stoppedTasks, and at the containers' log."
 
@@ -144,6 +147,13 @@ def failure(evidence: Evidence, *, generation: int, verdict: str | None, at: dat
         return _failure(evidence, replace(judged, text=also), found.cause.next_step, generation=generation, at=at)
     step = told.cause.next_step if told.text else NOTHING_KNOWN
     return _failure(evidence, told, step, generation=generation, at=at)
+
+
+def unexplained(told: Failure | None, now: datetime) -> bool:
+    """Whether ECS has said no more than that tasks failed, and these may still tell why."""
+    if told is None or told.tasks or told.at is None or now - told.at >= UNEXPLAINED_FOR:
+        return False
+    return told.cause in {cause.name for cause in NO_MORE_THAN_THAT}
 
 
 def _failure(evidence: Evidence, told: Trouble, step: str, *, generation: int, at: datetime) -> Failure:

@@ -14,7 +14,7 @@ from typing import ClassVar
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, Sidecar
 from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer
-from inference_operator.domain import rollout, tags
+from inference_operator.domain import failures, rollout, tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Rollout, State
 from inference_operator.domain.tags import Retag
@@ -255,7 +255,8 @@ def _looked_into(scene: Scene, want: Want, have: Service) -> Service:
 
         record = service_deployments.latest(ecs, have.answer, want.asked.hash, want.known, brings)
         have = replace(have, record=record)
-    if _has_failing_tasks(have) or (follow(want, have).held and not told):
+    unexplained = failures.unexplained(scene.previous.last_failure, scene.now)
+    if _has_failing_tasks(have) or (follow(want, have).held and (unexplained or not told)):
         have = replace(have, stopped_tasks=service_tasks.stopped(ecs, have.cluster, have.name))
     return have
 

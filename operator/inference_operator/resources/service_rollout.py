@@ -155,6 +155,7 @@ def _held(ctx: Context, have: Service, seen: Rollout) -> Failed:
     rolled_back, primary = seen.state is State.ROLLED_BACK, have.primary or {}
     # Without a rollback the tasks before it stay for ever.
     moving = primary.get("rolloutState") == "IN_PROGRESS" or (rolled_back and len(have.deployments) > 1)
+    moving = moving or failures.unexplained(failure, ctx.now)
     return Failed(
         Reason.ROLLED_BACK if rolled_back else Reason.ROLLOUT_FAILED,
         f"{revision_of(seen.revision)} {_ended(failure)}: {cause}. {_what_serves(have, seen)}. "
