@@ -9,7 +9,7 @@ SIZES ?= 20 100
 PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks tools
 PINS := operator server sandbox
 
-.PHONY: help demo demo-failures test check manifests bench bench-operator bench-server docs pins control-plane clean
+.PHONY: help demo demo-failures test check manifests bench bench-operator bench-events bench-server docs pins control-plane clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: $(VENV)/.installed ## Measure, each figure beside a baseline of the same 
 
 bench-operator: $(VENV)/.installed ## Compare fleets under AWS's quotas with the floor that those allow (SIZES="20 100 1000")
 	@$(BIN)/python -m benchmarks.operator.fleet $(SIZES)
+
+bench-events: control-plane ## Measure how soon ECS's verdict is told, without events and with them, and drain a burst of 10,000
+	@$(BIN)/python -m benchmarks.operator.verdict
 
 bench-server: $(VENV)/.installed ## Compare the inference server with others (WITH="--with-kserve --with-mlserver": with these too)
 	@$(BIN)/python -m benchmarks.server $(WITH)
