@@ -229,12 +229,18 @@ def test_an_object_at_rest_asks_for_no_records(up: Object, world: World) -> None
     assert not {c.operation for c in world.calls(since=mark)} & set(RECORDS)
 
 
+def tasks_of_the_bad_image_end(it: Object) -> None:
+    ends = Script(exits_after=timedelta(seconds=1), exit_code=3, stops_after=timedelta(seconds=3))
+    it.world.runner.script = lambda launch: ends if launch.containers[0].definition["image"] == BAD else Script()
+
+
+def explained(it: Object) -> tuple[str, int]:
+    failure = it.status["lastFailure"]
+    return failure["container"], failure["exitCode"]
+
+
 def test_why_tasks_failed_is_told_even_if_ecs_gave_the_rollout_up_before_it_showed_them_as_stopped(up: Object) -> None:
-    up.world.runner.script = lambda launch: (
-        Script(exits_after=timedelta(seconds=1), exit_code=3, stops_after=timedelta(seconds=3))
-        if launch.containers[0].definition["image"] == BAD
-        else Script()
-    )
+    tasks_of_the_bad_image_end(up)
     up.change(image=BAD, rollout={"circuitBreaker": {"threshold": {"type": "COUNT", "value": 1}}})
     up.look()
     ecs = up.world.client("ecs")
@@ -252,7 +258,17 @@ def test_why_tasks_failed_is_told_even_if_ecs_gave_the_rollout_up_before_it_show
     assert "exitCode" not in up.status["lastFailure"], "ECS does not tell yet"
     up.world.advance(timedelta(minutes=1))  # the next look comes late
     settled(up, "RolledBack")
-    assert (up.status["lastFailure"]["container"], up.status["lastFailure"]["exitCode"]) == ("app", 3)
+    assert explained(up) == ("app", 3)
+
+
+def test_why_tasks_failed_is_told_even_if_many_others_have_stopped_within_the_hour(up: Object) -> None:
+    for replicas in (40, 1):
+        up.change(replicas=replicas)
+        up.live(lambda: up.ready)
+    tasks_of_the_bad_image_end(up)
+    up.change(image=BAD)
+    settled(up, "RolledBack")
+    assert explained(up) == ("app", 3)
 
 
 # -- rolled back on request

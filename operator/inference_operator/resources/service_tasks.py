@@ -6,15 +6,13 @@ from collections.abc import Iterable
 
 from inference_operator.aws.ports import Answer, Ecs
 
-STOPPED_TASKS_READ = 20
 BATCH = 100  # ListTasks: maxResults; DescribeTasks: tasks
 
 
 def stopped(ecs: Ecs, cluster: str, service: str) -> list[Answer]:
-    """Newest first. ECS forgets stopped tasks after about an hour, so they are read while they are there."""
-    listed = ecs.list_tasks(
-        cluster=cluster, serviceName=service, desiredStatus="STOPPED", maxResults=STOPPED_TASKS_READ
-    )["taskArns"]
+    """Newest first. ECS forgets stopped tasks after about an hour, so they are read while they are there. ListTasks
+    promises no order, so as many are read as two calls give."""
+    listed = ecs.list_tasks(cluster=cluster, serviceName=service, desiredStatus="STOPPED", maxResults=BATCH)["taskArns"]
     if not listed:
         return []
     return newest_first(ecs.describe_tasks(cluster=cluster, tasks=listed)["tasks"])
