@@ -42,7 +42,10 @@ from inference_sandbox.tasks.scripted import ScriptedRunner
 from tests.operator.builders import NOW, deployment_document, environment_document
 
 REGION = "eu-west-1"
+ACCOUNT = "123456789012"
 CLUSTER = "inference"
+OPERATOR = "operator"
+"""The user whose policy the operator has in a world that confines it."""
 READS = ("Describe", "List", "Get", "BatchGet", "Head", "Simulate")
 TRUST = {
     "Version": "2012-10-17",
@@ -51,7 +54,7 @@ TRUST = {
 LONG = timedelta(hours=2)
 
 # Nothing listens there: a request that the sandbox did not answer fails, and goes nowhere.
-_NOWHERE = {
+NOWHERE = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
     "AWS_ACCESS_KEY_ID": "AKIASANDBOXSANDBOX00",
     "AWS_SECRET_ACCESS_KEY": "sandbox",
@@ -61,13 +64,18 @@ _ONE_TRY = Config(retries={"mode": "standard", "total_max_attempts": 1})
 
 @cache
 def connected(*, patient: bool = False) -> Aws:
-    """The operator's clients; slow to make, so each process makes them once. Those that are not `patient` leave the
-    second try to the engine, whose waits are on the virtual clock; botocore's would be real.
+    """The operator's clients, as the account's root; slow to make, so each process makes them once."""
+    return _connect(patient=patient)
+
+
+def _connect(*, patient: bool = False, **credentials: str) -> Aws:
+    """Clients that are not `patient` leave the second try to the engine, whose waits are on the virtual clock;
+    botocore's would be real.
     """
     configs: dict[str, Any] = {"CONFIG": clients.CONFIG, "ONCE": clients.ONCE}
     if not patient:
         configs = {name: config.merge(_ONE_TRY) for name, config in configs.items()}
-    with mock.patch.dict(os.environ, _NOWHERE), mock.patch.multiple(clients, **configs):
+    with mock.patch.dict(os.environ, {**NOWHERE, **credentials}), mock.patch.multiple(clients, **configs):
         made = clients.connect(REGION)
         for client in vars(made).values():
             if isinstance(client, clients.Translating):
@@ -296,6 +304,20 @@ class World:
         """Another process of the operator: what the last one had read is forgotten."""
         self.aws = self._fresh()
 
+    def confine(self, policy: Mapping[str, Any]) -> None:
+        """From now on the operator may do what the policy allows, and nothing else."""
+        iam = self.client("iam")
+        iam.create_user(UserName=OPERATOR)
+        iam.put_user_policy(UserName=OPERATOR, PolicyName="operator", PolicyDocument=json.dumps(policy))
+        key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
+        self.credentials = {
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        }
+        self._clients = _connect(**self.credentials)
+        self.cloud.enforce_iam()
+        self.restart()
+
     @property
     def surroundings(self) -> Surroundings:
         return Surroundings(environments=self.environments, connect=lambda _environment: self.aws, labels=self.labels)
@@ -334,6 +356,10 @@ class World:
         )
 
     # -- looking into it
+
+    def own_calls(self, *, since: int = 0) -> list[Call]:
+        """Those of the operator, in a world that confines it."""
+        return [call for call in self.calls(since=since) if call.principal.endswith(f":user/{OPERATOR}")]
 
     def calls(self, *, since: int = 0) -> list[Call]:
         """All calls after the `since`-th."""

@@ -33,6 +33,7 @@ DENIED = frozenset(
         "UnauthorizedOperation",
         "Client.UnauthorizedOperation",
         "AuthFailure",
+        "AuthorizationError",
         "UnrecognizedClientException",
         "InvalidClientTokenId",
         "ExpiredToken",

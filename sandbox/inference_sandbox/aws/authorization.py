@@ -134,36 +134,50 @@ def accesses(call: Asked, own: Own) -> Iterable[Access]:
     for resource in resources:
         tags = {f"aws:resourcetag/{key.lower()}": [value] for key, value in _tags_of(resource, call, own).items()}
         yield Access(action=_action(prefix, call.operation), resource=resource, context=context | tags)
-    if given and call.operation.startswith(("Create", "Register", "RunTask")) and own.needs_tagging(call):
-        tagging = "AddTags" if call.service == "elasticloadbalancing" else "TagResource"
+    if given and call.operation.startswith(MAKING) and own.needs_tagging(call):
+        tagging = TAGGING.get(call.service, "TagResource")
         for resource in resources:
             yield Access(action=f"{prefix}:{tagging}", resource=resource, context=context)
     for role, to in _passed_roles(call):
         yield Access(action="iam:PassRole", resource=role, context={"iam:passedtoservice": [to]})
 
 
-S3_ACTIONS = {
-    "AbortMultipartUpload": "AbortMultipartUpload",
-    "CompleteMultipartUpload": "PutObject",
-    "CreateMultipartUpload": "PutObject",
-    "UploadPart": "PutObject",
-    "HeadObject": "GetObject",
-    "HeadBucket": "ListBucket",
-    "ListObjects": "ListBucket",
-    "ListObjectsV2": "ListBucket",
-    "ListBuckets": "ListAllMyBuckets",
-    "DeleteObjects": "DeleteObject",
+MAKING = ("Create", "Register", "RunTask", "PutRule", "AuthorizeSecurityGroup")
+"""How operations begin that make something which may have tags from the start."""
+TAGGING = {"elasticloadbalancing": "AddTags", "ec2": "CreateTags", "sqs": "TagQueue"}
+"""What tagging is called where it is not TagResource."""
+
+ACTIONS = {
+    "s3": {
+        "AbortMultipartUpload": "AbortMultipartUpload",
+        "CompleteMultipartUpload": "PutObject",
+        "CreateMultipartUpload": "PutObject",
+        "UploadPart": "PutObject",
+        "HeadObject": "GetObject",
+        "HeadBucket": "ListBucket",
+        "ListObjects": "ListBucket",
+        "ListObjectsV2": "ListBucket",
+        "ListBuckets": "ListAllMyBuckets",
+        "DeleteObjects": "DeleteObject",
+    },
+    "sqs": {
+        "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
+        "DeleteMessageBatch": "DeleteMessage",
+        "SendMessageBatch": "SendMessage",
+    },
 }
-"""Operations of S3 that are not allowed by their own name (S3 user guide, "Required permissions for Amazon S3 API
-operations")."""
+"""Operations that are not allowed by their own name (S3 user guide, "Required permissions for Amazon S3 API
+operations"; SQS developer guide, "Amazon SQS API permissions")."""
 
 
 def _action(prefix: str, operation: str) -> str:
-    return f"{prefix}:{S3_ACTIONS.get(operation, operation) if prefix == 's3' else operation}"
+    return f"{prefix}:{ACTIONS.get(prefix, {}).get(operation, operation)}"
 
 
 def _requested_tags(call: Asked) -> Tags:
     given = call.parameters.get("Tags") or call.parameters.get("tags") or []
+    if call.service == "ec2":
+        given = [tag for each in call.parameters.get("TagSpecifications") or [] for tag in each.get("Tags") or []]
     if isinstance(given, Mapping):
         return {str(key): str(value) for key, value in given.items()}
     return {
@@ -220,6 +234,7 @@ def _resources(call: Asked) -> list[str]:
         "ssm": _parameters,
         "secretsmanager": _secrets,
         "iam": _named_resource("RoleName", form="role/{}", regional=False),
+        "sts": _roles_taken_on,
         "monitoring": _named_resource("AlarmName", form="alarm:{}", service="cloudwatch"),
     }.get(call.service)
     return known(call) if known is not None else []
@@ -292,6 +307,10 @@ def _s3_resources(call: Asked) -> list[str]:
     if not bucket:
         return []
     return [f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"]
+
+
+def _roles_taken_on(call: Asked) -> list[str]:
+    return [str(call.parameters["RoleArn"])] if call.parameters.get("RoleArn") else []
 
 
 def _parameters(call: Asked) -> list[str]:

@@ -250,6 +250,46 @@ def test_in_iam_mode_a_topic_must_let_the_rule_publish(world: World, sqs: Any) -
     assert len(bodies(sqs, url)) == 1
 
 
+@follows("API references, CreateQueue and PutRule: tags; EC2 user guide, “Grant permission to tag on creation”")
+def test_in_iam_mode_what_is_made_with_tags_needs_leave_to_tag_by_its_service_s_word(world: World) -> None:
+    group = world.aws.client("ec2").create_security_group(GroupName="g", Description="g")["GroupId"]
+    role = Role(world, allow("sqs:CreateQueue", "events:PutRule", "ec2:AuthorizeSecurityGroupIngress"))
+    tag = {"Key": "team", "Value": "shop"}
+    permission = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
+    opened = {"GroupId": group, "IpPermissions": [permission]}
+    specification = {"ResourceType": "security-group-rule", "Tags": [tag]}
+    for service, call, plain, tags, leave in (
+        ("sqs", "create_queue", {"QueueName": "q"}, {"tags": {"team": "shop"}}, "sqs:TagQueue"),
+        ("events", "put_rule", {"Name": "r", "EventPattern": "{}"}, {"Tags": [tag]}, "events:TagResource"),
+        ("ec2", "authorize_security_group_ingress", opened, {"TagSpecifications": [specification]}, "ec2:CreateTags"),
+    ):
+        method = getattr(role.client(service), call)
+        assert leave in refusal(method, **plain, **tags)[1]
+        method(**plain)
+    world.aws.stop()
+
+
+@follows("SQS developer guide, “Amazon SQS API permissions”: batches")
+def test_in_iam_mode_a_batch_of_messages_needs_leave_for_one(world: World, sqs: Any) -> None:
+    url = made(sqs)
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    role = Role(world, allow("sqs:ReceiveMessage", "sqs:DeleteMessage"))
+    theirs = role.client("sqs")
+    [message] = theirs.receive_message(QueueUrl=url)["Messages"]
+    theirs.delete_message_batch(QueueUrl=url, Entries=[{"Id": "1", "ReceiptHandle": message["ReceiptHandle"]}])
+    assert "sqs:SendMessage" in refusal(theirs.send_message_batch, QueueUrl=url, Entries=[])[1]
+    world.aws.stop()
+
+
+@follows("STS API reference, AssumeRole; Service authorization reference, “AWS Security Token Service”")
+def test_in_iam_mode_roles_are_taken_on_by_their_arns(world: World) -> None:
+    arn = f"arn:aws:iam::{ACCOUNT}:role/theirs"
+    sts = Role(world, allow("sts:AssumeRole", Resource=arn)).client("sts")
+    sts.assume_role(RoleArn=arn, RoleSessionName="test")
+    assert refusal(sts.assume_role, RoleArn=f"{arn}-not", RoleSessionName="test")[0] == "AccessDenied"
+    world.aws.stop()
+
+
 @follows("S3 user guide, “Required permissions for Amazon S3 API operations”")
 def test_in_iam_mode_objects_are_written_and_read_as_allowed(world: World) -> None:
     world.aws.client("s3").create_bucket(Bucket="archive")
