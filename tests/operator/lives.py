@@ -29,7 +29,7 @@ from inference_operator.runtime.notifier import Notifier
 from inference_sandbox.aws import in_process
 from inference_sandbox.aws.calls import Call
 from tests.operator.builders import deployment_document
-from tests.operator.test_checks import index, push, secret, without_rules
+from tests.operator.test_checks import index, push, secret, with_places, without_rules
 from tests.operator.test_matrix import BAD, BETTER, by_image
 from tests.operator.world import ACCOUNT, CLUSTER, NOWHERE, REGION, Object, World
 
@@ -47,7 +47,7 @@ SCALED: Mapping[str, Any] = {
     "schedules": [{"name": "night", "schedule": "cron(0 20 * * ? *)", "minReplicas": 0, "maxReplicas": 1}],
 }
 ROUTED: Mapping[str, Any] = {
-    "routes": [{"match": {"levels": ["ERROR"]}, "to": ["errors", "archive"]}, {"to": ["archive"]}]
+    "routes": [{"match": {"levels": ["ERROR"]}, "to": ["own", "stream"]}, {"to": ["archive"]}]
 }
 EVERYTHING: Mapping[str, Any] = {
     "autoscaling": SCALED,
@@ -83,11 +83,12 @@ def everything(world: World) -> Iterator[str]:
     """An object with all that an object can have, in an environment with all that it can offer."""
     shifting(world)
     world.discover()
+    with_places(world)
     yield from _of(Object(world, deployment_document(**EVERYTHING)), image=BETTER)
 
 
 def _of(it: Object, **change: Any) -> Iterator[str]:
-    world = it.world
+    world, before = it.world, it.world.holdings()
     yield "create"
     it.live(lambda: it.ready)
     yield "no-op: the next look"
@@ -101,7 +102,7 @@ def _of(it: Object, **change: Any) -> Iterator[str]:
     it.live(lambda: it.ready)
     yield "delete"
     it.vanish()
-    assert not any(world.holdings().values())
+    assert world.holdings() == before
 
 
 def environment(world: World) -> Iterator[str]:
@@ -155,6 +156,7 @@ def retagged(world: World) -> Iterator[str]:
     """Tags are put on everything, and go again."""
     shifting(world)
     world.discover()
+    with_places(world)
     it = Object(world, deployment_document(**{**EVERYTHING, "tags": []}))
     yield "create"
     it.live(lambda: it.ready)
