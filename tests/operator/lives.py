@@ -46,9 +46,7 @@ SCALED: Mapping[str, Any] = {
     "requestsPerReplica": 600,
     "schedules": [{"name": "night", "schedule": "cron(0 20 * * ? *)", "minReplicas": 0, "maxReplicas": 1}],
 }
-ROUTED: Mapping[str, Any] = {
-    "routes": [{"match": {"levels": ["ERROR"]}, "to": ["own", "stream"]}, {"to": ["archive"]}]
-}
+ROUTED: Mapping[str, Any] = {"routes": [{"match": {"levels": ["ERROR"]}, "to": ["own", "stream"]}, {"to": ["archive"]}]}
 EVERYTHING: Mapping[str, Any] = {
     "autoscaling": SCALED,
     "exec": {"enabled": True},
