@@ -57,7 +57,9 @@ def reduced(model: Model, asked: Collection[str]) -> dict[str, Any]:
         if name not in shapes:
             shapes[name] = model["shapes"][name]
             waiting += _named(shapes[name])
-    return {**model, "operations": kept, "shapes": shapes}
+    # botocore reads the prose of these alone without asking whether there is any (ServiceModel).
+    settings = {name: {"documentation": "", **each} for name, each in model.get("clientContextParams", {}).items()}
+    return {**model, "operations": kept, "shapes": shapes, "clientContextParams": settings}
 
 
 def _named(part: Any) -> Iterator[str]:
