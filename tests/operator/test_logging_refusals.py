@@ -74,6 +74,24 @@ def test_routes_that_make_too_long_a_configuration_are_told_the_limit() -> None:
     [
         ("[INPUT]\n    Name forward\n    Port 24224\n", "a forward input on port 24224, where FireLens has its own"),
         ("[INPUT]\n    name Forward\n", "a forward input on port 24224, where FireLens has its own"),
+        ("@SET taken=24224\n[INPUT]\n    Name forward\n    Port ${taken}\n", "a forward input on port 24224"),
+        ("[INPUT]\n\tName\ttcp\n\tPort\t024224\n", "a tcp input on port 24224, where FireLens has its own"),
+        ("[INPUT]\n    Name tcp\n    Port 8877\n", "a tcp input on port 8877, where FireLens has its health check"),
+        ("[INPUT]\n    Name http\n    Port 2020\n", "a http input on port 2020, where the log router tells"),
+        (
+            "[INPUT]\n    Name forward\n    unix_path /var/run/fluent.sock\n",
+            "an input on /var/run/fluent.sock, where FireLens has its own; remove it",
+        ),
+        (
+            "[OUTPUT]\n    Name s3\n    Match *\n    store_dir /tmp/s3\n",
+            "an s3 output without a store_dir below /router, the one folder that can be written to; add one",
+        ),
+        (
+            "[OUTPUT]\n    Name\n    Match *\n",
+            "an [OUTPUT] without Name, with which the router does not start; add one",
+        ),
+        ("[FILTER]\n    Name grep\n", "an [FILTER] without Match, which gets nothing; add one"),
+        ("# \a\n", "a control character, which no environment variable of ECS can hold; remove it"),
         ("[SERVICE]\n    Flush 5\n", "a [SERVICE] section, and the operator writes that one; remove it"),
         ("[PARSER]\n    Name x\n", "a [PARSER] section, which belongs to another file; move it to parsers"),
         ("[OUTPUT]\n    Name stdout\n", "an [OUTPUT] without Match, which gets nothing; add one"),
@@ -83,6 +101,36 @@ def test_what_would_break_in_a_configuration_of_ones_own_is_named(configuration:
     answer = refused({"custom": {"configuration": f"{configuration}\n{OUTPUT}"}})
     assert answer.reason is Reason.INVALID_SPEC
     assert f"spec.logging.custom.configuration has {problem}" in answer.message
+
+
+def test_a_configuration_of_ones_own_is_measured_in_bytes_and_with_its_parsers() -> None:
+    parsers = f"# {'日' * 10_000}"
+    answer = refused({"custom": {"configuration": f"# {'x' * 3_000}\n{OUTPUT}", "parsers": parsers}})
+    assert "bytes, with the [SERVICE] section, and 32768 is the limit; shorten them, or put them into" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("/etc/shop/router.yaml", "is YAML, which FireLens can't include; write it in Fluent Bit's classic format"),
+        ("/router/router.conf", "is hidden by what FireLens and the operator write there; move it"),
+        ("/fluent-bit/etc/fluent-bit.conf", "is hidden by what FireLens and the operator write there; move it"),
+        ("s3://logging/router.conf", "must be an absolute file, such as /etc/shop/router.conf"),
+    ],
+)
+def test_a_file_that_the_router_can_t_include_is_named(file: str, problem: str) -> None:
+    answer = refused({"custom": {"file": file}})
+    assert "spec.logging.custom.file" in answer.message
+    assert problem in answer.message
+
+
+@pytest.mark.parametrize("port", [2020, 8877, 24224])
+def test_the_server_can_t_have_a_port_of_the_log_router(port: int) -> None:
+    environment = environment_document(logging={"destinations": DESTINATIONS})
+    answer = accept(deployment_document(port=port, logging={"routes": [REST]}), {"default": environment}, None)
+    assert isinstance(answer, Refusal)
+    assert f"spec.port {port} is taken in a task with a log router" in answer.message
+    assert not isinstance(accept(deployment_document(port=port), {"default": environment}, None), Refusal)
 
 
 def test_a_configuration_of_ones_own_that_sends_nothing_anywhere_is_refused() -> None:

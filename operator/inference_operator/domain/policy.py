@@ -56,6 +56,9 @@ def unmet(spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpec) 
             f"spec.rollout.strategy {spec.rollout.strategy} needs loadBalancer.infrastructureRoleArn of the "
             f"environment, with which ECS shifts requests"
         )
+    if spec.logging.routed and str(spec.port) in rendering.PORTS:
+        why = rendering.PORTS[str(spec.port)]
+        found.append(f"spec.port {spec.port} is taken in a task with a log router: there {why}; take another")
     if spec.logging.custom is not None:
         found += custom.refusals(spec.logging.custom)
     elif spec.logging.routes and not found:

@@ -6,52 +6,101 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from inference_operator.api.logging import CustomRouter
+from inference_operator.api.logging import CONFIGURATION_LENGTH, CustomRouter
 from inference_operator.fluentbit.classic import document
-from inference_operator.fluentbit.rendering import Configuration, service
+from inference_operator.fluentbit.rendering import FOLDER, PORTS, Configuration, service
 
 _FIELD: Final = "spec.logging.custom.configuration"
+_FILE: Final = "spec.logging.custom.file"
 _FORWARD_PORT: Final = "24224"
+_SOCKET: Final = "fluent.sock"
+_MAIN_FILE: Final = "/fluent-bit/etc/fluent-bit.conf"
+_PARSING: Final = ("parser", "multiline_parser")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+Section = tuple[str, Mapping[str, str]]
 
 
 def refusals(custom: CustomRouter) -> list[str]:
     """One sentence for each thing that would keep the router from starting or lose lines. A file of an image can't be
     looked into."""
-    return [] if custom.configuration is None else list(_refusals(custom.configuration, custom.parsers or ""))
+    if custom.configuration is None:
+        return list(_of_file(custom.file or ""))
+    return [*_of_text(custom.configuration), *_of_parsers(custom.parsers or ""), *_of_size(wrapped(custom))]
 
 
-def _refusals(text: str, parsers: str) -> Iterator[str]:
+def _of_file(file: str) -> Iterator[str]:
+    if file.endswith((".yaml", ".yml")):
+        yield f"{_FILE} '{file}' is YAML, which FireLens can't include; write it in Fluent Bit's classic format"
+    if file == _MAIN_FILE or file.startswith(f"{FOLDER}/"):
+        yield f"{_FILE} '{file}' is hidden by what FireLens and the operator write there; move it, such as to /etc"
+
+
+def _of_text(text: str) -> Iterator[str]:
     sections = list(_sections(text))
-    for kind, entries in sections:
-        if kind == "input" and entries.get("name", "").lower() == "forward" and _is_taken(entries):
-            yield (
-                f"{_FIELD} has a forward input on port {_FORWARD_PORT}, where FireLens has its own; remove it: "
-                f"the containers' lines come in by themselves"
-            )
-        if kind == "service":
-            yield f"{_FIELD} has a [SERVICE] section, and the operator writes that one; remove it"
-        if kind in ("parser", "multiline_parser"):
-            yield f"{_FIELD} has a [{kind.upper()}] section, which belongs to another file; move it to parsers"
-        if kind == "output" and not {"match", "match_regex"} & entries.keys():
-            yield f"{_FIELD} has an [OUTPUT] without Match, which gets nothing; add one, such as Match *"
+    for section in sections:
+        yield from (f"{_FIELD} has {what}" for what in _of_section(*section))
     if not any(kind == "output" for kind, _ in sections) and "@include" not in text.lower():
         yield f"{_FIELD} has no [OUTPUT] section, so every line is lost; add one"
-    if any(kind not in ("parser", "multiline_parser") for kind, _ in _sections(parsers)):
+    if _CONTROL.search(text):
+        yield f"{_FIELD} has a control character, which no environment variable of ECS can hold; remove it"
+
+
+def _of_section(kind: str, entries: Mapping[str, str]) -> Iterator[str]:
+    name = entries.get("name", "").lower()
+    told = f"[{kind.upper()}]"
+    if kind == "service":
+        yield "a [SERVICE] section, and the operator writes that one; remove it"
+    if kind in _PARSING:
+        yield f"a {told} section, which belongs to another file; move it to parsers"
+    if kind in ("input", "filter", "output") and not name:
+        yield f"an {told} without Name, with which the router does not start; add one"
+    if kind in ("filter", "output") and not {"match", "match_regex"} & entries.keys():
+        yield f"an {told} without Match, which gets nothing; add one, such as Match *"
+    if kind == "input":
+        yield from _of_input(name, entries)
+    if name == "s3" and not entries.get("store_dir", "").startswith(f"{FOLDER}/"):
+        yield (
+            f"an s3 output without a store_dir below {FOLDER}, the one folder that can be written to; add one of its "
+            f"own, such as store_dir {FOLDER}/s3"
+        )
+
+
+def _of_input(name: str, entries: Mapping[str, str]) -> Iterator[str]:
+    if entries.get("unix_path", "").endswith(f"/{_SOCKET}"):
+        yield f"an input on {entries['unix_path']}, where FireLens has its own; remove it: {_BY_ITSELF}"
+    elif "unix_path" not in entries:
+        port = entries.get("port", _FORWARD_PORT if name == "forward" else "").lstrip("0")
+        if port in PORTS:
+            yield f"a {name} input on port {port}, where {PORTS[port]}; remove it: {_BY_ITSELF}"
+
+
+_BY_ITSELF: Final = "the containers' lines come in by themselves"
+
+
+def _of_parsers(text: str) -> Iterator[str]:
+    if any(kind not in _PARSING for kind, _ in _sections(text)):
         yield "spec.logging.custom.parsers has other sections than [PARSER] and [MULTILINE_PARSER]; move them"
 
 
-def _is_taken(entries: Mapping[str, str]) -> bool:
-    return "unix_path" not in entries and entries.get("port", _FORWARD_PORT) == _FORWARD_PORT
+def _of_size(configuration: Configuration) -> Iterator[str]:
+    if len(configuration) > CONFIGURATION_LENGTH:
+        yield (
+            f"{_FIELD} and its parsers are {len(configuration)} bytes, with the [SERVICE] section, and "
+            f"{CONFIGURATION_LENGTH} is the limit; shorten them, or put them into an image and name their file"
+        )
 
 
-def _sections(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Kinds and entries, keys and kinds in lower case."""
+def _sections(text: str) -> Iterator[Section]:
+    """Kinds and entries, keys and kinds in lower case, with what @SET gives put in its place."""
+    for name, value in re.findall(r"^\s*@SET\s+(\S+?)\s*=\s*(\S*)", text, re.MULTILINE | re.IGNORECASE):
+        text = text.replace(f"${{{name}}}", value)
     for part in re.split(r"^\s*\[", text, flags=re.MULTILINE)[1:]:
         kind, _, body = part.partition("]")
         lines = [
             line.split(None, 1) for line in body.splitlines() if line.strip() and not line.lstrip().startswith("#")
         ]
-        yield kind.strip().lower(), {words[0].lower(): words[-1].strip() for words in lines}
+        yield kind.strip().lower(), {key.lower(): "".join(value).strip() for key, *value in lines}
 
 
 def wrapped(custom: CustomRouter) -> Configuration:

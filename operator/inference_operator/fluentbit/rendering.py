@@ -26,6 +26,14 @@ Entries = list[tuple[str, str]]
 FOLDER = "/router"
 MAIN_FILE = f"{FOLDER}/router.conf"
 PARSERS_FILE = f"{FOLDER}/parsers.conf"
+PORT = "2020"
+"""Where the router tells its counters."""
+PORTS = {
+    PORT: "the log router tells its counters",
+    "8877": "FireLens has its health check",
+    "24224": "FireLens has its own",
+}
+"""Taken in a task with a router, whose network all containers share."""
 DROP = "drop"
 SOMETHING = r"\A[\s\S]"
 ONE_OBJECT = r"\A\s*(?<o>\{(?>[^{}\x22]+|\x22(?>[^\\\x22]+|\\.)*\x22|\g<o>)*\})\s*\z"
@@ -74,7 +82,7 @@ def service() -> Section:
             ("Parsers_File", PARSERS_FILE),
             ("HTTP_Server", "On"),
             ("HTTP_Listen", "127.0.0.1"),
-            ("HTTP_Port", "2020"),
+            ("HTTP_Port", PORT),
             ("json.escape_unicode", "Off"),
             ("scheduler.base", "2"),
             ("scheduler.cap", "60"),
