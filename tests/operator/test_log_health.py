@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -83,16 +84,22 @@ class Logs:
     lines: list[Said]
     calls: list[dict[str, Any]] = field(default_factory=list)
     refuses: bool = False
+    most: int = 10_000
+    """In a page."""
 
     def filter_log_events(self, **members: Any) -> dict[str, Any]:
         self.calls.append(members)
         if self.refuses:
             raise AwsError(code="AccessDeniedException", message="no", operation="logs:FilterLogEvents")
+        terms = re.findall(r'"([^"]+)"', members["filterPattern"])
+        lines = [line for line in self.lines if any(term in line.text for term in terms)]
+        start = int(members.get("nextToken", 0))
+        following = {"nextToken": str(start + self.most)} if len(lines) > start + self.most else {}
         found = [
             {"logStreamName": line.stream, "timestamp": int(line.at.timestamp() * 1000), "message": line.text}
-            for line in self.lines
+            for line in lines[start : start + self.most]
         ]
-        return {"events": found}
+        return {"events": found, **following}
 
 
 def context(world: World, logs: Logs, at: datetime = NOW, **spec: Any) -> Context:
@@ -128,6 +135,50 @@ def test_retries_are_a_delay(world: World) -> None:
     seen = log_health.look(context(world, Logs(told((5, counters(retries=2))))), None, running=1)
     assert stands(seen) == ("False", "LogsDelayed")
     assert "errors is not reached at once" in log_health.said(seen).message
+
+
+GIVEN_UP = "[2026/11/24 11:40:00.1] [ warn] [output:s3:archive] Chunk file failed to send 6 times, will not retry"
+
+
+def test_objects_that_are_given_up_are_lost_lines(world: World) -> None:
+    logs = Logs(told((20, GIVEN_UP), (19, GIVEN_UP), (10, counters()), (5, counters())))
+    seen = log_health.look(context(world, logs), None, running=1)
+    assert stands(seen) == ("False", "LogsLost")
+    assert "lines were dropped (those of 2 objects for archive)" in log_health.said(seen).message
+
+
+def test_what_was_late_and_is_no_longer_is_over(world: World) -> None:
+    late = told((16, REFUSAL), (15, counters(retries=2)), (11, REFUSAL), (10, counters(retries=4)))
+    assert stands(log_health.look(context(world, Logs(late)), None, running=1)) == ("False", "LogsDelayed")
+    mended = [*late, *told((5, counters(retries=4)))]
+    assert stands(log_health.look(context(world, Logs(mended)), None, running=1)) == ("True", "LogsFlowing")
+
+
+def test_the_troubles_of_a_router_that_was_replaced_are_over(world: World) -> None:
+    old = told((20, counters()), (16, REFUSAL), (15, counters(retries=2)), stream="old")
+    logs = Logs([*old, *told((5, counters()), stream="new")])
+    assert stands(log_health.look(context(world, logs), None, running=1)) == ("True", "LogsFlowing")
+
+
+def test_of_errors_the_one_that_an_output_tells_is_shown(world: World) -> None:
+    vain = "[2026/11/24 11:59:30.1] [error] [engine] chunk '1-1.flb' cannot be retried: task_id=0, output=s3.1"
+    seen = log_health.look(context(world, Logs(told((5, counters()), (4, REFUSAL), (3, vain)))), None, running=1)
+    assert "a router says: [output:s3:archive] PutObject request failed" in log_health.said(seen).message
+
+
+def test_a_member_of_another_type_is_no_trouble(world: World) -> None:
+    odd = "[2026/11/24 11:59:30.1] [error] flb_typecast_value_conv: src type is not int"
+    seen = log_health.look(context(world, Logs(told((5, counters()), (4, odd)))), None, running=1)
+    assert stands(seen) == ("True", "LogsFlowing")
+
+
+def test_errors_without_end_do_not_hide_the_counters(world: World) -> None:
+    logs = Logs([*told(*[(30, REFUSAL)] * 5000), *told((5, counters(retries=2)))], most=1000)
+    seen = log_health.look(context(world, logs), None, running=1)
+    assert seen is not None
+    assert seen.report.routers == 1
+    assert stands(seen) == ("False", "LogsDelayed")
+    assert len(logs.calls) == 4
 
 
 def test_silence_is_not_taken_for_health(world: World) -> None:

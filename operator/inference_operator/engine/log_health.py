@@ -6,7 +6,7 @@ was seen costs one more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -41,9 +41,9 @@ class Look:
 
     @property
     def fine(self) -> bool:
-        return bool(self.report.routers) and not (
-            self.trouble or self.report.error or self.report.dropped or self.report.troubled
-        )
+        found = self.report
+        troubles = (self.trouble, found.failing, found.delayed, found.dropped, found.objects_lost)
+        return bool(found.routers) and not any(troubles)
 
 
 def look(ctx: Context, before: Look | None, *, running: int) -> Look | None:
@@ -64,10 +64,17 @@ def _due(before: Look) -> timedelta:
     return AT_REST if before.fine or before.tries >= CLOSELY else PERIOD
 
 
-def _lines(ctx: Context) -> Iterator[reports.Said]:
+def _lines(ctx: Context) -> Generator[reports.Said, None, None]:
+    """What tells something. More errors than are read must not hide the counters."""
+    if (yield from _search(ctx, reports.PATTERN)):
+        yield from _search(ctx, reports.COUNTERS)
+
+
+def _search(ctx: Context, pattern: str) -> Generator[reports.Said, None, bool]:
+    """Through the routers' log group, oldest first; whether there is more than was read."""
     members: dict[str, Any] = {
         "logGroupName": ctx.identity.router_log_group,
-        "filterPattern": reports.PATTERN,
+        "filterPattern": pattern,
         "startTime": int((ctx.now - WINDOW).timestamp() * 1000),
         "limit": MOST_LINES,
     }
@@ -77,8 +84,9 @@ def _lines(ctx: Context) -> Iterator[reports.Said]:
             at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
             yield reports.Said(stream=event["logStreamName"], at=at, text=event["message"])
         if not page.get("nextToken"):
-            return
+            return False
         members["nextToken"] = page["nextToken"]
+    return True
 
 
 def said(seen: Look | None) -> Said:
@@ -90,11 +98,12 @@ def said(seen: Look | None) -> Said:
         return _said("Unknown", Reason.LOGS_NOT_REPORTED, f"the log routers can't be asked: {seen.trouble}")
     found = seen.report
     cause = f"; a router says: {found.error[:SHOWN]}" if found.error else ""
-    if found.dropped:
-        lost = ", ".join(f"{count} for {name}" for name, count in found.dropped.items())
-        return _said("False", Reason.LOGS_LOST, f"lines were dropped ({lost}){cause}. Next: {_NEXT}")
-    if found.troubled or found.error:
-        where = ", ".join(found.troubled) or "a destination"
+    lost = [f"{count} for {name}" for name, count in found.dropped.items()]
+    lost += [f"those of {count} objects for {name}" for name, count in found.objects_lost.items()]
+    if lost:
+        return _said("False", Reason.LOGS_LOST, f"lines were dropped ({', '.join(lost)}){cause}. Next: {_NEXT}")
+    if found.delayed or found.failing:
+        where = ", ".join(found.delayed) or "a destination"
         return _said("False", Reason.LOGS_DELAYED, f"{where} is not reached at once{cause}. Next: {_NEXT}")
     return _said("True", Reason.LOGS_FLOWING, "every line reached its destinations")
 

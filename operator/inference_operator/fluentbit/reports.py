@@ -1,31 +1,42 @@
 """What a log router tells of itself: its counters, a JSON line every few minutes, and its errors. Pure.
 
 Counters are Fluent Bit's `/api/v1/metrics` (Fluent Bit manual, Monitoring). They count from the router's start, so two
-lines of one router are a rate. An S3 output counts a line once it is on the task's disk: that its upload fails is told
-by error lines alone.
+lines of one router are a rate. An S3 output counts a line once it is on the task's disk: that its upload fails, and
+that it is given up, is told by lines alone (out_s3, s3.c).
+
+What was lost is told for as long as it is looked back; what is merely late only while it lasts, which is the time from
+the routers' last counters but one.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from inference_operator.fluentbit.rendering import DEBUG
 
 PERIOD: Final = timedelta(minutes=5)
 """How often a router tells its counters."""
 
-PATTERN: Final = '?"dropped_records" ?"[error]"'
-"""Of FilterLogEvents: lines with one or the other ("Filter and pattern syntax")."""
+_ERROR: Final = "[error] ["
+"""With the name of a part of Fluent Bit. Without one it is about a line that is passed on as it is."""
+_GIVEN_UP: Final = "will not retry"
+
+COUNTERS: Final = '"dropped_records"'
+PATTERN: Final = f'?{COUNTERS} ?"{_ERROR}" ?"{_GIVEN_UP}"'
+"""Of FilterLogEvents: lines with any of these ("Filter and pattern syntax")."""
 
 DEBUG_NAME: Final = "debugUntil"
 """What the flow of `debugUntil` is called."""
 
 _DAY: Final = timedelta(days=1)
-_COUNTERS: Final = ("proc_records", "proc_bytes", "dropped_records", "retries_failed", "retries", "errors")
+_EVER: Final = datetime.min.replace(tzinfo=UTC) + PERIOD
+_COUNTED: Final = ("proc_records", "proc_bytes", "dropped_records", "retries", "errors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +57,16 @@ class Flow:
     bytes_per_day: float = 0
     """As they wait in the router, before compression."""
     dropped: int = 0
-    retries: int = 0
-    errors: int = 0
+    """Lines."""
+    delayed: bool = False
+    """Whether it is not reached at once."""
 
     def __add__(self, other: Flow) -> Flow:
         return Flow(
             records_per_day=self.records_per_day + other.records_per_day,
             bytes_per_day=self.bytes_per_day + other.bytes_per_day,
             dropped=self.dropped + other.dropped,
-            retries=self.retries + other.retries,
-            errors=self.errors + other.errors,
+            delayed=self.delayed or other.delayed,
         )
 
 
@@ -65,44 +76,70 @@ class Report:
     """That told their counters."""
     flows: Mapping[str, Flow] = field(default_factory=dict)
     """By destination."""
+    objects_lost: Mapping[str, int] = field(default_factory=dict)
+    """By destination in S3: how many objects were given up. How many lines they had is not told."""
     error: str | None = None
-    """The latest error that a router told."""
+    """What a router told last of what goes wrong."""
+    failing: bool = False
+    """Whether that is still so."""
 
     @property
     def dropped(self) -> Mapping[str, int]:
         return {name: flow.dropped for name, flow in self.flows.items() if flow.dropped}
 
     @property
-    def troubled(self) -> Sequence[str]:
+    def delayed(self) -> Sequence[str]:
         """Destinations that are not reached at once."""
-        return [name for name, flow in self.flows.items() if flow.retries or flow.errors]
+        return [name for name, flow in self.flows.items() if flow.delayed]
 
 
 Counters = Mapping[str, Mapping[str, int]]
+Series = Sequence[tuple[datetime, Counters]]
 
 
 def report(lines: Iterable[Said]) -> Report:
     """Of the lines of some minutes, in any order."""
-    told: dict[str, list[tuple[datetime, Counters]]] = {}
-    errors = []
+    told: dict[str, dict[datetime, Counters]] = {}
+    errors: list[Said] = []
+    lost: Counter[str] = Counter()
     for line in sorted(lines, key=lambda line: line.at):
         counters = _counters(line.text)
         if counters is not None:
-            told.setdefault(line.stream, []).append((line.at, counters))
-        elif "[error]" in line.text:
-            errors.append(line.text.partition("[error]")[2].strip())
+            told.setdefault(line.stream, {})[line.at] = counters
+        elif _GIVEN_UP in line.text:
+            lost[_output(line.text)] += 1
+        elif _ERROR in line.text:
+            errors.append(line)
+    lately = max((max(series) for series in told.values()), default=_EVER) - PERIOD
     flows: dict[str, Flow] = {}
     for series in told.values():
-        for name, flow in _flows(series).items():
+        for name, flow in _flows(list(series.items()), lately).items():
             flows[name] = flows.get(name, Flow()) + flow
-    return Report(routers=len(told), flows=dict(sorted(flows.items())), error=errors[-1] if errors else None)
+    return Report(
+        routers=len(told),
+        flows=dict(sorted(flows.items())),
+        objects_lost=dict(sorted(lost.items())),
+        error=_telling(errors),
+        failing=any(error.at > lately for error in errors),
+    )
+
+
+def _output(text: str) -> str:
+    found = re.search(r"\[output:[^:\]]+:([^\]]+)\]", text)
+    return found[1] if found else "a destination"
+
+
+def _telling(errors: Sequence[Said]) -> str | None:
+    """The latest error that an output told: others tell only that something was in vain."""
+    texts = [error.text.partition("[error]")[2].strip() for error in errors]
+    return next(iter([*(text for text in reversed(texts) if text.startswith("[output:")), *reversed(texts)]), None)
 
 
 def _counters(text: str) -> Counters | None:
     try:
         outputs = json.loads(text)["output"]
         return {
-            str(name).replace(DEBUG, DEBUG_NAME): {key: int(counted.get(key, 0)) for key in _COUNTERS}
+            str(name).replace(DEBUG, DEBUG_NAME): {key: int(counted.get(key, 0)) for key in _COUNTED}
             for name, counted in outputs.items()
             if not str(name).startswith("null.")
         }
@@ -110,20 +147,22 @@ def _counters(text: str) -> Counters | None:
         return None
 
 
-def _flows(series: Sequence[tuple[datetime, Counters]]) -> Mapping[str, Flow]:
+def _flows(series: Series, lately: datetime) -> Mapping[str, Flow]:
     """Of one router. One that told its counters once has just started, and counts from there."""
     last_at, last = series[-1]
     first_at, first = series[0] if len(series) > 1 else (last_at - PERIOD, {})
+    before = next((counters for at, counters in reversed(series[:-1]) if at <= lately), first)
     days = max(last_at - first_at, timedelta(seconds=1)) / _DAY
 
-    def flow(name: str, counted: Mapping[str, Any]) -> Flow:
-        new = {key: max(0, counted[key] - first.get(name, {}).get(key, 0)) for key in _COUNTERS}
-        return Flow(
-            records_per_day=new["proc_records"] / days,
-            bytes_per_day=new["proc_bytes"] / days,
-            dropped=new["dropped_records"] + new["retries_failed"],
-            retries=new["retries"],
-            errors=new["errors"],
-        )
+    def since(earlier: Counters, name: str, key: str) -> int:
+        return max(0, last[name][key] - earlier.get(name, {}).get(key, 0))
 
-    return {name: flow(name, counted) for name, counted in last.items()}
+    return {
+        name: Flow(
+            records_per_day=since(first, name, "proc_records") / days,
+            bytes_per_day=since(first, name, "proc_bytes") / days,
+            dropped=since(first, name, "dropped_records"),
+            delayed=last_at > lately and any(since(before, name, key) for key in ("retries", "errors")),
+        )
+        for name in last
+    }
