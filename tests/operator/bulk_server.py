@@ -10,7 +10,7 @@ import gzip
 import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,7 +110,3 @@ def serving(index: Index, folder: Path) -> Iterator[Way]:
             thread.join()
             loop.close()
             server.shutdown()
-
-
-def ids(actions: Sequence[Document]) -> list[str]:
-    return [action["create"]["_id"] for action in actions]

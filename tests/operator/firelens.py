@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -95,7 +96,9 @@ def _records(line: Line, number: int) -> Iterator[Mapping[str, str]]:
 
 
 @contextmanager
-def running(folder: Path, configuration: Configuration) -> Iterator[Router]:
+def running(
+    folder: Path, configuration: Configuration, variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Router]:
     """The router, with a folder of the test's in place of the task's volume."""
     main = configuration.main.replace(FOLDER, str(folder)).replace("HTTP_Server               On", "")
     main = re.sub(r"HTTP_Port( +)2020", rf"HTTP_Port\g<1>{free_port()}", main)
@@ -107,6 +110,7 @@ def running(folder: Path, configuration: Configuration) -> Iterator[Router]:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "X": "replaced from the environment",
+        **variables,
     }
     with (folder / "router.log").open("wb") as log:
         process = subprocess.Popen(

@@ -51,7 +51,15 @@ def _arrived(folder: Path, intent: Intent, end: Line) -> bool:
 
 def essence(record: dict[str, Any]) -> str:
     """A record without what the router and FireLens add, told apart from others of other lines."""
-    added = ("inference_service", "stream", "container", "ecs_cluster", "ecs_task_arn", "ecs_task_definition")
+    added = (
+        "line_id",
+        "inference_service",
+        "stream",
+        "container",
+        "ecs_cluster",
+        "ecs_task_arn",
+        "ecs_task_definition",
+    )
     return json.dumps({name: value for name, value in record.items() if name not in added}, sort_keys=True)
 
 

@@ -147,6 +147,16 @@ def test_objects_that_are_given_up_are_lost_lines(world: World) -> None:
     assert "lines were dropped (those of 2 objects for archive)" in log_health.said(seen).message
 
 
+def test_what_s3_s_output_counts_as_dropped_but_sends_again_is_late(world: World) -> None:
+    def archive(**counted: int) -> str:
+        return counters(**counted).replace('"archive"', '"x"').replace('"errors": {"proc', '"archive": {"proc')
+
+    again = Logs(told((10, archive()), (5, archive(dropped_records=5, errors=1))))
+    assert stands(log_health.look(context(world, again), None, running=1)) == ("False", "LogsDelayed")
+    never = Logs(told((10, archive()), (5, archive(dropped_records=9, retries_failed=1))))
+    assert "(9 for archive)" in log_health.said(log_health.look(context(world, never), None, running=1)).message
+
+
 def test_what_was_late_and_is_no_longer_is_over(world: World) -> None:
     late = told((16, REFUSAL), (15, counters(retries=2)), (11, REFUSAL), (10, counters(retries=4)))
     assert stands(log_health.look(context(world, Logs(late)), None, running=1)) == ("False", "LogsDelayed")

@@ -42,7 +42,7 @@ class Look:
     @property
     def fine(self) -> bool:
         found = self.report
-        troubles = (self.trouble, found.failing, found.delayed, found.dropped, found.objects_lost)
+        troubles = (self.trouble, found.delayed, found.dropped, found.objects_lost)
         return bool(found.routers) and not any(troubles)
 
 
@@ -53,8 +53,9 @@ def look(ctx: Context, before: Look | None, *, running: int) -> Look | None:
     if running == 0 or (before is not None and ctx.retry is None and ctx.now - before.at < _due(before) * SHARE):
         return before
     tries = 0 if before is None or before.fine else before.tries + 1
+    in_s3 = {name for name, kind in ctx.environment.logging.destinations.items() if kind.s3 is not None}
     try:
-        return Look(at=ctx.now, report=reports.report(_lines(ctx)), tries=tries)
+        return Look(at=ctx.now, report=reports.report(_lines(ctx), in_s3), tries=tries)
     except AwsError as error:
         return Look(at=ctx.now, report=Report(), trouble=f"{error}. Next: {error.next_step()}", tries=tries)
 
@@ -102,8 +103,8 @@ def said(seen: Look | None) -> Said:
     lost += [f"those of {count} objects for {name}" for name, count in found.objects_lost.items()]
     if lost:
         return _said("False", Reason.LOGS_LOST, f"lines were dropped ({', '.join(lost)}){cause}. Next: {_NEXT}")
-    if found.delayed or found.failing:
-        where = ", ".join(found.delayed) or "a destination"
+    if found.delayed:
+        where = ", ".join(found.delayed)
         return _said("False", Reason.LOGS_DELAYED, f"{where} is not reached at once{cause}. Next: {_NEXT}")
     return _said("True", Reason.LOGS_FLOWING, "every line reached its destinations")
 

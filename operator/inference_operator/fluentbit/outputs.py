@@ -13,6 +13,12 @@ Entries = list[tuple[str, str]]
 STREAM = "$TAG[2]"
 """Of the tag `r.<route>.<container>-firelens-<task id>`."""
 
+TIME = "@timestamp"
+"""The member of a line that says when it came."""
+
+LINE_ID = "line_id"
+"""The member that tells a line from all others."""
+
 
 def output(intent: Intent, name: str, destination: Destination) -> Entries:
     """The entries of an [OUTPUT] that say where to."""
@@ -56,7 +62,7 @@ def _s3(intent: Intent, name: str, destination: S3) -> Entries:
         ("store_dir", f"/router/s3/{name}"),
         ("store_dir_limit_size", f"{intent.buffer_mib * 2}M"),
         ("retry_exhausted_action", "delete"),
-        ("json_date_key", "@timestamp"),
+        ("json_date_key", TIME),
         ("json_date_format", "iso8601"),
         ("Retry_Limit", "5"),
     ]
@@ -68,13 +74,15 @@ def _firehose(intent: Intent, name: str, destination: Firehose) -> Entries:
         ("Alias", name),
         ("region", intent.region),
         ("delivery_stream", destination.delivery_stream),
-        ("time_key", "@timestamp"),
+        ("time_key", TIME),
         ("time_key_format", "%Y-%m-%dT%H:%M:%S.%3NZ"),
         *_patience(intent),
     ]
 
 
 def _open_search(intent: Intent, name: str, destination: OpenSearch) -> Entries:
+    """If one line is refused, all that were sent with it are sent again: ids keep them from being there twice. Answers
+    grow with the lines, beyond what is read of them by default."""
     return [
         ("Name", "opensearch"),
         ("Alias", name),
@@ -85,6 +93,9 @@ def _open_search(intent: Intent, name: str, destination: OpenSearch) -> Entries:
         ("AWS_Region", intent.region),
         ("Index", destination.index),
         ("Suppress_Type_Name", "On"),
+        ("Id_Key", LINE_ID),
+        ("compress", "gzip"),
+        ("Buffer_Size", "False"),
         ("Trace_Error", "On"),
         *_patience(intent),
     ]

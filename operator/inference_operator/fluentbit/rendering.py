@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from inference_operator.api.destinations import Destination
 from inference_operator.api.logging import CONFIGURATION_LENGTH, FieldMatch, Match, Route
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec
 from inference_operator.fluentbit import routing
 from inference_operator.fluentbit.classic import Section, any_of, comment, document, literal, onigmo, share
 from inference_operator.fluentbit.intent import Intent, intent
-from inference_operator.fluentbit.outputs import cloud_watch, output
+from inference_operator.fluentbit.outputs import LINE_ID, TIME, cloud_watch, output
 
 Entries = list[tuple[str, str]]
 
@@ -251,13 +252,32 @@ class _Router:
         )
         service_label = f"inference_service {self.intent.namespace}/{self.intent.name}"
         yield Section(kind="FILTER", entries=[("Name", "record_modifier"), all_routed, ("Record", service_label)])
+        yield from self._fitted()
+
+    def _fitted(self) -> Iterator[Section]:
+        """What some kinds of destination need of their lines."""
+        if searched := self._routes_to(lambda destination: destination.open_search is not None):
+            yield Section(
+                kind="FILTER",
+                entries=[("Name", "record_modifier"), _of_routes(searched), ("Uuid_Key", LINE_ID)],
+                comments=("By its id OpenSearch knows a line that is sent again.",),
+            )
+        if streamed := self._routes_to(lambda destination: destination.firehose is not None):
+            yield Section(
+                kind="FILTER",
+                entries=[("Name", "modify"), _of_routes(streamed), ("Rename", f"{TIME} timestamp"), ("Remove", TIME)],
+                comments=(f"Firehose's output adds {TIME} to a line, also to one that has it.",),
+            )
+
+    def _routes_to(self, wanted: Callable[[Destination], bool]) -> Sequence[int]:
+        used = self.intent.used.items()
+        return sorted({n for name, numbers in used if wanted(self.intent.destinations[name]) for n in numbers})
 
     def _outputs(self) -> Iterator[Section]:
         for name, numbers in self.intent.used.items():
             first, *rest = output(self.intent, name, self.intent.destinations[name])
-            which = ("Match_Regex", rf"^r\.(?:{'|'.join(map(str, numbers))})\.")
             told = f"Destination {name}: of route{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
-            yield Section(kind="OUTPUT", entries=[first, which, *rest], comments=(told,))
+            yield Section(kind="OUTPUT", entries=[first, _of_routes(numbers), *rest], comments=(told,))
         if self.intent.debug_group is not None:
             first, *rest = cloud_watch(self.intent, DEBUG, self.intent.debug_group)
             told = "Until debugUntil: every line, dropped ones too"
@@ -268,6 +288,10 @@ class _Router:
 def _tags(*containers: str) -> str:
     """A task's id is 32 hexadecimal digits, with hyphens in older accounts."""
     return rf"^(?:{'|'.join(containers)})-firelens-[0-9a-f-]{{32,36}}$"
+
+
+def _of_routes(numbers: Sequence[int]) -> tuple[str, str]:
+    return "Match_Regex", rf"^r\.(?:{'|'.join(map(str, numbers))})\."
 
 
 def _where(member: str, regex: str) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """What a log router tells of itself: its counters, a JSON line every few minutes, and its errors. Pure.
 
 Counters are Fluent Bit's `/api/v1/metrics` (Fluent Bit manual, Monitoring). They count from the router's start, so two
-lines of one router are a rate. An S3 output counts a line once it is on the task's disk: that its upload fails, and
-that it is given up, is told by lines alone (out_s3, s3.c).
+lines of one router are a rate. An S3 output counts a line once it is on the task's disk. Those of an upload that fails
+it counts as dropped, although it keeps them and tries again; that it gives them up is told by a line alone (out_s3's
+cb_s3_flush and s3_upload_queue).
 
 What was lost is told for as long as it is looked back; what is merely late only while it lasts, which is the time from
 the routers' last counters but one.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -36,7 +37,9 @@ DEBUG_NAME: Final = "debugUntil"
 
 _DAY: Final = timedelta(days=1)
 _EVER: Final = datetime.min.replace(tzinfo=UTC) + PERIOD
-_COUNTED: Final = ("proc_records", "proc_bytes", "dropped_records", "retries", "errors")
+_WHY: Final = re.compile("responded with error=|HTTP status=")
+SOME: Final = "a destination"
+_COUNTED: Final = ("proc_records", "proc_bytes", "dropped_records", "retries_failed", "retries", "errors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +83,8 @@ class Report:
     """By destination in S3: how many objects were given up. How many lines they had is not told."""
     error: str | None = None
     """What a router told last of what goes wrong."""
-    failing: bool = False
-    """Whether that is still so."""
+    failing: frozenset[str] = frozenset()
+    """The destinations of which there are errors still; of an error that names none, `SOME`."""
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -90,15 +93,15 @@ class Report:
     @property
     def delayed(self) -> Sequence[str]:
         """Destinations that are not reached at once."""
-        return [name for name, flow in self.flows.items() if flow.delayed]
+        return sorted(self.failing | {name for name, flow in self.flows.items() if flow.delayed})
 
 
 Counters = Mapping[str, Mapping[str, int]]
 Series = Sequence[tuple[datetime, Counters]]
 
 
-def report(lines: Iterable[Said]) -> Report:
-    """Of the lines of some minutes, in any order."""
+def report(lines: Iterable[Said], in_s3: Collection[str] = ()) -> Report:
+    """Of the lines of some minutes, in any order. `in_s3` names the destinations that are buckets."""
     told: dict[str, dict[datetime, Counters]] = {}
     errors: list[Said] = []
     lost: Counter[str] = Counter()
@@ -113,33 +116,37 @@ def report(lines: Iterable[Said]) -> Report:
     lately = max((max(series) for series in told.values()), default=_EVER) - PERIOD
     flows: dict[str, Flow] = {}
     for series in told.values():
-        for name, flow in _flows(list(series.items()), lately).items():
+        for name, flow in _flows(list(series.items()), lately, in_s3).items():
             flows[name] = flows.get(name, Flow()) + flow
     return Report(
         routers=len(told),
         flows=dict(sorted(flows.items())),
         objects_lost=dict(sorted(lost.items())),
         error=_telling(errors),
-        failing=any(error.at > lately for error in errors),
+        failing=frozenset(_output(error.text) for error in errors if error.at > lately),
     )
 
 
 def _output(text: str) -> str:
     found = re.search(r"\[output:[^:\]]+:([^\]]+)\]", text)
-    return found[1] if found else "a destination"
+    return _named(found[1]) if found else SOME
+
+
+def _named(alias: str) -> str:
+    return alias.replace(DEBUG, DEBUG_NAME)
 
 
 def _telling(errors: Sequence[Said]) -> str | None:
-    """The latest error that an output told: others tell only that something was in vain."""
-    texts = [error.text.partition("[error]")[2].strip() for error in errors]
-    return next(iter([*(text for text in reversed(texts) if text.startswith("[output:")), *reversed(texts)]), None)
+    """The latest error that says why, or is at least an output's: others tell only that something was in vain."""
+    texts = [error.text.partition("[error]")[2].strip() for error in reversed(errors)]
+    return max(texts, key=lambda text: (bool(_WHY.search(text)), text.startswith("[output:")), default=None)
 
 
 def _counters(text: str) -> Counters | None:
     try:
         outputs = json.loads(text)["output"]
         return {
-            str(name).replace(DEBUG, DEBUG_NAME): {key: int(counted.get(key, 0)) for key in _COUNTED}
+            _named(str(name)): {key: int(counted.get(key, 0)) for key in _COUNTED}
             for name, counted in outputs.items()
             if not str(name).startswith("null.")
         }
@@ -147,7 +154,7 @@ def _counters(text: str) -> Counters | None:
         return None
 
 
-def _flows(series: Series, lately: datetime) -> Mapping[str, Flow]:
+def _flows(series: Series, lately: datetime, in_s3: Collection[str]) -> Mapping[str, Flow]:
     """Of one router. One that told its counters once has just started, and counts from there."""
     last_at, last = series[-1]
     first_at, first = series[0] if len(series) > 1 else (last_at - PERIOD, {})
@@ -157,11 +164,15 @@ def _flows(series: Series, lately: datetime) -> Mapping[str, Flow]:
     def since(earlier: Counters, name: str, key: str) -> int:
         return max(0, last[name][key] - earlier.get(name, {}).get(key, 0))
 
+    def dropped(name: str) -> int:
+        kept = name in in_s3 and not since(first, name, "retries_failed")
+        return 0 if kept else since(first, name, "dropped_records")
+
     return {
         name: Flow(
             records_per_day=since(first, name, "proc_records") / days,
             bytes_per_day=since(first, name, "proc_bytes") / days,
-            dropped=since(first, name, "dropped_records"),
+            dropped=dropped(name),
             delayed=last_at > lately and any(since(before, name, key) for key in ("retries", "errors")),
         )
         for name in last
