@@ -82,17 +82,18 @@ class Router:
         return self.process.wait(60)
 
 
-def _records(line: Line, number: int) -> Iterator[Mapping[str, str]]:
+def _records(line: Line, number: int) -> Iterator[Mapping[str, str | bytes]]:
+    """A line is cut at bytes, which need not be the end of a character."""
     record = {"container_id": "0" * 64, "container_name": f"/ecs-{line.container}", "source": line.source}
-    text = line.text.encode()
+    text = line.text.encode(errors="surrogateescape")
     if len(text) <= PART:
-        yield {**record, "log": line.text}
+        yield {**record, "log": text}
         return
     parts = [text[start : start + PART] for start in range(0, len(text), PART)]
     for ordinal, part in enumerate(parts, start=1):
         last = "true" if ordinal == len(parts) else "false"
         ids = {"partial_id": f"{number:064}", "partial_ordinal": str(ordinal), "partial_last": last}
-        yield {**record, "log": part.decode(), "partial_message": "true", **ids}
+        yield {**record, "log": part, "partial_message": "true", **ids}
 
 
 @contextmanager
@@ -139,8 +140,10 @@ def to_files(configuration: Configuration, folder: Path) -> Configuration:
 
 
 def read(folder: Path, destination: str) -> list[dict[str, Any]]:
+    """What has been written; the last line may still be on its way."""
     file = folder / destination
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    whole, _, _ = file.read_text().rpartition("\n") if file.exists() else ("", "", "")
+    return [json.loads(line) for line in whole.split("\n") if line]
 
 
 def free_port() -> int:
@@ -151,11 +154,12 @@ def free_port() -> int:
 
 
 def packed(value: Any) -> bytes:
-    """MessagePack, as far as the forward protocol needs it."""
+    """MessagePack, as far as the forward protocol needs it. Bytes are a text, as for the log driver, written in Go."""
     match value:
         case str():
-            text = value.encode()
-            return b"\xdb" + struct.pack(">I", len(text)) + text
+            return packed(value.encode())
+        case bytes():
+            return b"\xdb" + struct.pack(">I", len(value)) + value
         case int():
             return b"\xce" + struct.pack(">I", value)
         case Mapping():

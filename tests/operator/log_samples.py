@@ -34,6 +34,7 @@ WORDS = [
     "it's",
     "#",
     "日本",
+    "日slow",
     "x.y",
     "`",
     "\\",
@@ -42,6 +43,26 @@ WORDS = [
 PATHS = ["/healthz", "/healthz?full=1", "/healthzz", "/v2/models/a/infer", "/v2/", "/"]
 LEVELS = ["ERROR", "error", "WARN", "info", "CRITICAL", "Traceback", "fatal", "bad", "", "30", "DEBUG"]
 MEMBERS = ["status", "user", "x-key", "@type", "level", "message", "path", "log", "stream", "container", "source"]
+ODD = [
+    *('{"a": NaN}', '{"a": 1e400, "level": "ERROR"}', '{"a": "\t", "level": "ERROR"}', '{"a": 1,}', "{}", "[]", "3"),
+    *(
+        '"ERROR"',
+        "null",
+        "",
+        "  ",
+        '\ufeff{"level": "ERROR"}',
+        '{"level": "ERROR"}\r',
+        ' {"a": "}", "level": 50} ',
+        "{{}}",
+    ),
+    *(
+        '{"\\u005frt_route": "0"}',
+        '{"_RT_x": 1, "level": "error"}',
+        '{"log": {"level": "ERROR"}}',
+        '{"level": ["ERROR"]}',
+    ),
+]
+"""Lines at the edge of JSON."""
 TRACEBACK = 'Traceback (most recent call last):\n  File "/app.py", line 1, in <module>\n    boom()\nValueError: {}'
 
 
@@ -112,10 +133,10 @@ def members() -> st.SearchStrategy[dict[str, Any]]:
         st.sampled_from([*WORDS, *LEVELS, *PATHS]),
         st.integers(-1000, 1000),
         st.booleans(),
-        st.sampled_from([500, 40, -3]),
+        st.sampled_from([500, 40, -3, 2**63, 2**64 - 1, 1.5, None]),
     )
     user: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-        {}, optional={"id": scalars, "address": st.fixed_dictionaries({"city": scalars}), "more": st.just([{}])}
+        {}, optional={"id": scalars, "address": st.fixed_dictionaries({"city": scalars}), "more": st.just([{"": 1}])}
     )
     return st.fixed_dictionaries(
         {},
@@ -128,6 +149,8 @@ def members() -> st.SearchStrategy[dict[str, Any]]:
             "message": st.one_of(st.sampled_from(WORDS), st.text("ab slow\n${}[]()\"'", max_size=12)),
             "user": st.one_of(user, st.sampled_from(WORDS)),
             "_rt_route": st.just("0"),
+            "_rt": st.just(95),
+            "": st.just(1),
         },
     )
 
@@ -144,6 +167,8 @@ def texts() -> st.SearchStrategy[str]:
         st.builds(lambda text: text[:-1], objects.filter(lambda text: len(text) > 2)),
         st.builds(lambda a, b: f"[{a}, {b}]", objects, objects),
         st.builds("{}: {} {}".format, level, word, word),
+        st.builds("{}{} {}".format, word, level, word),
+        st.sampled_from(ODD),
         st.builds('127.0.0.1 - - "GET {} HTTP/1.1" 200 {}'.format, path, word),
         st.builds(TRACEBACK.format, st.sampled_from(["slow", "a b", "日本"])),
     )

@@ -137,8 +137,8 @@ def _modify(section: Section, record: Record, _: Mapping[str, Section]) -> Recor
                 out[first] = second
             case "remove":
                 out.pop(first, None)
-            case "remove_wildcard":
-                out = {name: member for name, member in out.items() if not name.startswith(first)}
+            case "remove_regex":
+                out = {name: member for name, member in out.items() if not onigmo(first).search(name)}
     return out
 
 

@@ -117,6 +117,24 @@ def test_lines_beyond_16_kib_come_out_whole() -> None:
     assert [record["text"] for record in got["errors"]] == ["z" * 100_000]
 
 
+def test_bytes_that_are_no_text_neither_stop_the_router_nor_a_line() -> None:
+    """A part of a long line ends within a character; some lines hold no characters at all."""
+    odd = [b"\xff\xfe ERROR", b'{"level": "ERROR", "text": "\xe6"}', b"\xe6\x97", b"ERROR \xc3", b"\x80" * 20_000]
+    long = json.dumps({"level": "ERROR", "text": "日" * 20_000}, ensure_ascii=False)
+    got = sent(
+        intent_of({"match": {"levels": ["ERROR"]}, "to": ["errors"]}, {"to": ["archive"]}),
+        [as_line(text.decode(errors="surrogateescape")) for text in odd] + [as_line(long)],
+    )
+    assert [record.get("text", record.get("log"))[-5:] for record in got["errors"][-1:]] == ["日" * 5]
+    assert len(got["errors"]) == 4
+    assert len(got["archive"]) == 2
+
+
+def test_a_member_without_a_name_does_not_end_the_router() -> None:
+    got = sent(intent_of({"to": ["archive"]}), list(map(as_line, ['{"": 1}', '{"_rt": 95, "b": {"": ""}}'])))
+    assert list(map(essence, got["archive"])) == ['{"": 1}', '{"_rt": 95, "b": {"": ""}}']
+
+
 def as_line(text: str) -> Line:
     return Line(text=text, source="stderr")
 

@@ -55,11 +55,17 @@ def _escaped(char: str) -> str:
     return char if _PLAIN.fullmatch(char) else f"\\x{ord(char):02x}"
 
 
+_WORD_EDGES: Final = {"b": r"(?:(?<=\w)(?!\w)|(?<!\w)(?=\w))", "B": r"(?:(?<=\w)(?=\w)|(?<!\w)(?!\w))"}
+
+
 def onigmo(pattern: str) -> str:
-    """A pattern of the API's, in one word. `^` and `$` remain the ends of a line."""
+    """A pattern of the API's, in one word. `^` and `$` remain the ends of a line; the edges of words are ASCII's, as
+    the letters of words are."""
     out, in_class = [], False
     for escaped, char in _TOKEN.findall(pattern):
-        if escaped:
+        if escaped in _WORD_EDGES:
+            out.append(_WORD_EDGES[escaped])
+        elif escaped:
             out.append(f"\\x{ord(escaped):02x}" if escaped in _SPLITTING else f"\\{escaped}")
         elif char == "$" and not in_class:
             out.append(char)

@@ -16,6 +16,9 @@ STREAM = "$TAG[2]"
 TIME = "@timestamp"
 """The member of a line that says when it came."""
 
+TRIES = "30"
+"""A quarter of an hour and more: at most a minute between two, for S3 two seconds more each time."""
+
 LINE_ID = "line_id"
 """The member that tells a line from all others."""
 
@@ -64,7 +67,7 @@ def _s3(intent: Intent, name: str, destination: S3) -> Entries:
         ("retry_exhausted_action", "delete"),
         ("json_date_key", TIME),
         ("json_date_format", "iso8601"),
-        ("Retry_Limit", "5"),
+        ("Retry_Limit", TRIES),
     ]
 
 
@@ -102,7 +105,7 @@ def _open_search(intent: Intent, name: str, destination: OpenSearch) -> Entries:
 
 
 def _patience(intent: Intent) -> Entries:
-    return [("Retry_Limit", "10"), ("storage.total_limit_size", f"{intent.buffer_mib * 2}M")]
+    return [("Retry_Limit", TRIES), ("storage.total_limit_size", f"{intent.buffer_mib * 2}M")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,12 +117,11 @@ class _Router:
     # --- A line as it was written ---
 
     def _joined(self) -> Iterator[Section]:
-        waiting = ("Flush_ms", "500")
         yield self._filter(
             "multiline",
             ("Mode", "partial_message"),
             ("Multiline.Key_Content", "log"),
-            waiting,
+            ("Flush_ms", "5000"),  # of a router that is short of CPU parts may come late
             ("Emitter_Name", "partial"),
             comments=("Lines longer than 16 KiB come in parts.",),
         )
@@ -130,7 +129,7 @@ class _Router:
             "multiline",
             ("Multiline.Key_Content", "log"),
             ("Multiline.Parser", "traceback"),
-            waiting,
+            ("Flush_ms", "500"),
             ("Emitter_Name", "traceback"),
             comments=("The lines of a traceback are one.",),
         )
@@ -206,7 +205,8 @@ class _Router:
             ("Condition", f"Key_value_does_not_match {member} {TEXTUAL}"),
             ("Hard_copy", f"{member} _rt_number"),
         )
-        yield self._filter("type_converter", ("int_key", "_rt_number _rt_digits string"))
+        # Of what is no whole number it would tell in a line each.
+        yield self._filter("type_converter", ("Log_Level", "off"), ("int_key", "_rt_number _rt_digits string"))
         yield self._filter(
             "modify",
             _where("_rt_digits", SOMETHING),
@@ -244,10 +244,14 @@ class _Router:
             entries = [("Condition", f"Key_exists {member}"), ("Set", f"{member} [redacted]")]
             yield Section(kind="FILTER", entries=[("Name", "modify"), all_routed, *entries])
         removals = [("Remove", member) for member in self.intent.remove]
+        helpers = (
+            "Remove_regex",
+            rf"\A{routing.HELPER}",
+        )  # not Remove_wildcard: a member without a name would crash it
         labels = [("Rename", "_rt_stream stream"), ("Rename", "_rt_container container")]
         yield Section(
             kind="FILTER",
-            entries=[("Name", "modify"), all_routed, *removals, *labels, ("Remove_wildcard", routing.HELPER)],
+            entries=[("Name", "modify"), all_routed, *removals, *labels, helpers],
             comments=("Labels stay, helpers go.",),
         )
         service_label = f"inference_service {self.intent.namespace}/{self.intent.name}"

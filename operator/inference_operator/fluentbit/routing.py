@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,9 @@ LEVELS: Final[Mapping[str, Sequence[str]]] = {
 
 START: Final = "start_state"
 LEVEL_MEMBERS: Final = ("level", "levelname", "severity")
-LEVEL_IN_TEXT: Final = r"\A.{0,100}?\b(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
+LEVEL_IN_TEXT: Final = (
+    r"\A.{0,100}?(?<![A-Za-z0-9_])(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)(?![A-Za-z0-9_])"
+)
 TRACEBACK: Final = r"\A(?P<level>Traceback) \(most recent call last\):"
 REQUEST_LINE: Final = r'"[A-Z]{3,7} (?P<path>/[^\s?"]*)'
 _BEGINNING: Final = r"^Traceback \(most recent call last\):"
@@ -128,16 +131,31 @@ def _following(state: str, text: str) -> str | None:
 def _members(text: str) -> Mapping[str, Any]:
     if not re.search(HELPER_IN_JSON, text):
         try:
-            found = json.loads(text)
+            found = _JSON.decode(text)
         except (ValueError, RecursionError):
             return {"log": text}
         return found if isinstance(found, dict) else {"log": text}
     return {"log": text}
 
 
+def _number(text: str) -> float:
+    """As the router's JSON parser has it: what 64 bits can't hold is a fraction, what no fraction can hold no JSON."""
+    if text.lstrip("-").isdigit() and -(2**63) <= int(text) < 2**64:
+        return int(text)
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+_JSON: Final = json.JSONDecoder(parse_int=_number, parse_float=_number, parse_constant=_no_number, strict=False)
+
+
 def _level(members: Mapping[str, Any], log: str) -> str:
-    number = members.get("level")
-    if isinstance(number, int) and not isinstance(number, bool):
+    if _is_whole(number := members.get("level")):
         return str(number)
     named = next((text for text in (_text(members.get(name)) for name in LEVEL_MEMBERS) if text), None)
     if named is not None:
@@ -158,9 +176,14 @@ def _field_is(asked: FieldMatch, members: Mapping[str, Any]) -> bool:
         value = value.get(name) if isinstance(value, Mapping) else None
     if asked.regex is not None:
         return isinstance(value, (str, bool)) and _finds(asked.regex, _text(value))
-    if isinstance(value, int) and not isinstance(value, bool):
+    if _is_whole(value):
         return "." not in asked.name and str(value) in asked.values
     return isinstance(value, (str, bool)) and _text(value) in asked.values
+
+
+def _is_whole(value: Any) -> bool:
+    """A number that the router can make a text of."""
+    return isinstance(value, int) and not isinstance(value, bool) and value < 2**63
 
 
 def _finds(regex: str, text: str) -> bool:

@@ -48,7 +48,7 @@ class LogDriver:
     def write(self, source: str, data: bytes) -> None:
         self._lines[source].feed(data)
 
-    def put(self, record: Mapping[str, str]) -> None:
+    def put(self, record: Mapping[str, str | bytes]) -> None:
         own = {"container_id": self._sender.container_id, "container_name": self._sender.container_name}
         message = pack_message(self._sender.tag, time.time(), {**own, **record})
         if self._size + len(message) > self._sender.buffer_limit:
@@ -139,7 +139,7 @@ class _Parts:
             del line[:PART]
 
     def _tell(self, text: bytearray, *, last: bool) -> None:
-        record = {"source": self._source, "log": text.decode("utf-8", "replace")}
+        record: dict[str, str | bytes] = {"source": self._source, "log": bytes(text)}
         if not last and self._parts is None:
             self._parts, self._ordinal = secrets.token_hex(32), 0
         if self._parts is not None:
@@ -155,7 +155,7 @@ class _Parts:
         self._driver.put(record)
 
 
-def pack_message(tag: str, at: float, record: Mapping[str, str]) -> bytes:
+def pack_message(tag: str, at: float, record: Mapping[str, str | bytes]) -> bytes:
     """`[tag, EventTime, record]` in MessagePack (github.com/msgpack/msgpack/blob/master/spec.md)."""
     seconds = int(at)
     event_time = _EVENT_TIME + struct.pack(">II", seconds, int((at - seconds) * 1e9))
@@ -163,8 +163,10 @@ def pack_message(tag: str, at: float, record: Mapping[str, str]) -> bytes:
     return b"\x93" + _text(tag) + event_time + bytes([0x80 | len(record)]) + pairs
 
 
-def _text(text: str) -> bytes:
-    data = text.encode()
+def _text(text: str | bytes) -> bytes:
+    """Bytes are a text too, whatever they hold: the driver is written in Go, and a line's part may end within a
+    character."""
+    data = text if isinstance(text, bytes) else text.encode()
     size = len(data)
     if size < _SHORT:
         return bytes([0xA0 | size]) + data
