@@ -125,7 +125,7 @@ def test_bytes_that_are_no_text_neither_stop_the_router_nor_a_line() -> None:
         intent_of({"match": {"levels": ["ERROR"]}, "to": ["errors"]}, {"to": ["archive"]}),
         [as_line(text.decode(errors="surrogateescape")) for text in odd] + [as_line(long)],
     )
-    assert [record.get("text", record.get("log"))[-5:] for record in got["errors"][-1:]] == ["日" * 5]
+    assert "日" * 20_000 in [record.get("text") for record in got["errors"]]
     assert len(got["errors"]) == 4
     assert len(got["archive"]) == 2
 
