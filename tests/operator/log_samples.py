@@ -48,7 +48,6 @@ ODD = [
     *(
         '"ERROR"',
         "null",
-        "",
         "  ",
         '\ufeff{"level": "ERROR"}',
         '{"level": "ERROR"}\r',
