@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -302,6 +303,20 @@ GIB = 2**30
 def test_the_price_of_a_day_in_tokyo(name: str, flow: Flow, dollars: float) -> None:
     destination = Destination.model_validate(DESTINATIONS[name])
     assert prices.per_day(destination, flow, region="ap-northeast-1", routers=1, routes=2) == pytest.approx(dollars)
+
+
+def test_the_worked_example_on_the_page_is_what_the_prices_make() -> None:
+    """Ten services, 5 GiB a day each, a hundredth of it errors."""
+    page = Path(__file__).parents[2].joinpath("docs/logging.md").read_text()
+
+    def day(name: str, gib: float) -> float:
+        flow = Flow(bytes_per_day=gib * GIB, records_per_day=1e9)
+        destination = Destination.model_validate(DESTINATIONS[name])
+        return prices.per_day(destination, flow, region="ap-northeast-1", routers=10, routes=2) or 0
+
+    everything, routed = day("errors", 50), day("errors", 0.5) + day("archive", 50)
+    assert f" $0.76 | ${everything:.2f} | ${everything * 30:,.0f} |" in page
+    assert f"everything to S3** | **${routed:.2f}** | **${routed * 30:.0f}** |" in page
 
 
 def test_firehose_counts_each_record_in_steps_of_5_kib() -> None:
