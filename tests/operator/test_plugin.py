@@ -199,6 +199,7 @@ ROLLING = condition("Ready", "False", "RollingOut", "12:00:00")
         ([READY], {"deletionTimestamp": "2026-11-24T12:00:00Z"}, "failed"),
         ([ROLLING], {}, "pending"),
         ([ROLLING, condition("Stalled", "True", "RolledBack", "12:00:00")], {}, "failed"),
+        ([ROLLING, condition("Stalled", "True", "EnvironmentNotFound", "12:00:00")], {}, "pending"),
         ([], {}, "pending"),
     ],
 )

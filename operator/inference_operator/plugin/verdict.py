@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from inference_operator.api.meta import RECONCILE_AT
+from inference_operator.domain.reasons import Reason
 
 Document = Mapping[str, Any]
 
@@ -31,6 +32,7 @@ def judge(document: Document) -> Verdict:
         return Verdict("pending", "it is to be tried again")
     if ready["status"] == "True":
         return Verdict("ready", ready["message"])
-    if stalled is not None and stalled["status"] == "True":
+    if stalled is not None and stalled["status"] == "True" and stalled["reason"] != Reason.ENVIRONMENT_NOT_FOUND:
+        # An environment may be applied together with what runs in it, and be seen after it.
         return Verdict("failed", f"{stalled['reason']}: {stalled['message']}")
     return Verdict("pending", f"{ready['reason']}: {ready['message']}")
