@@ -295,6 +295,7 @@ def test_what_a_spec_cannot_say_is_told_with_what_to_do(where: str, made: Handma
     told = [each for each in found.remarks if where in each.where]
     assert told, [str(each) for each in found.remarks]
     assert all(each.next_step.endswith(".") for each in told)
+    assert "is required" not in " ".join(each.says for each in found.remarks)
     shown = text(live(world), found, planned(world, found))
     assert f"# - {told[0].where}: " in shown
     assert list(yaml.safe_load_all(shown)) == [found.deployment]
@@ -317,6 +318,7 @@ def test_of_a_service_that_is_called_otherwise_a_second_one_is_made_and_it_is_sa
     assert "makes a second service" in told["the service"].next_step
     assert "comes before the operator's" in told["the listener rule"].says
     assert {"the target group", "the container that serves"} <= set(told)
+    assert not [where for where in told if "loadBalancers" in where], "what is called otherwise is told once"
     assert outcome(planned(world, found)).startswith("Applied, it makes a service of its own")
     before = world.holdings()["Service"]["web"]
     metadata = {**found.deployment["metadata"], "uid": "u-1", "generation": 1}

@@ -126,11 +126,11 @@ def _task(ctx: Context, live: Live) -> Iterator[Difference]:
 
 
 def _service(ctx: Context, live: Live) -> Iterator[Difference]:
-    settings = service_input.settings(ctx)
-    for member, (want, have) in service_input.compared(settings, live.service).items():
+    settings, shown = service_input.settings(ctx), tasks.renamed_service(live)
+    for member, (want, have) in service_input.compared(settings, shown).items():
         if member not in OF_NO_MATTER and (want, have) != (0, None):
             yield from differences(f"service.{member}", want, have)
-    rest = {m: v for m, v in live.service.items() if m not in OF_NO_MATTER and m not in settings}
+    rest = {m: v for m, v in shown.items() if m not in OF_NO_MATTER and m not in settings}
     primary: Mapping[str, Any] = next((d for d in live.service["deployments"] if d["status"] == "PRIMARY"), {})
     rest |= {member: primary[member] for member in OF_DEPLOYMENTS if member in primary}
     for member, have in rest.items():

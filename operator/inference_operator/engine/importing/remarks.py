@@ -47,6 +47,7 @@ class Accepted(Generic[MODEL]):
 def accepted(model: type[MODEL], given: Mapping[str, Any]) -> Accepted[MODEL]:
     draft = deepcopy(dict(given))
     left_out: list[Remark] = []
+    places: set[Place] = set()
     while True:
         try:
             return Accepted(model.model_validate(draft), left_out)
@@ -57,8 +58,11 @@ def accepted(model: type[MODEL], given: Mapping[str, Any]) -> Accepted[MODEL]:
             if place is None:
                 raise CannotImportError(line) from error
             _leave_out(draft, place)
-            step = "Write it in a form that is accepted, if the default does not do."
-            left_out.append(Remark(where, f"{says}; it is left out", step))
+            problem = error.errors(include_url=False)[0]
+            if problem["type"] != "missing" or problem["loc"] not in places:  # what was left out has been told
+                step = "Write it in a form that is accepted, if the default does not do."
+                left_out.append(Remark(where, f"{says}; it is left out", step))
+            places.add(place)
 
 
 def _to_leave_out(model: type[MODEL], draft: Mapping[str, Any], error: ValidationError) -> Place | None:

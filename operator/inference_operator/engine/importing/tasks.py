@@ -87,6 +87,15 @@ def renamed(live: Live) -> Members:
     return definition
 
 
+def renamed_service(live: Live) -> Members:
+    """Likewise the service."""
+    balanced = [
+        {**each, "containerName": CONTAINER} if each.get("containerName") == live.main["name"] else each
+        for each in live.service.get("loadBalancers", ())
+    ]
+    return {**live.service, "loadBalancers": balanced}
+
+
 def _container(given: Answer, *, ours: Iterable[str] = (), same: Mapping[str, str] | None = None) -> Members:
     """`ours` are variables that the operator sets itself, `same` those that have this value if nobody gives another."""
     variables = {each["name"]: each.get("value", "") for each in given.get("environment", ())}
