@@ -13,6 +13,8 @@ from tests.operator.live import Stage
 from tests.operator.world import World
 
 CRDS = Path(__file__).parents[2] / "crds"
+FAILED = "calls that failed"
+"""A property of tests: what they have let fail, as `story/phase/call/way`."""
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,17 @@ def logging_as_it_was() -> Iterator[None]:
     """Commands that are tried in this process set up logging for all of it."""
     yield
     structlog.reset_defaults()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How often AWS failed in test_every_call.py, whichever processes ran it."""
+    passed = terminalreporter.stats.get("passed", ())
+    tried = [each for report in passed for name, value in report.user_properties if name == FAILED for each in value]
+    if tried:
+        places = len({each.rpartition("/")[0] for each in tried})
+        terminalreporter.write_line(
+            f"AWS failed {len(tried)} times, at {places} calls; each time all ended as if nothing had happened."
+        )
 
 
 @pytest.fixture

@@ -1,127 +1,37 @@
-"""The operator dies at any moment, and another process of it ends what that one began.
+"""The operator dies before it has told what it did, or at some moment by chance, as a process that is killed. Another
+process of it ends what that one began.
 
-Twice: every moment there is, in this process on a virtual clock, where dying is an exception that nobody catches; and
-some moments by chance, with real processes that are killed.
+Every moment there is has test_every_call.py.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.eventually import eventually
 from tests.operator.live import Stage
-from tests.operator.world import Death, Died, Object, World
+from tests.operator.world import Object, World
 
-EVERY_KIND = ("LogGroup", "AccessPoint", "TargetGroup", "ListenerRule", "TaskDefinition", "Service")
+ONE_OF_EACH = dict.fromkeys(("LogGroup", "AccessPoint", "TargetGroup", "ListenerRule", "TaskDefinition", "Service"), 1)
 
-# -- every moment, in virtual time
-
-
-def made(it: Object) -> None:
-    it.live(lambda: it.ready)
+# -- what a pass has found out is lost
 
 
-def changed(it: Object) -> None:
-    it.change(models={"path": "/recommender/2"}, replicas=2, health={"path": "/other"}, ingress={"paths": ["/a/*"]})
-    it.live(lambda: it.ready)
-
-
-SCALED = {
-    "minReplicas": 2,
-    "maxReplicas": 4,
-    "cpuPercent": 60,
-    "requestsPerReplica": 600,
-    "schedules": [{"name": "night", "schedule": "cron(0 20 * * ? *)", "minReplicas": 1, "maxReplicas": 2}],
-}
-
-
-def scaled(it: Object) -> None:
-    it.change(replicas=None, autoscaling=SCALED)
-    it.live(lambda: it.ready)
-
-
-def scaled_otherwise(it: Object) -> None:
-    it.change(autoscaling={"minReplicas": 3, "maxReplicas": 4, "memoryPercent": 60}, suspend=True)
-    it.live(lambda: it.ready)
-
-
-def scaled_no_more(it: Object) -> None:
-    it.change(autoscaling=None, replicas=1)
-    it.live(lambda: it.ready)
-
-
-def deleted(it: Object) -> None:
-    it.vanish()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    before: Sequence[Callable[[Object], None]]
-    dies_in: Callable[[Object], None]
-    leaves: Mapping[str, int]
-
-
-ONE_OF_EACH = dict.fromkeys(EVERY_KIND, 1)
-SCALING = {"ScalableTarget": 1, "ScalingPolicies": 1}
-PHASES = [
-    Phase(before=[], dies_in=made, leaves=ONE_OF_EACH),
-    Phase(before=[made], dies_in=changed, leaves=ONE_OF_EACH | {"TaskDefinition": 2}),
-    Phase(before=[made], dies_in=scaled, leaves=ONE_OF_EACH | SCALING),
-    Phase(before=[made, scaled], dies_in=scaled_otherwise, leaves=ONE_OF_EACH | SCALING),
-    Phase(before=[made, scaled], dies_in=scaled_no_more, leaves=ONE_OF_EACH),
-    Phase(before=[made, changed, scaled], dies_in=deleted, leaves=dict.fromkeys(EVERY_KIND, 0)),
-]
-
-
-@pytest.mark.parametrize("after_effect", [False, True], ids=["before the effect", "after the effect"])
-@pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.dies_in.__name__)
-def test_dying_at_any_call_it_ends_as_if_nothing_had_happened(phase: Phase, after_effect: bool, tmp_path: Path) -> None:
-    for call in count(1):
-        world = World(tmp_path / str(call))
-        it = Object(world)
-        for step in phase.before:
-            step(it)
-        world.die(Death(call, after_effect))
-        try:
-            phase.dies_in(it)
-        except Died:
-            told = f"after it had died at call {call} of {[c.operation for c in world.calls()]}"
-        else:
-            assert call > len(phase.before) + 1, "it never died"
-            return
-        world.die(None)
-        it.restart()
-        if phase.dies_in is deleted:
-            it.vanish()
-        else:
-            it.live(lambda it=it: it.ready)  # type: ignore[misc]  # mypy infers no lambda defaults
-        assert {kind: len(things) for kind, things in world.holdings().items()} == phase.leaves, told
-        if phase.dies_in is not deleted:
-            mark = world.mark
-            it.restart()
-            it.live_on(timedelta(hours=2))
-            assert world.writes(since=mark) == [], told
-
-
-@pytest.mark.parametrize("phase", PHASES[:2], ids=lambda phase: phase.dies_in.__name__)
+@pytest.mark.parametrize("path", [None, "/recommender/2"], ids=["made", "changed"])
 @pytest.mark.parametrize("lost", range(4))
 def test_dying_before_the_status_is_written_it_ends_as_if_nothing_had_happened(
-    phase: Phase, lost: int, world: World
+    path: str | None, lost: int, world: World
 ) -> None:
     """The `lost`-th status is."""
     it = Object(world)
-    for step in phase.before:
-        step(it)
-    if phase.dies_in is changed:
-        it.change(models={"path": "/recommender/2"})
+    if path is not None:
+        it.live(lambda: it.ready)
+        it.change(models={"path": path})
     for _ in range(lost):
         world.advance(it.look().requeue_after)
     before = it.status
@@ -129,7 +39,8 @@ def test_dying_before_the_status_is_written_it_ends_as_if_nothing_had_happened(
     it.document["status"] = before
     it.restart()
     it.live(lambda: it.ready)
-    assert {kind: len(things) for kind, things in world.holdings().items()} == phase.leaves
+    revisions = {"TaskDefinition": 2} if path is not None else {}
+    assert {kind: len(things) for kind, things in world.holdings().items()} == ONE_OF_EACH | revisions
 
 
 # -- some moments, with processes that are killed

@@ -17,6 +17,7 @@ from inference_operator.engine.backoff import RESYNC
 from inference_operator.engine.objects import look_after
 from inference_operator.engine.reconcile import Memory
 from tests.operator.builders import deployment_document
+from tests.operator.everything import MUCH, equip
 from tests.operator.test_kinds import SERVICE
 from tests.operator.world import CLUSTER, Object, World
 
@@ -181,14 +182,42 @@ def made_anew(world: World, it: Object) -> Object:
     return Object(world, {name: value for name, value in document.items() if name != "status"})
 
 
-def test_twenty_objects_that_are_deleted_leave_nothing(world: World) -> None:
-    for it in fleet(world):
+PIECES = {
+    "LogGroup": 4,  # its own, its router's and two of its routes
+    "AccessPoint": 1,
+    "TargetGroup": 2,
+    "ListenerRule": 2,
+    "DiscoveryService": 1,
+    "TaskDefinition": 1,
+    "Service": 1,
+    "ScalableTarget": 1,
+    "ScalingPolicies": 1,
+}
+"""Of an object that asks for MUCH."""
+
+
+@pytest.fixture
+def equipped(world: World) -> World:
+    equip(world)
+    return world
+
+
+def count(world: World) -> dict[str, int]:
+    return {kind: len(things) for kind, things in world.holdings().items()}
+
+
+def test_twenty_objects_that_are_deleted_leave_nothing(equipped: World) -> None:
+    objects = fleet(equipped, **MUCH)
+    assert count(equipped) == {kind: FLEET * number for kind, number in PIECES.items()}
+    for it in objects:
         it.vanish()
-    assert not any(world.holdings().values())
+    assert not any(equipped.holdings().values())
 
 
-def test_twenty_objects_that_retain_leave_all_working_and_the_next_of_their_names_get_it(world: World) -> None:
-    objects = fleet(world, deletionPolicy="Retain")
+def test_twenty_objects_that_retain_leave_all_working_and_the_next_of_their_names_get_it(equipped: World) -> None:
+    world = equipped
+    objects = fleet(world, **MUCH, deletionPolicy="Retain")
+    assert count(world) == {kind: FLEET * number for kind, number in PIECES.items()}
     before, begun = world.holdings(), deployments(world)
     for it in objects:
         it.restart()
@@ -196,7 +225,7 @@ def test_twenty_objects_that_retain_leave_all_working_and_the_next_of_their_name
     world.advance(timedelta(hours=2))
     left = world.holdings()
     assert {kind: set(things) for kind, things in left.items()} == {k: set(things) for k, things in before.items()}
-    assert all(service["runningCount"] == 1 for service in left["Service"].values())
+    assert all(service["runningCount"] == 2 for service in left["Service"].values())
     again = [made_anew(world, it) for it in objects]
     for it in again:
         it.live(lambda it=it: it.ready)  # type: ignore[misc]  # as above
@@ -247,7 +276,8 @@ def disown(world: World) -> None:
 
     holdings = world.holdings()
     for name in holdings["LogGroup"]:
-        (group,) = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        found = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        group = next(each for each in found if each["logGroupName"] == name)
         arn = group["arn"].removesuffix(":*")
         keys = [key for key in logs.list_tags_for_resource(resourceArn=arn)["tags"] if key.startswith(OURS)]
         logs.untag_resource(resourceArn=arn, tagKeys=keys)
@@ -258,6 +288,13 @@ def disown(world: World) -> None:
         keys = ours(elb.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"])
         elb.remove_tags(ResourceArns=[arn], TagKeys=keys)
     revisions = ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
+    for service, _ in holdings.get("DiscoveryService", {}).values():
+        cloud_map = world.client("servicediscovery")
+        listed = cloud_map.list_tags_for_resource(ResourceARN=service["Arn"])["Tags"]
+        cloud_map.untag_resource(ResourceARN=service["Arn"], TagKeys=ours(listed))
+    for target, tags in holdings.get("ScalableTarget", {}).values():
+        arn, keys = target["ScalableTargetARN"], [key for key in tags if key.startswith(OURS)]
+        world.client("application-autoscaling").untag_resource(ResourceARN=arn, TagKeys=keys)
     for arn in [*revisions, *(service["serviceArn"] for service in holdings["Service"].values())]:
         ecs.untag_resource(resourceArn=arn, tagKeys=ours(ecs.list_tags_for_resource(resourceArn=arn)["tags"]))
 
@@ -300,6 +337,18 @@ def test_what_was_made_by_hand_and_matches_is_adopted_without_a_deployment(world
     assert world.writes(since=mark) == []
     it.vanish()
     assert not any(world.holdings().values())
+
+
+def test_things_of_every_kind_are_adopted_without_a_deployment(equipped: World) -> None:
+    it = made_by_hand(equipped, **MUCH)
+    before, begun, mark = equipped.holdings(), deployments(equipped), equipped.mark
+    annotate(it, ADOPT)
+    it.live(lambda: it.ready)
+    assert deployments(equipped) == begun
+    assert {w.partition(":")[2] for w in equipped.writes(since=mark)} <= {"TagResource", "AddTags"}
+    assert {k: set(things) for k, things in equipped.holdings().items()} == {k: set(t) for k, t in before.items()}
+    it.vanish()
+    assert not any(equipped.holdings().values())
 
 
 @pytest.mark.parametrize(
@@ -357,6 +406,8 @@ def test_what_belongs_to_another_object_is_not_adopted(up: Object) -> None:
     mark = up.world.mark
     up.look()
     assert up.stands("ServiceReady") == ("False", "NotOwned")
+    assert "belongs to shop/other" in up.condition("ServiceReady")["message"]
+    assert ADOPT not in up.condition("ServiceReady")["message"]
     assert not [w for w in up.world.writes(since=mark) if w.startswith("ecs:")]
 
 

@@ -12,7 +12,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -46,7 +45,7 @@ ACCOUNT = "123456789012"
 CLUSTER = "inference"
 OPERATOR = "operator"
 """The user whose policy the operator has in a world that confines it."""
-READS = ("Describe", "List", "Get", "BatchGet", "Head", "Simulate")
+READS = ("Describe", "List", "Get", "BatchGet", "Filter", "Head", "Simulate")
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -95,18 +94,6 @@ def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
 _answering: list[Send] = [in_process.send]
 
 
-class Died(BaseException):
-    """The process has died. Nothing catches it, as nothing would be left to."""
-
-
-@dataclass(frozen=True)
-class Death:
-    """When the process dies: at which call, counted from 1, before it took effect or after."""
-
-    call: int
-    after_effect: bool
-
-
 DESTINATIONS = {
     "errors": {"cloudWatchLogs": {"logGroup": "/inference/{namespace}/{name}/errors"}},
     "elsewhere": {"cloudWatchLogs": {"logGroup": "/logs/{name}.{namespace}", "retentionDays": 7}},
@@ -135,11 +122,11 @@ class Account:
         self.file_system: str = efs.create_file_system(CreationToken="models")["FileSystemId"]
         for subnet in self.subnets:
             efs.create_mount_target(FileSystemId=self.file_system, SubnetId=subnet, SecurityGroups=[self.models_group])
-        balancer = elb.create_load_balancer(Name="shared", Subnets=self.subnets, SecurityGroups=[self.balancer_group])[
-            "LoadBalancers"
-        ][0]
+        self.balancer: str = elb.create_load_balancer(
+            Name="shared", Subnets=self.subnets, SecurityGroups=[self.balancer_group]
+        )["LoadBalancers"][0]["LoadBalancerArn"]
         self.listener: str = elb.create_listener(
-            LoadBalancerArn=balancer["LoadBalancerArn"],
+            LoadBalancerArn=self.balancer,
             Protocol="HTTP",
             Port=80,
             DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}],
@@ -178,10 +165,11 @@ class Account:
         settings and tags.
         """
         ecs, elb, efs, logs = (self.client(service) for service in ("ecs", "elbv2", "efs", "logs"))
-        groups = logs.describe_log_groups()["logGroups"]
+        groups = logs.get_paginator("describe_log_groups").paginate().build_full_result()["logGroups"]
         points = efs.describe_access_points(FileSystemId=self.file_system)["AccessPoints"]
         targets = elb.describe_target_groups()["TargetGroups"]
-        rules = [r for r in elb.describe_rules(ListenerArn=self.listener)["Rules"] if not r["IsDefault"]]
+        listeners = elb.describe_listeners(LoadBalancerArn=self.balancer)["Listeners"]
+        rules = [r for each in listeners for r in elb.describe_rules(ListenerArn=each["ListenerArn"])["Rules"]]
         revisions = ecs.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
 
         def tags(arn: str) -> Any:
@@ -204,7 +192,7 @@ class Account:
                 )
                 for t in targets
             },
-            "ListenerRule": {r["RuleArn"]: (r, tags(r["RuleArn"])) for r in rules},
+            "ListenerRule": {r["RuleArn"]: (r, tags(r["RuleArn"])) for r in rules if not r["IsDefault"]},
             "TaskDefinition": {
                 arn.rpartition("/")[2]: ecs.describe_task_definition(taskDefinition=arn, include=["TAGS"]).get("tags")
                 for arn in revisions
@@ -286,19 +274,6 @@ class World:
     def answer_with(self, send: Send) -> None:
         """The operator's calls, and nobody else's, go to `send` from now on."""
         _answering[:] = [send]
-
-    def die(self, death: Death | None) -> None:
-        """The process that makes calls from now on dies then; None: it does not."""
-        number = count(1)
-
-        def send(request: AWSPreparedRequest) -> AWSResponse:
-            if death is None or next(number) != death.call:
-                return in_process.send(request)
-            if death.after_effect:
-                in_process.send(request)
-            raise Died
-
-        self.answer_with(send)
 
     def restart(self) -> None:
         """Another process of the operator: what the last one had read is forgotten."""

@@ -304,9 +304,10 @@ def _held(want: Any, step: Hold) -> Wait | Trouble:
 
 
 def _not_ours(kind: AnyKind, scene: Scene, found: tags.Tags) -> str:
-    owner = found.get(tags.OWNER)
+    key, owner = scene.identity.key, found.get(tags.OWNER)
     whose = f"belongs to {owner} (uid {found.get(tags.UID, 'unknown')})" if owner else f"has no tag {tags.OWNER}"
+    adopted = f"; or, to have it taken over, set the annotation {meta.ADOPT} to true" if owner in (None, key) else ""
     return (
-        f"a {kind.name} with the name that {scene.identity.key} would use exists and {whose}, so it is left alone. "
-        f"Next: delete it, or rename this object; or, to have it taken over, set the annotation {meta.ADOPT} to true."
+        f"a {kind.name} with the name that {key} would use exists and {whose}, so it is left alone. "
+        f"Next: delete it, or rename this object{adopted}."
     )
