@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from inference_operator.aws.errors import AwsError, NotFound
+from inference_operator.aws.errors import AwsError
 from inference_operator.aws.ports import Answer, Aws
 from inference_operator.aws.reading import BatchedServices, SharedListings
 
@@ -113,12 +113,8 @@ class Client:
     def _describe_load_balancers(self, _members: Mapping[str, Any]) -> Answer:
         return {"LoadBalancers": [{"VpcId": "vpc-of-the-listener"}]}
 
-    def _describe_target_groups(self, members: Mapping[str, Any]) -> Answer:
-        raise NotFound(
-            code="TargetGroupNotFound",
-            message=str(members["Names"]),
-            operation="elasticloadbalancing:DescribeTargetGroups",
-        )
+    def _describe_target_groups(self, _members: Mapping[str, Any]) -> Answer:
+        return {"TargetGroups": []}
 
     def _list_services(self, _members: Mapping[str, Any]) -> Answer:
         return {"Services": []}
@@ -141,7 +137,7 @@ class Client:
 
     def _create_target_group(self, members: Mapping[str, Any]) -> Answer:
         arn = self._world.arn("elasticloadbalancing", f"targetgroup/{members['Name']}/made-by-this-plan")
-        return {"TargetGroups": [{**members, "TargetGroupArn": arn}]}
+        return {"TargetGroups": [{**members, "TargetGroupArn": arn, "TargetGroupName": members["Name"]}]}
 
     def _create_rule(self, members: Mapping[str, Any]) -> Answer:
         arn = members["ListenerArn"].replace(":listener/", ":listener-rule/") + "/made-by-this-plan"

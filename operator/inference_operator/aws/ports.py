@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from inference_operator.domain.members import Member
 
@@ -192,14 +192,21 @@ class Services(Protocol):
         """What a write just answered. DescribeServices may lag behind it for some seconds and is then not believed."""
 
 
-class Listings(Protocol):
-    """Lists that many objects read: fetched once, shared for some seconds.
+Listing = Literal["access points", "discovery services", "rules", "scalable targets", "target groups"]
 
-    What this process has created since may be missing from them, so who creates remembers.
+
+class Listings(Protocol):
+    """Lists that many objects read: fetched once, shared for some seconds. Who makes something adds it, who changes
+    something has its list forgotten; so a fleet that is made asks no more than one that is there.
+
+    AWS may still lack what was made a moment ago, so who creates remembers.
     """
 
     def access_points(self, file_system: str) -> Sequence[Answer]:
         """As DescribeAccessPoints shows them."""
+
+    def target_groups(self) -> Sequence[Answer]:
+        """All of the account's, as DescribeTargetGroups shows them."""
 
     def rules(self, listener: str) -> Sequence[Answer]:
         """As DescribeRules shows them, with their `Tags` from DescribeTags."""
@@ -217,8 +224,12 @@ class Listings(Protocol):
         """The answer of `fetch`, which others who ask the same `question` for some seconds are given too; likewise the
         AwsError that it raises."""
 
-    def forget(self) -> None:
-        """A write ended in doubt: the next look is a fresh one."""
+    def add(self, what: Listing, made: Answer, of: str = "") -> None:
+        """What has been made, as the list would show it; `of`: the file system, listener or namespace."""
+
+    def forget(self, what: Listing | None = None) -> None:
+        """Something in these lists was changed, or a write ended in doubt (all of them): the next look is a fresh
+        one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 
 from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.errors import AwsError
-from inference_operator.aws.ports import ANY_AGE, Answer, Discovery, Ecs, Efs, Elb, Scaling
+from inference_operator.aws.ports import ANY_AGE, Answer, Discovery, Ecs, Efs, Elb, Listing, Scaling
 
 BATCH = 10  # DescribeServices: services, 10 at most
+TARGET_GROUPS_PAGE = 400  # ELB DescribeTargetGroups: PageSize, 400 at most
+ACCOUNT = ""  # what belongs to nothing narrower
 TAGS_BATCH = 20  # ELB DescribeTags: ResourceArns, 20 at most
 LAG = timedelta(seconds=30)  # how long a describe may show the state before a write (eventual consistency)
 SHARED_FOR = timedelta(seconds=20)
@@ -163,18 +165,21 @@ class SharedListings:
     scaling: Scaling
     discovery: Discovery
     now: Now
-    _kept: dict[tuple[str, str], tuple[datetime, Sequence[Answer]]] = field(default_factory=dict)
+    _kept: dict[tuple[Listing, str], tuple[datetime, Sequence[Answer]]] = field(default_factory=dict)
     _answers: dict[tuple[str, ...], tuple[datetime, Answer | AwsError]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def access_points(self, file_system: str) -> Sequence[Answer]:
         return self._shared("access points", file_system, self._list_access_points)
 
+    def target_groups(self) -> Sequence[Answer]:
+        return self._shared("target groups", ACCOUNT, self._list_target_groups)
+
     def rules(self, listener: str) -> Sequence[Answer]:
         return self._shared("rules", listener, self._list_rules)
 
     def scalable_targets(self) -> Sequence[Answer]:
-        return self._shared("scalable targets", "ecs", self._list_scalable_targets)
+        return self._shared("scalable targets", ACCOUNT, self._list_scalable_targets)
 
     def discovery_services(self, namespace: str) -> Sequence[Answer]:
         return self._shared("discovery services", namespace, self._list_discovery_services)
@@ -198,11 +203,17 @@ class SharedListings:
             raise kept[1]
         return kept[1]
 
-    def forget(self) -> None:
+    def add(self, what: Listing, made: Answer, of: str = ACCOUNT) -> None:
         with self._lock:
-            self._kept.clear()
+            if (what, of) in self._kept:
+                at, known = self._kept[what, of]
+                self._kept[what, of] = (at, [*known, made])
 
-    def _shared(self, what: str, of: str, fetch: Callable[[str], Iterator[Answer]]) -> Sequence[Answer]:
+    def forget(self, what: Listing | None = None) -> None:
+        with self._lock:
+            self._kept = {key: kept for key, kept in self._kept.items() if what not in (None, key[0])}
+
+    def _shared(self, what: Listing, of: str, fetch: Callable[[str], Iterator[Answer]]) -> Sequence[Answer]:
         with self._lock:  # held while fetching: a fleet that starts asks once
             kept = self._kept.get((what, of))
             if kept is None or self.now() - kept[0] > SHARED_FOR:
@@ -218,10 +229,19 @@ class SharedListings:
                 return
             page = {"NextToken": answer["NextToken"]}
 
-    def _list_scalable_targets(self, namespace: str) -> Iterator[Answer]:
+    def _list_target_groups(self, _account: str) -> Iterator[Answer]:
         page: dict[str, str] = {}
         while True:
-            answer = self.scaling.describe_scalable_targets(ServiceNamespace=namespace, MaxResults=50, **page)
+            answer = self.elb.describe_target_groups(PageSize=TARGET_GROUPS_PAGE, **page)
+            yield from answer["TargetGroups"]
+            if not answer.get("NextMarker"):
+                return
+            page = {"Marker": answer["NextMarker"]}
+
+    def _list_scalable_targets(self, _account: str) -> Iterator[Answer]:
+        page: dict[str, str] = {}
+        while True:
+            answer = self.scaling.describe_scalable_targets(ServiceNamespace="ecs", MaxResults=50, **page)
             yield from answer["ScalableTargets"]
             if not answer.get("NextToken"):
                 return

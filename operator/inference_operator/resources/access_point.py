@@ -94,6 +94,8 @@ class AccessPoints:
         # newer one by its token.
         known = scene.previous.resources.access_point if scene.previous.resources else None
         current = next((a for a in ours if a.id == known), ours[-1])
+        if current.state in TRANSIENT:  # for a moment, and the list may be some seconds old
+            current = _read(self._describe(scene, current.id))
         return replace(current, superseded=tuple(a.id for a in ours if a.id != current.id))
 
     def create(self, ctx: Context, want: Want) -> AccessPoint:
@@ -101,7 +103,7 @@ class AccessPoints:
             answer = ctx.aws.efs.create_access_point(**_input(want))
         except AlreadyExists as error:  # by an earlier try with the same token
             answer = self._describe(ctx, str(error.detail["AccessPointId"]))
-        ctx.aws.listings.forget()  # so that nobody who has forgotten this one looks into a list without it
+        ctx.aws.listings.add("access points", answer, of=want.file_system)
         return _read(answer)
 
     def update(self, ctx: Context, want: Want, have: AccessPoint, change: Change) -> AccessPoint:
@@ -114,7 +116,7 @@ class AccessPoints:
             scene.aws.efs.untag_resource(ResourceId=have.id, TagKeys=list(retag.remove))
         if retag.put:
             scene.aws.efs.tag_resource(ResourceId=have.id, Tags=tags.list_of(retag.put))
-        scene.aws.listings.forget()
+        scene.aws.listings.forget("access points")
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: AccessPoint) -> None:
@@ -130,8 +132,8 @@ class AccessPoints:
         with suppress(NotFound):
             scene.aws.efs.delete_access_point(AccessPointId=access_point)
 
-    def _describe(self, ctx: Context, access_point: str) -> Answer:
-        answer: Answer = ctx.aws.efs.describe_access_points(AccessPointId=access_point)["AccessPoints"][0]
+    def _describe(self, scene: Scene, access_point: str) -> Answer:
+        answer: Answer = scene.aws.efs.describe_access_points(AccessPointId=access_point)["AccessPoints"][0]
         return answer
 
 

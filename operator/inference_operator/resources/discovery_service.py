@@ -87,7 +87,7 @@ class DiscoveryServices:
             HealthCheckCustomConfig={"FailureThreshold": 1},  # ECS tells the health of the tasks
             Tags=tags.list_of(want.tags),
         )["Service"]
-        ctx.aws.listings.forget()
+        ctx.aws.listings.add("discovery services", made, of=want.namespace)
         return _read(made, want.tags, _host(ctx))
 
     def update(self, ctx: Context, want: Want, have: DiscoveryService, change: Change) -> DiscoveryService:
@@ -108,7 +108,7 @@ class DiscoveryServices:
             pass
         except Busy:  # ResourceInUse
             return Wait(f"tasks are still registered in {have.name}")
-        scene.aws.listings.forget()
+        scene.aws.listings.forget("discovery services")
         return None
 
     def tidy(self, ctx: Context, want: Want, have: DiscoveryService) -> DiscoveryService:

@@ -152,10 +152,11 @@ class ListenerRules:
                 ListenerArn=want.listener, Priority=priority, Tags=tags.list_of(want.tags), **want.update_input()
             )
         except Busy:  # PriorityInUse: by somebody since we looked, or by our own try whose answer was lost
-            ctx.aws.listings.forget()
+            ctx.aws.listings.forget("rules")
             raise
-        ctx.aws.listings.forget()  # so that nobody who has forgotten this one looks into a list without it
-        made = replace(read(answer["Rules"][0]), tags=want.tags)
+        shown = {**answer["Rules"][0], "Tags": tags.list_of(want.tags)}
+        ctx.aws.listings.add("rules", shown, of=want.listener)
+        made = read(shown)
         return replace(made, taken=_taken(made, others))
 
     def update(self, ctx: Context, want: Want, have: ListenerRule, change: Change) -> ListenerRule:
@@ -176,7 +177,7 @@ class ListenerRules:
             scene.aws.elb.remove_tags(ResourceArns=[have.arn], TagKeys=list(retag.remove))
         if retag.put:
             scene.aws.elb.add_tags(ResourceArns=[have.arn], Tags=tags.list_of(retag.put))
-        scene.aws.listings.forget()
+        scene.aws.listings.forget("rules")
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: ListenerRule) -> None:

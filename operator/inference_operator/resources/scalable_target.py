@@ -100,26 +100,19 @@ class ScalableTargets:
         try:
             found = scene.aws.scaling.list_tags_for_resource(ResourceARN=shown["ScalableTargetARN"])["Tags"]
         except NotFound:  # gone since it was listed
-            scene.aws.listings.forget()
+            scene.aws.listings.forget("scalable targets")
             return None
         return read(shown, tags.parse(found))
 
     def create(self, ctx: Context, want: Want) -> ScalableTarget:
+        members = {**address(want.resource), **want.limits, "SuspendedState": _switches(want.suspended)}
         try:
-            answer = ctx.aws.scaling.register_scalable_target(
-                **address(want.resource), **want.limits, SuspendedState=_switches(want.suspended), Tags=dict(want.tags)
-            )
+            answer = ctx.aws.scaling.register_scalable_target(**members, Tags=dict(want.tags))
         except AwsError as error:
             raise _not_visible_yet(error) from error
-        finally:
-            ctx.aws.listings.forget()
-        return ScalableTarget(
-            arn=answer["ScalableTargetARN"],
-            resource=want.resource,
-            limits=want.limits,
-            suspended=want.suspended,
-            tags=want.tags,
-        )
+        shown = {**members, "ScalableTargetARN": answer["ScalableTargetARN"]}
+        ctx.aws.listings.add("scalable targets", shown)
+        return _read(shown, want.tags)
 
     def update(self, ctx: Context, want: Want, have: ScalableTarget, change: Change) -> ScalableTarget:
         members: dict[str, Any] = {}
@@ -128,7 +121,7 @@ class ScalableTargets:
         if "SuspendedState" in change.paths:
             members["SuspendedState"] = _switches(want.suspended)
         ctx.aws.scaling.register_scalable_target(**address(want.resource), **members)
-        ctx.aws.listings.forget()
+        ctx.aws.listings.forget("scalable targets")
         limits = want.limits if set(want.limits) & set(change.paths) else have.limits
         return replace(have, limits=limits, suspended=want.suspended)
 
@@ -143,7 +136,7 @@ class ScalableTargets:
         """Its policies and scheduled actions go with it."""
         with suppress(NotFound):
             scene.aws.scaling.deregister_scalable_target(**address(have.resource))
-        scene.aws.listings.forget()
+        scene.aws.listings.forget("scalable targets")
 
     def tidy(self, ctx: Context, want: Want, have: ScalableTarget) -> ScalableTarget:
         return have

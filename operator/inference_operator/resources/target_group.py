@@ -70,18 +70,23 @@ class TargetGroups:
         return {self.fact: have.arn}
 
     def observe(self, scene: Scene) -> TargetGroup | None:
-        elb = scene.aws.elb
-        try:
-            answer = elb.describe_target_groups(Names=[self.name_of(scene.identity)])["TargetGroups"][0]
-        except NotFound:
+        # Without a load balancer too: one that an environment no longer has may have left a target group.
+        elb, name = scene.aws.elb, self.name_of(scene.identity)
+        answer = next((g for g in scene.aws.listings.target_groups() if g["TargetGroupName"] == name), None)
+        if answer is None:
             return None
         arn = answer["TargetGroupArn"]
-        attributes = elb.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
+        try:
+            attributes = elb.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
+            described = elb.describe_tags(ResourceArns=[arn])["TagDescriptions"]
+        except NotFound:  # gone since it was listed
+            scene.aws.listings.forget("target groups")
+            return None
         return TargetGroup(
             arn=arn,
             health_check=answer,
             attributes={a["Key"]: a["Value"] for a in attributes},
-            tags=tags.parse(elb.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"]),
+            tags=tags.parse(described[0]["Tags"]),
         )
 
     def create(self, ctx: Context, want: Want) -> TargetGroup:
@@ -98,12 +103,14 @@ class TargetGroups:
             **want.health_check,
             Tags=tags.list_of(want.tags),
         )["TargetGroups"][0]
+        ctx.aws.listings.add("target groups", created)
         have = TargetGroup(arn=created["TargetGroupArn"], health_check=want.health_check, attributes={}, tags=want.tags)
         return self._set_attributes(ctx, want, have)
 
     def update(self, ctx: Context, want: Want, have: TargetGroup, change: Change) -> TargetGroup:
         if not set(change.paths) <= set(want.attributes):
             ctx.aws.elb.modify_target_group(TargetGroupArn=have.arn, **want.health_check)
+            ctx.aws.listings.forget("target groups")
             have = replace(have, health_check=want.health_check)
         if set(change.paths) & set(want.attributes):
             have = self._set_attributes(ctx, want, have)
