@@ -11,7 +11,7 @@ from typing import Any
 
 from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.ports import Answer
-from inference_operator.aws.reading import BatchedServices
+from inference_operator.aws.reading import SHARED_FOR, BatchedServices, SharedListings
 from tests.operator.builders import NOW, ecs_deployment, ecs_service
 
 FIVE_MINUTES = timedelta(minutes=5)
@@ -211,3 +211,64 @@ def test_what_is_gone_is_not_asked_for_again_in_others_calls() -> None:
     clock.advance(FIVE_MINUTES * 2)
     services.get("c", "a", max_age=FIVE_MINUTES)
     assert ecs.asked == [["a"]]
+
+
+@dataclass
+class FakeElb:
+    """A load balancer's target groups, shown two to a page."""
+
+    names: list[str]
+    calls: int = 0
+
+    def describe_target_groups(self, *, PageSize: int, Marker: str = "0") -> Answer:  # noqa: N803 boto3's names
+        assert PageSize == 400
+        self.calls += 1
+        after = int(Marker) + 2
+        more = {"NextMarker": str(after)} if after < len(self.names) else {}
+        return {"TargetGroups": [group(name) for name in self.names[int(Marker) : after]], **more}
+
+
+def group(name: str) -> Answer:
+    return {"TargetGroupName": name}
+
+
+def listings(*names: str) -> tuple[SharedListings, FakeElb, Clock]:
+    elb, clock, nobody = FakeElb(list(names)), Clock(), FakeEcs()
+    return SharedListings(nobody, elb, nobody, nobody, clock), elb, clock  # type: ignore[arg-type]  # as above
+
+
+def named(found: Sequence[Answer]) -> list[str]:
+    return [each["TargetGroupName"] for each in found]
+
+
+def test_a_list_is_read_to_its_last_page_and_shared_for_some_seconds() -> None:
+    shared, elb, clock = listings("a", "b", "c")
+    for _ in range(20):
+        assert named(shared.target_groups()) == ["a", "b", "c"]
+    assert elb.calls == 2
+    clock.advance(SHARED_FOR + timedelta(seconds=1))
+    shared.target_groups()
+    assert elb.calls == 4
+
+
+def test_what_is_made_is_in_the_list_without_another_call() -> None:
+    shared, elb, _ = listings("a")
+    shared.add("target groups", group("too early"))
+    shared.target_groups()
+    for number in range(50):
+        shared.add("target groups", group(f"made-{number}"))
+        assert named(shared.target_groups())[-1] == f"made-{number}"
+    assert "too early" not in named(shared.target_groups()), "nothing was kept that it could belong to"
+    assert elb.calls == 1
+
+
+def test_a_list_is_forgotten_alone_or_with_all_others() -> None:
+    shared, elb, _ = listings("a")
+    shared.target_groups()
+    shared.forget("rules")
+    shared.target_groups()
+    assert elb.calls == 1
+    for forget in (lambda: shared.forget("target groups"), shared.forget):
+        forget()
+        shared.target_groups()
+    assert elb.calls == 3

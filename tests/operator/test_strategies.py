@@ -247,3 +247,16 @@ def test_an_object_with_two_target_groups_leaves_nothing(shifting: World) -> Non
     shifting.runner.script = lambda _launch: Script()
     it.vanish()
     assert not any(shifting.holdings().values())
+
+
+def test_an_environment_that_may_no_longer_shift_leaves_no_second_target_group_whatever_process_looks(
+    shifting: World,
+) -> None:
+    it = up(shifting, **BLUE_GREEN)
+    assert len(shifting.holdings()["TargetGroup"]) == 2
+    before = shifting.environments["default"]["spec"]["loadBalancer"]
+    shifting.change_environment(loadBalancer={**before, "infrastructureRoleArn": None})
+    it.change(rollout={})
+    it.restart()
+    it.live(lambda: it.ready and len(shifting.holdings()["TargetGroup"]) == 1)
+    assert serving(it) == "a"

@@ -1,6 +1,7 @@
 """ELBv2: moto's, with what it gets wrong for our calls put right, and joined to the load balancer that really routes.
 
 - CreateTargetGroup with the settings of an existing group returns that group (API reference: it is idempotent).
+- DescribeTargetGroups answers in pages.
 - `Transforms` of rules are kept and answered; conditions and forward actions are shown in both forms, as by AWS.
 - Targets live in the load balancer, which decides their health.
 - Deleting a rule that does not exist is RuleNotFound.
@@ -45,6 +46,7 @@ OWN_TO_EACH = (
 PRIORITIES = range(1, 50_001)
 MOST_VALUES = MOST_WILDCARDS = 5
 MOST_RULES = 100
+LARGEST_PAGE = 400
 
 
 def responses(load_balancer: LoadBalancer) -> type[ELBV2Response]:
@@ -78,6 +80,15 @@ class Elbv2(ELBV2Response):
         if _settings(made) != _settings(existing):
             raise DuplicateTargetGroupName
         return ActionResult({"TargetGroups": [existing]})
+
+    def describe_target_groups(self) -> ActionResult:
+        found = _result(super().describe_target_groups())["TargetGroups"]
+        first, size = int(self._get_param("Marker") or 0), int(self._get_param("PageSize") or LARGEST_PAGE)
+        if not 1 <= size <= LARGEST_PAGE:
+            raise ValidationError(f"'{size}' is not a valid page size; it must be between 1 and {LARGEST_PAGE}")
+        after = first + size
+        more = {"NextMarker": str(after)} if after < len(found) else {}
+        return ActionResult({"TargetGroups": found[first:after], **more})
 
     def modify_target_group(self) -> ActionResult:
         grpc = (self._get_param("Matcher") or {}).get("GrpcCode")

@@ -51,6 +51,22 @@ def test_a_target_group_shows_the_load_balancers_that_route_to_it_now(world: Wor
     assert balancers() == []
 
 
+@follows("Elastic Load Balancing API reference, DescribeTargetGroups: Marker, PageSize")
+def test_target_groups_are_listed_in_pages(world: World) -> None:
+    made = {world.target_group(Name=f"group-{number}") for number in range(5)}
+    pages = []
+    page: dict[str, Any] = {}
+    while True:
+        answer = world.elb.describe_target_groups(PageSize=2, **page)
+        pages.append([group["TargetGroupArn"] for group in answer["TargetGroups"]])
+        if "NextMarker" not in answer:
+            break
+        page = {"Marker": answer["NextMarker"]}
+    assert [len(each) for each in pages] == [2, 2, 1]
+    assert {arn for each in pages for arn in each} == made
+    assert refusal(world.elb.describe_target_groups, PageSize=401)[0] == "ValidationError"
+
+
 @follows("Elastic Load Balancing API reference, DeleteRule")
 @differs("As the Errors section says; older observations have the call succeed.")
 def test_a_missing_rule_cannot_be_deleted(world: World) -> None:
