@@ -112,7 +112,7 @@ class ScalableTargets:
             raise _not_visible_yet(error) from error
         shown = {**members, "ScalableTargetARN": answer["ScalableTargetARN"]}
         ctx.aws.listings.add("scalable targets", shown)
-        return _read(shown, want.tags)
+        return read(shown, want.tags)
 
     def update(self, ctx: Context, want: Want, have: ScalableTarget, change: Change) -> ScalableTarget:
         members: dict[str, Any] = {}
