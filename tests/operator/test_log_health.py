@@ -22,7 +22,7 @@ from inference_operator.fluentbit import prices
 from inference_operator.fluentbit.reports import Flow, Said, report
 from inference_operator.resources.base import Context
 from tests.operator.builders import NOW, deployment_document
-from tests.operator.world import DESTINATIONS, Object, World
+from tests.operator.world import DESTINATIONS, REGION, Object, World
 
 BUDGET = 0.05
 """Calls of AWS that the logs of a service at rest may cost in a minute."""
@@ -257,7 +257,17 @@ def test_a_service_with_routes_has_it_from_the_first_pass_on(world: World) -> No
     assert it.stands("LogsFlowing") == ("Unknown", "LogsNotReported")
 
 
+def let_log(world: World) -> None:
+    """Make what routes lead to, and give the task role its rights: it is looked at before a rollout."""
+    where = {"LocationConstraint": REGION}
+    world.client("s3").create_bucket(Bucket="inference-logs", CreateBucketConfiguration=where)
+    rights = {"Effect": "Allow", "Action": ["logs:*", "s3:*", "elasticfilesystem:*"], "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [rights]})
+    world.client("iam").put_role_policy(RoleName="inference-task", PolicyName="logs", PolicyDocument=policy)
+
+
 def test_a_service_at_rest_is_asked_about_its_logs_within_the_budget(world: World) -> None:
+    let_log(world)
     it = Object(world, deployment_document(logging={"routes": ROUTES}))
     it.live(lambda: it.ready)
     it.live_on(timedelta(hours=1))
@@ -269,6 +279,7 @@ def test_a_service_at_rest_is_asked_about_its_logs_within_the_budget(world: Worl
 
 
 def test_debugging_ends_by_itself_at_its_time(world: World) -> None:
+    let_log(world)
     until = world.clock.now() + timedelta(hours=1)
     logging = {"routes": ROUTES, "debugUntil": f"{until:%Y-%m-%dT%H:%M:%SZ}"}
     it = Object(world, deployment_document(logging=logging))
