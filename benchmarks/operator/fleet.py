@@ -96,12 +96,17 @@ class Stage:
 
 @click.command()
 @click.argument("sizes", nargs=-1, type=int)
-def main(sizes: Sequence[int]) -> None:
+@click.option(
+    "--python",
+    default=sys.executable,
+    help="The operator's interpreter. With requirements/operator.txt alone it is as large as in its image.",
+)
+def main(sizes: Sequence[int], python: str) -> None:
     """Measure fleets of such SIZES, one after the other."""
     missed = False
     for size in sizes or (20, 100):
         with tempfile.TemporaryDirectory() as folder, stage(Path(folder)) as made:
-            missed |= measure(made, size, Path(folder) / "operator.log")
+            missed |= measure(made, size, Path(folder) / "operator.log", python)
     sys.exit(1 if missed else 0)
 
 
@@ -190,7 +195,7 @@ def nfs_from(group: str) -> dict[str, Any]:
     return {"IpProtocol": "tcp", "FromPort": 2049, "ToPort": 2049, "UserIdGroupPairs": [{"GroupId": group}]}
 
 
-def measure(made: Stage, size: int, log: Path) -> bool:
+def measure(made: Stage, size: int, log: Path, python: str) -> bool:
     """Whether a target was missed."""
     made.cloud.throttle()
     made.cloud.faults.add(Fault(kind="latency", seconds=LATENCY))
@@ -198,7 +203,7 @@ def measure(made: Stage, size: int, log: Path) -> bool:
     results: list[bool] = []
     print(f"{size} objects")
     with log.open("ab") as file:
-        command = [sys.executable, "-m", "inference_operator", "run"]
+        command = [python, "-m", "inference_operator", "run"]
         operator = psutil.Popen(command, env=made.environment, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
     try:
         timed(lambda: None, lambda: up(made), 0.1)  # how long a process takes to start is not what is measured
