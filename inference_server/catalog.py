@@ -5,7 +5,7 @@ Must not know HTTP, uWSGI or where models come from; `loading.py` fills it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +57,9 @@ class LoadedModel:
 
 
 class Catalog:
-    def __init__(self) -> None:
+    def __init__(self, unloaded: Iterable[tuple[str, int]] = ()) -> None:
+        """`unloaded`: names and versions that the repository has and that were unloaded on request."""
+        self._unloaded = tuple(unloaded)
         self._models: dict[str, dict[int, LoadedModel]] = {}
         self._problems: list[Problem] = []
 
@@ -122,6 +124,10 @@ class Catalog:
             }
             for problem in self._problems
             if problem.model
+        ]
+        entries += [
+            {"name": name, "version": str(version), "state": "UNAVAILABLE", "reason": "unloaded"}
+            for name, version in self._unloaded
         ]
         return sorted(entries, key=lambda entry: (entry["name"], entry["version"]))
 

@@ -96,6 +96,9 @@ def test_models_are_loaded_and_unloaded_on_request(models: Path) -> None:
         assert server.post("/v2/repository/models/linear/unload").status_code == 200
         assert server.post("/v2/models/linear/infer", json=ROW).status_code == 404
         assert server.get("/v2/models/recommender/ready").status_code == 200
+        index = server.post("/v2/repository/index", json={}).json()
+        assert {"name": "linear", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"} in index
+        assert [entry["name"] for entry in index if entry["state"] == "READY"] == ["recommender"]
         write_linear(models, version=2)
         published(models)
         assert server.post("/v2/repository/models/linear/load", json={"parameters": {}}).status_code == 200
