@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from inference_operator.api.meta import ADOPT, PAUSED
+from inference_operator.api.meta import ADOPT, PAUSED, RECONCILE_AT
 from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
 from inference_operator.engine.backoff import RESYNC
 from inference_operator.engine.objects import look_after
@@ -84,6 +84,18 @@ def test_paused_with_nothing_to_change_it_is_still_ready_and_still_watched(up: O
     up.restart()
     up.look()
     assert up.stands("Ready") == ("False", "ReplicasUnavailable")
+
+
+def test_what_is_to_be_tried_again_waits_while_it_is_paused(up: Object) -> None:
+    begun = deployments(up.world)
+    annotate(up, PAUSED)
+    annotate(up, RECONCILE_AT, "now")
+    up.look()
+    assert deployments(up.world) == begun
+    assert "lastReconcileAt" not in up.status
+    annotate(up, PAUSED, None)
+    up.live(lambda: up.status.get("lastReconcileAt") == "now" and up.ready)
+    assert deployments(up.world) == begun + 1
 
 
 def test_a_new_object_that_is_paused_makes_nothing_and_says_what_it_would(world: World) -> None:

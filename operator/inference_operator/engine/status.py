@@ -159,7 +159,7 @@ def summarize(
         applied=_applied(ctx, done),
         last_reconcile_at=ctx.retry
         if ctx.retry and _sent_again(done)
-        else _honoured(done, ctx.retry, previous.last_reconcile_at),
+        else _answered(done, ctx.retry, previous.last_reconcile_at),
         last_rollback_at=_answered(done, ctx.rollback, previous.last_rollback_at),
         last_continue_at=_answered(done, ctx.proceed, previous.last_continue_at),
     )
@@ -172,7 +172,7 @@ def _honoured(done: Pass, asked: str | None, before: str | None) -> str | None:
 
 
 def _answered(done: Pass, asked: str | None, before: str | None) -> str | None:
-    """The same of those that act on a rollout: they wait as long as nothing can or may be done to the service."""
+    """The same of those that act on the service: they wait as long as nothing can or may be done to it."""
     waits = any(result.kind == SERVICE and isinstance(result.step, Hold | Withheld) for result in done.results)
     return before if waits else _honoured(done, asked, before)
 
