@@ -81,9 +81,10 @@ class Lifecycle:
         return []
 
     def exit_code(self, server_status: int) -> int:
-        """The code to exit with, now that the server has ended with `server_status`."""
+        """The code to exit with, now that the server has ended with `server_status`. Killed by SIGKILL, -9, it becomes 137,
+        as a container's does that is killed itself."""
         if self.phase is Phase.SERVING:
-            return server_status or 1
+            return 128 - server_status if server_status < 0 else server_status or 1
         return 1 if self.killed else 0
 
     @property
