@@ -81,7 +81,7 @@ class Lifecycle:
         return []
 
     def exit_code(self, server_status: int) -> int:
-        """The code to exit with, now that the server has ended with `server_status`. Killed by SIGKILL, -9, it becomes 137,
+        """The code to exit with, now that the server has ended with `server_status`. A death by SIGKILL, -9, is 137,
         as a container's does that is killed itself."""
         if self.phase is Phase.SERVING:
             return 128 - server_status if server_status < 0 else server_status or 1
