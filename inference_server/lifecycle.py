@@ -82,7 +82,7 @@ class Lifecycle:
 
     def exit_code(self, server_status: int) -> int:
         """The code to exit with, now that the server has ended with `server_status`. A death by SIGKILL, -9, is 137,
-        as a container's does that is killed itself."""
+        as of a container that is killed itself."""
         if self.phase is Phase.SERVING:
             return 128 - server_status if server_status < 0 else server_status or 1
         return 1 if self.killed else 0
