@@ -78,7 +78,7 @@ def _wrk(url: str, body: bytes, seconds: float, *, keep_alive: bool) -> Load:
     errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     other = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     failed = (sum(map(int, errors.groups())) if errors else 0) + (int(other[1]) if other else 0)
-    p50, p99 = (_seconds(_found(rf"{part}%\s+(\S+)", text)) for part in (50, 99))
+    p50, p99 = (_seconds(_found(rf"(?m)^\s*{part}%\s+(\S+)$", text)) for part in (50, 99))
     return Load(float(_found(r"Requests/sec:\s+(\S+)", text)), p50, p99, answered, failed)
 
 
