@@ -10,8 +10,6 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -20,10 +18,7 @@ from inference_operator.api.meta import CONTINUE_AT, ROLLBACK_AT
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
 from inference_operator.aws import clients
 from inference_operator.domain.ecs_events import News
-from inference_operator.engine import environments, notifications
-from inference_operator.engine.objects import Document, Outcome, Work
-from inference_operator.engine.objects import World as Surroundings
-from inference_operator.engine.reconcile import Memory
+from inference_operator.engine import notifications
 from inference_operator.runtime.inbox import Heard, Inbox
 from inference_operator.runtime.notifier import Notifier
 from inference_sandbox.aws import in_process
@@ -31,7 +26,7 @@ from inference_sandbox.aws.calls import Call
 from tests.operator.builders import deployment_document
 from tests.operator.test_checks import index, push, secret, with_places, without_rules
 from tests.operator.test_matrix import BAD, BETTER, by_image
-from tests.operator.world import ACCOUNT, CLUSTER, NOWHERE, REGION, Object, World
+from tests.operator.world import ACCOUNT, CLUSTER, NOWHERE, REGION, Environment, Object, World
 
 Life = Callable[[World], Iterator[str]]
 
@@ -118,7 +113,7 @@ def environment(world: World) -> Iterator[str]:
     it.restart()
     it.look()
     yield "update: events.queue"
-    it.ask(events={"queue": "renamed"})
+    it.edit(events={"queue": "renamed"})
     for _ in range(3):
         it.look()
     assert it.document["status"]["events"]["queue"] == "renamed"
@@ -140,7 +135,7 @@ def mended_environment(world: World) -> Iterator[str]:
         if prepared.startswith("update"):
             break
     it = Environment(world, [deployment_document(port=9000)])
-    it.ask(**{key: world.environments["default"]["spec"][key] for key in ("network", "events")})
+    it.edit(**{key: world.environments["default"]["spec"][key] for key in ("network", "events")})
     sqs, events = world.client("sqs"), world.client("events")
     left = {"ecs-inference.dev/retained": "true"}
     sqs.tag_queue(QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"], Tags=left)
@@ -324,36 +319,3 @@ def shifting(world: World) -> None:
     )["Listeners"][0]["ListenerArn"]
     before = world.environments["default"]["spec"]["loadBalancer"]
     world.change_environment(loadBalancer={**before, "infrastructureRoleArn": INFRASTRUCTURE, "testListenerArn": trial})
-
-
-@dataclass
-class Environment:
-    """The world's environment as the API server has it, and what the operator keeps of it between passes."""
-
-    world: World
-    objects: Sequence[Document] = ()
-    memory: Memory = field(default_factory=Memory)
-    document: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.document = deepcopy(dict(self.world.environments["default"]))
-
-    def ask(self, **spec: Any) -> None:
-        self.document["spec"].update(spec)
-        self.document["metadata"]["generation"] += 1
-
-    def restart(self) -> None:
-        self.world.restart()
-        self.memory = Memory()
-
-    def look(self) -> Outcome:
-        return self._pass(environments.look_after)
-
-    def take_away(self) -> Outcome:
-        return self._pass(environments.take_away)
-
-    def _pass(self, work: Work) -> Outcome:
-        around = Surroundings(environments={}, connect=lambda _: self.world.aws, objects=self.objects)
-        outcome = work(deepcopy(self.document), around, self.memory, self.world.clock.now())
-        self.document["status"] = outcome.status.document()
-        return outcome

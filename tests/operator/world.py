@@ -474,9 +474,13 @@ class Environment:
         return status
 
     def change(self, **spec: Any) -> None:
+        """And look at everything anew."""
+        self.edit(**spec)
+        self.memory.forget()
+
+    def edit(self, **spec: Any) -> None:
         self.document["spec"] = {**self.document["spec"], **spec}
         self.document["metadata"]["generation"] += 1
-        self.memory.forget()
 
     def stands(self, name: str) -> tuple[str, str]:
         """Status and reason of a condition."""
