@@ -1,4 +1,4 @@
-"""SQS: moto's, with the checks of queues that it lacks (SQS API reference, CreateQueue, SetQueueAttributes).
+"""SQS: moto's answers, with the checks that they lack (SQS API reference), from the queues of `standard_queue`.
 
 Messages keep real time: visibility timeouts, delays and long polling do not follow a clock that is moved. This module
 must not know who sends.
@@ -7,13 +7,24 @@ must not know who sends.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from moto.sqs.exceptions import InvalidAttributeValue, SQSException
+from moto.core.responses import ActionResult
+from moto.sqs.exceptions import (
+    BatchEntryIdsNotDistinct,
+    EmptyBatchRequest,
+    InvalidAttributeValue,
+    InvalidBatchEntryId,
+    SQSException,
+    TooManyEntriesInBatchRequest,
+)
+from moto.sqs.models import sqs_backends
 from moto.sqs.responses import SQSResponse
 
+from inference_sandbox.aws.standard_queue import Queues
 from inference_sandbox.ports import Clock
 
 RANGES = {
@@ -23,6 +34,9 @@ RANGES = {
     "ReceiveMessageWaitTimeSeconds": (0, 20),
     "VisibilityTimeout": (0, 43_200),
 }
+BATCH = 10
+"""Entries at most."""
+BATCH_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 FORGOTTEN = timedelta(seconds=60)
 """How long a deleted queue's name can't be used."""
 
@@ -34,6 +48,7 @@ class QueueDeletedRecently(SQSException):
 
 
 def queues(clock: Clock) -> type[SQSResponse]:
+    sqs_backends.backend = Queues  # for SNS and EventBridge too, which send without a request
     deleted: dict[tuple[str, str, str], datetime] = {}
 
     class Response(SQSResponse):
@@ -53,6 +68,17 @@ def queues(clock: Clock) -> type[SQSResponse]:
             deleted[self.current_account, self.region, self._get_queue_name()] = clock.now()
             return answer
 
+        def delete_message_batch(self) -> Any:
+            return _told(
+                *self.sqs_backend.delete_message_batch(
+                    self._get_queue_name(), _batch(self._get_param("Entries"), "Delete")
+                )
+            )
+
+        def change_message_visibility_batch(self) -> Any:
+            entries = _batch(self._get_param("Entries"), "ChangeMessageVisibility")
+            return _told(*self.sqs_backend.change_message_visibility_batch(self._get_queue_name(), entries))
+
     return Response
 
 
@@ -67,3 +93,20 @@ def _check(attributes: Mapping[str, Any]) -> None:
                 json.loads(attributes[name])
             except ValueError as error:
                 raise InvalidAttributeValue(name) from error
+
+
+def _batch(entries: list[dict[str, Any]] | None, action: str) -> list[dict[str, Any]]:
+    identifiers = [entry["Id"] for entry in entries or ()]
+    if not entries:
+        raise EmptyBatchRequest(action)
+    if len(entries) > BATCH:
+        raise TooManyEntriesInBatchRequest(len(entries))
+    if not all(BATCH_ID.fullmatch(each) for each in identifiers):
+        raise InvalidBatchEntryId
+    if len(set(identifiers)) < len(entries):
+        raise BatchEntryIdsNotDistinct(next(each for each in identifiers if identifiers.count(each) > 1))
+    return entries
+
+
+def _told(done: list[str], failed: list[dict[str, Any]]) -> ActionResult:
+    return ActionResult({"Successful": [{"Id": each} for each in done], "Failed": failed})

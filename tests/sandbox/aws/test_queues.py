@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
+from moto.core.utils import unix_time_millis
 
+from inference_sandbox.aws import standard_queue
 from tests.sandbox.aws.fidelity import differs, follows
 from tests.sandbox.aws.test_modes import Role, allow
 from tests.sandbox.aws.world import World, refusal
@@ -35,6 +40,13 @@ def bodies(sqs: Any, queue: str) -> list[str]:
         entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(messages)]
         assert len(sqs.delete_message_batch(QueueUrl=queue, Entries=entries)["Successful"]) == len(messages)
     return found
+
+
+def counts(sqs: Any, queue: str) -> tuple[int, ...]:
+    """Messages that are available, delayed, in flight."""
+    names = [f"ApproximateNumberOfMessages{which}" for which in ("", "Delayed", "NotVisible")]
+    found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return tuple(int(found[name]) for name in names)
 
 
 def route(world: World, target: str, **members: Any) -> None:
@@ -148,6 +160,178 @@ def test_a_long_poll_waits_for_a_message_and_holds_up_nobody(world: World, sqs: 
     waiting.join(15)
     assert [message["Body"] for message in found] == ["hello"]
     assert time.monotonic() - began < 15
+
+
+@follows("SQS API reference, DeleteMessage")
+@differs("AWS may delete by an old handle; the reference promises only that it says so.")
+def test_a_message_is_deleted_by_its_latest_handle_alone(sqs: Any) -> None:
+    url = made(sqs, VisibilityTimeout="0")
+    sqs.send_message(QueueUrl=url, MessageBody="hello")
+    old, new = (sqs.receive_message(QueueUrl=url)["Messages"][0]["ReceiptHandle"] for _ in range(2))
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=old)
+    assert counts(sqs, url) == (1, 0, 0)
+    for _ in range(2):  # the second time there is none
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=new)
+    assert counts(sqs, url) == (0, 0, 0)
+    other = made(sqs, "other")
+    assert refusal(sqs.delete_message, QueueUrl=other, ReceiptHandle=new)[0] == "ReceiptHandleIsInvalid"
+
+
+@follows("SQS API reference, GetQueueAttributes, SendMessage: DelaySeconds")
+def test_what_waits_is_counted_as_available_delayed_or_in_flight(sqs: Any) -> None:
+    url = made(sqs)
+    for body, delay in (("first", 0), ("second", 0), ("late", 1)):
+        sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay)
+    assert counts(sqs, url) == (2, 1, 0)
+    sqs.receive_message(QueueUrl=url, VisibilityTimeout=1)
+    assert counts(sqs, url) == (1, 1, 1)
+    assert bodies(sqs, url) == ["second"]
+    found = [sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20)["Messages"][0]["Body"] for _ in range(2)]
+    assert sorted(found) == ["first", "late"], "each as soon as its time is over"
+
+
+@follows("SQS API reference, ChangeMessageVisibility")
+@differs("MessageNotInflight is not told: nobody is known to have seen AWS tell it.")
+def test_visibility_is_changed_of_a_message_in_flight_alone_and_to_twelve_hours_in_all(sqs: Any) -> None:
+    url = made(sqs)
+    sqs.send_message(QueueUrl=url, MessageBody="hello")
+    handle = sqs.receive_message(QueueUrl=url)["Messages"][0]["ReceiptHandle"]
+
+    def change(seconds: int) -> dict[str, Any]:
+        return {"QueueUrl": url, "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+
+    sqs.change_message_visibility(**change(43_100))
+    code, message, _ = refusal(sqs.change_message_visibility, **change(43_200))
+    assert (code, "beyond the limit [43200 seconds]" in message) == ("InvalidParameterValue", True)
+    sqs.change_message_visibility(**change(0))
+    sqs.change_message_visibility(**change(30))
+    assert counts(sqs, url) == (1, 0, 0)
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=handle)
+    code, message, _ = refusal(sqs.change_message_visibility, **change(30))
+    assert (code, "Message does not exist" in message) == ("InvalidParameterValue", True)
+
+
+@follows("SQS API reference, PurgeQueue")
+@differs("All is gone at once; AWS takes up to a minute.")
+def test_a_queue_is_purged_of_all_that_it_holds_and_not_twice_a_minute(sqs: Any) -> None:
+    url = made(sqs)
+    for delay in (0, 0, 900):
+        sqs.send_message(QueueUrl=url, MessageBody="hello", DelaySeconds=delay)
+    [message] = sqs.receive_message(QueueUrl=url)["Messages"]
+    sqs.purge_queue(QueueUrl=url)
+    assert counts(sqs, url) == (0, 0, 0)
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert refusal(sqs.purge_queue, QueueUrl=url)[0] == "AWS.SimpleQueueService.PurgeQueueInProgress"
+
+
+@follows("SQS API reference, SetQueueAttributes: MessageRetentionPeriod")
+def test_a_message_is_kept_no_longer_than_the_queue_says(sqs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = made(sqs, MessageRetentionPeriod="60")
+    sqs.send_message(QueueUrl=url, MessageBody="hello")
+    sqs.receive_message(QueueUrl=url, VisibilityTimeout=0)
+    assert counts(sqs, url) == (1, 0, 0)
+    monkeypatch.setattr(standard_queue, "unix_time_millis", lambda: unix_time_millis() + 61_000)
+    assert counts(sqs, url) == (0, 0, 0)
+
+
+@follows("SQS API reference, ReceiveMessage: OverLimit")
+def test_no_more_messages_are_in_flight_than_the_quota_lets(sqs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert standard_queue.IN_FLIGHT == 120_000
+    monkeypatch.setattr(standard_queue, "IN_FLIGHT", 2)
+    url = made(sqs)
+    for _ in range(3):
+        sqs.send_message(QueueUrl=url, MessageBody="hello")
+    assert len(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=2)["Messages"]) == 2
+    assert refusal(sqs.receive_message, QueueUrl=url)[0] == "OverLimit"
+
+
+@follows("SQS API reference, DeleteMessageBatch, ChangeMessageVisibilityBatch: errors")
+@pytest.mark.parametrize("call", ["delete_message_batch", "change_message_visibility_batch"])
+@pytest.mark.parametrize(
+    ("ids", "error"),
+    [
+        ([], "AWS.SimpleQueueService.EmptyBatchRequest"),
+        ([str(number) for number in range(11)], "AWS.SimpleQueueService.TooManyEntriesInBatchRequest"),
+        (["a", "a"], "AWS.SimpleQueueService.BatchEntryIdsNotDistinct"),
+        (["a b"], "AWS.SimpleQueueService.InvalidBatchEntryId"),
+    ],
+)
+def test_a_batch_out_of_shape_is_refused_whole(sqs: Any, call: str, ids: list[str], error: str) -> None:
+    url = made(sqs)
+    entries = [{"Id": each, "ReceiptHandle": "x"} for each in ids]
+    assert refusal(getattr(sqs, call), QueueUrl=url, Entries=entries)[0] == error
+
+
+@follows("SQS API reference, ChangeMessageVisibilityBatch")
+def test_a_batch_of_changed_visibilities_tells_each_outcome(sqs: Any) -> None:
+    url = made(sqs)
+    for _ in range(2):
+        sqs.send_message(QueueUrl=url, MessageBody="hello")
+    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    entries = [
+        {"Id": "a", "ReceiptHandle": messages[0]["ReceiptHandle"], "VisibilityTimeout": 0},
+        {"Id": "b", "ReceiptHandle": messages[1]["ReceiptHandle"], "VisibilityTimeout": 43_201},
+        {"Id": "c", "ReceiptHandle": "never", "VisibilityTimeout": 0},
+    ]
+    answer = sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
+    assert [each["Id"] for each in answer["Successful"]] == ["a"]
+    failed = [(each["Id"], each["Code"]) for each in answer["Failed"]]
+    assert failed == [("b", "InvalidParameterValue"), ("c", "ReceiptHandleIsInvalid")]
+    assert counts(sqs, url) == (1, 0, 1)
+
+
+@follows("SQS developer guide, “Amazon SQS FIFO queues”")
+def test_a_fifo_queue_keeps_the_order_of_a_group_and_drops_what_is_sent_twice(sqs: Any) -> None:
+    url = made(sqs, "inbox.fifo", FifoQueue="true")
+    for body in ("first", "second", "second"):
+        sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId="g", MessageDeduplicationId=body)
+    [first] = sqs.receive_message(QueueUrl=url)["Messages"]
+    assert "Messages" not in sqs.receive_message(QueueUrl=url), "one of its group is in flight"
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+    assert (first["Body"], bodies(sqs, url)) == ("first", ["second"])
+
+
+def test_a_call_costs_the_same_however_many_messages_there_are(sqs: Any) -> None:
+    few, many = (costs(sqs, f"q{count}", count) for count in (20, 2000))
+    assert few.keys() == many.keys()
+    for call, cost in many.items():
+        assert cost < few[call] + 1000, f"{call} searches what is there: {few[call]} steps, {cost} with 2,000 messages"
+
+
+def costs(sqs: Any, name: str, count: int) -> dict[str, int]:
+    """Steps of the interpreter for each call, where so many messages wait and as many are in flight."""
+    url = made(sqs, name)
+    entries = [{"Id": str(number), "MessageBody": "hello"} for number in range(10)]
+    for _ in range(count // 5):
+        sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    received = [sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"] for _ in range(count // 10)]
+    held = {"QueueUrl": url, "ReceiptHandle": received[-1][-1]["ReceiptHandle"]}
+    return {
+        "SendMessage": steps(lambda: sqs.send_message(QueueUrl=url, MessageBody="hello")),
+        "ReceiveMessage": steps(lambda: sqs.receive_message(QueueUrl=url)),
+        "GetQueueAttributes": steps(lambda: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])),
+        "ChangeMessageVisibility": steps(lambda: sqs.change_message_visibility(**held, VisibilityTimeout=60)),
+        "DeleteMessage": steps(lambda: sqs.delete_message(**held)),
+    }
+
+
+def steps(call: Callable[[], object]) -> int:
+    """Instructions of Python's that a call takes: no clock, so no other process is measured."""
+    taken = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal taken
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        taken += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return taken
 
 
 # -- rules
