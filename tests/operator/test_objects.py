@@ -639,6 +639,23 @@ def test_ten_unchanged_objects_cost_one_describe_services_an_interval(world: Wor
     assert calls == ["ecs:DescribeServices"] * rounds
 
 
+def test_what_another_object_s_look_showed_is_not_believed_for_longer_than_an_interval(world: World) -> None:
+    first, second = (Object(world, deployment_document(name=name)) for name in ("first", "second"))
+    for each in (first, second):
+        each.live(lambda each=each: each.ready)  # type: ignore[misc]  # mypy infers no lambda defaults
+    world.advance(RESYNC)
+    first.look()  # shows the second one too
+    later = RESYNC * 0.9
+    world.advance(later)
+    mark = world.mark
+    again_in = second.look().requeue_after
+    assert not world.calls(since=mark)  # it is the same round of looks
+    assert again_in == RESYNC - later
+    world.advance(again_in)
+    second.look()
+    assert [call.operation for call in world.calls(since=mark)] == ["DescribeServices"]
+
+
 @pytest.mark.parametrize(
     ("what", "mended_by"),
     [

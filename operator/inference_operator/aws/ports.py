@@ -188,6 +188,9 @@ class Services(Protocol):
     def get(self, cluster: str, service: str, *, max_age: timedelta) -> Answer | None:
         """The service as AWS showed it at most `max_age` ago, or None if there is none (or an INACTIVE one)."""
 
+    def age(self, cluster: str, service: str) -> timedelta:
+        """How long ago AWS showed what `get` would answer now whatever its age; nothing if it would have to ask."""
+
     def record(self, cluster: str, service: str, answer: Answer | None) -> None:
         """What a write just answered. DescribeServices may lag behind it for some seconds and is then not believed."""
 

@@ -73,6 +73,11 @@ class BatchedServices:
         with self._lock:
             return self._entries[key].answer if key in self._entries else None
 
+    def age(self, cluster: str, service: str) -> timedelta:
+        with self._lock:
+            entry = self._entries.get((cluster, service))
+            return self.now() - entry.seen if entry is not None and entry.seen is not None else timedelta()
+
     def record(self, cluster: str, service: str, answer: Answer | None) -> None:
         with self._lock:
             if answer is None:

@@ -175,7 +175,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     memory.interval = _interval(done, world.news)
     return Outcome(
         status=told,
-        requeue_after=min(_requeue(done.results, memory), _debugging_ends(spec, now)),
+        requeue_after=min(_requeue(done.results, memory, ctx), _debugging_ends(spec, now)),
         on_time=_turn(done.results) is not None,
         events=tuple(transitions(previous, told, done.results)),
         results=tuple(done.results),
@@ -245,7 +245,7 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
         results = finalize(KINDS, scene, memory)
     told = status.deleting(previous, results, generation=object_meta.generation, now=now)
     done = all(result.outcome is None for result in results)
-    wait = _requeue(results, memory)
+    wait = _requeue(results, memory, scene)
     return Outcome(
         status=told,
         requeue_after=wait,
@@ -391,13 +391,15 @@ def _goes_on(outcome: object) -> bool:
     return isinstance(outcome, Failed) and not outcome.at_rest
 
 
-def _requeue(results: Sequence[StepResult], memory: Memory) -> timedelta:
+def _requeue(results: Sequence[StepResult], memory: Memory, scene: Scene) -> timedelta:
+    """Counted from when the service was seen, which another object's look may have done some time before this pass."""
     outcomes = [result.outcome for result in results]
     if any(isinstance(outcome, Trouble) for outcome in outcomes):
         memory.failures += 1
         return backoff.after_failures(memory.failures)
     memory.failures = 0
-    return _turn(results) or memory.interval
+    age = scene.aws.services.age(scene.environment.cluster, scene.identity.service)
+    return _turn(results) or max(SOON, memory.interval - age)
 
 
 def _turn(results: Sequence[StepResult]) -> timedelta | None:
