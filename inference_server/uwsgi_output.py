@@ -15,6 +15,10 @@ _TRACEBACK = "Traceback (most recent call last):"
 _ERROR = re.compile(
     r"DAMN|HARAKIRI|segfault|Segmentation fault|killed by signal|no python application|unable to|[Ee]rror"
 )
+_TOO_LARGE = re.compile(r"\[WARNING\] unable to add |invalid HTTP request size|not enough space in wsgi_req")
+_QUOTED_UP_TO = "to uwsgi packet, consider increasing buffer size"
+"""Ends what uWSGI says of a header that it has no room for, all of which it quotes before."""
+TOO_LARGE = "a request had more headers than 64 kB, or a path of more than 32 kB; uWSGI gives no answer to those"
 _WARNING = re.compile(r"!!!|WARNING|respawn|listen queue.*full", re.IGNORECASE)
 
 
@@ -24,6 +28,8 @@ class OutputReader:
 
     _rest: bytes = b""
     _traceback: list[str] = field(default_factory=list)
+    _quoting: bool = False
+    """Whether lines are part of a header, which may be secret, and are not passed on."""
 
     def feed(self, block: bytes) -> Iterator[tuple[str, str]]:
         """The records that are complete now. An empty block is the end of the output."""
@@ -37,7 +43,12 @@ class OutputReader:
             yield self._end_traceback()
 
     def _line(self, line: str) -> Iterator[tuple[str, str]]:
-        if self._traceback:
+        if self._quoting:
+            self._quoting = not line.endswith(_QUOTED_UP_TO)
+        elif _TOO_LARGE.match(line):
+            self._quoting = line.startswith("[WARNING]") and not line.endswith(_QUOTED_UP_TO)
+            yield "WARNING", TOO_LARGE
+        elif self._traceback:
             self._traceback.append(line)
             if line and not line.startswith((" ", "\t")):
                 yield self._end_traceback()

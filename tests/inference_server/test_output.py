@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_server import logs
-from inference_server.uwsgi_output import OutputReader
+from inference_server.uwsgi_output import TOO_LARGE, OutputReader
 
 
 @pytest.fixture
@@ -111,3 +111,14 @@ def test_a_traceback_that_is_cut_off_is_told_at_the_end() -> None:
     reader = OutputReader()
     assert list(reader.feed(b"Traceback (most recent call last):\n  File")) == []
     assert list(reader.feed(b"")) == [("ERROR", "Traceback (most recent call last):\n  File")]
+
+
+@pytest.mark.parametrize("secret", ["s3cret", "s3cret\r\n s3cret\r\n Traceback (most recent call last):\r\n s3cret"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_header_that_uwsgi_has_no_room_for_is_not_in_the_log(secret: str, size: int) -> None:
+    header = f"HTTP_AUTHORIZATION={secret}"
+    text = f"before\n[WARNING] unable to add {header} to uwsgi packet, consider increasing buffer size\nafter\n"
+    reader = OutputReader()
+    raw = text.encode()
+    records = [record for at in range(0, len(raw), size) for record in reader.feed(raw[at : at + size])]
+    assert records == [("DEBUG", "before"), ("WARNING", TOO_LARGE), ("DEBUG", "after")]
