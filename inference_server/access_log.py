@@ -17,6 +17,8 @@ from inference_server.metrics.store import STAGES
 HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
 _FIRST_ERROR = 400
 _FIRST_FAILURE = 500
+_ASKED_TOO_MUCH = frozenset({501, 505})
+"""Not a failure of this side: a caller wants what is not offered."""
 
 
 class AccessLog:
@@ -42,7 +44,8 @@ class AccessLog:
                 write = self._log.info
         else:
             # A readiness of 503 is an answer, not a failure.
-            write = self._log.error if status >= _FIRST_FAILURE and path not in HEALTH_PATHS else self._log.info
+            failed = status >= _FIRST_FAILURE and status not in _ASKED_TOO_MUCH and path not in HEALTH_PATHS
+            write = self._log.error if failed else self._log.info
         write("request", **self._record(environ, exchange, status, size, now))
 
     def _record(

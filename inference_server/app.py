@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from inference_server.catalog import Catalog
+from inference_server.compression import inflate
 from inference_server.exchange import ENVIRON_KEY, Exchange
 from inference_server.http import Answer, answer_for, error_answer, json_answer
 from inference_server.inference import Inference
@@ -33,6 +35,7 @@ class Parts:
     metrics: Metrics
     control: ModelControl
     version: str
+    max_body_bytes: int
 
 
 def make_app(parts: Parts) -> Flask:
@@ -114,7 +117,7 @@ def _add_statistics(app: Flask, parts: Parts) -> None:
 def _add_repository(app: Flask, parts: Parts) -> None:
     @app.post("/v2/repository/index")
     def index() -> Response:
-        only_ready = _body_object().get("ready")
+        only_ready = _body_object(parts.max_body_bytes).get("ready")
         if only_ready is not None and not isinstance(only_ready, bool):
             raise InvalidRequestError("'ready' must be true or false")
         entries = parts.catalog.index()
@@ -122,7 +125,7 @@ def _add_repository(app: Flask, parts: Parts) -> None:
 
     @app.post("/v2/repository/models/<name>/load")
     def load(name: str) -> Response:
-        parts.control.load(name, _body_object())
+        parts.control.load(name, _body_object(parts.max_body_bytes))
         return _response(json_answer(200, {}))
 
     @app.post("/v2/repository/models/<name>/unload")
@@ -158,11 +161,18 @@ def _add_documentation(app: Flask, parts: Parts) -> None:
         return _response(json_answer(200, example_request(parts.catalog.find(name))))
 
 
-def _body_object() -> dict[str, Any]:
-    """The body, which may be empty, as a JSON object."""
-    if not request.get_data():
+def _body_object(limit: int) -> dict[str, Any]:
+    """The body, which may be empty, as a JSON object; of no more than `limit` bytes once inflated."""
+    body = request.get_data()
+    encoding = request.headers.get("Content-Encoding")
+    if encoding:
+        body = inflate(body, encoding, limit)
+    if not body:
         return {}
-    document = request.get_json(force=True, silent=True)
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequestError(f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidRequestError("the body must be empty or a JSON object")
     return document

@@ -15,14 +15,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from inference_server.access_log import AccessLog
-from inference_server.body import ChunkReader, read_body
+from inference_server.body import read_body
 from inference_server.catalog import Catalog, LoadedModel
+from inference_server.chunked import Receive
 from inference_server.exchange import ENVIRON_KEY, Clock, Exchange
-from inference_server.http import STATUS_LINES, Answer, answer_for, error_answer
+from inference_server.http import STATUS_LINES, Answer, answer_for, as_bytes, error_answer
 from inference_server.inference import Inference
 from inference_server.logs import Logger
 from inference_server.metrics.store import UNKNOWN, Store
-from inference_server.protocol.errors import RequestError, TooLargeError
+from inference_server.protocol.errors import RequestError, SlowClientError
+from inference_server.request_line import VERSIONS, put_right, wrong_version
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -52,7 +54,7 @@ class Application:
         max_body_bytes: int,
         connection: Connection,
         clock: Clock,
-        read_chunk: ChunkReader,
+        receive: Receive,
     ) -> None:
         self._catalog = catalog
         self._paths: dict[str, LoadedModel] = {}
@@ -63,7 +65,7 @@ class Application:
         self._max_body_bytes = max_body_bytes
         self._connection = connection
         self._clock = clock
-        self._read_chunk = read_chunk
+        self._receive = receive
         self.trace: Trace | None = None
         """Told of each inference, if set."""
         self.leave: Callable[[], None] | None = None
@@ -86,22 +88,21 @@ class Application:
         self._observe(environ, exchange, answer)
         if self.leave is not None:
             self.leave()
-        size = str(len(answer.body))
-        start_response(
-            STATUS_LINES[answer.status],
-            [("Content-Type", answer.content_type), ("Content-Length", size), *answer.headers],
-        )
-        if answer.status == TooLargeError.status:
-            return _send_then_discard(answer.body, connection)
-        return [answer.body]
+        if not exchange.body_read:
+            return _refuse(answer, environ, start_response, connection)
+        _start(answer, start_response)
+        return [answer.body] if environ["REQUEST_METHOD"] != "HEAD" else []
 
     def _answer(self, environ: WSGIEnvironment, exchange: Exchange) -> Answer:
-        body = read_body(environ, exchange.connection, self._max_body_bytes, self._read_chunk)
+        if environ.get("SERVER_PROTOCOL") not in VERSIONS:
+            raise wrong_version(environ)
+        body = read_body(environ, exchange.connection, self._max_body_bytes, self._receive)
+        exchange.body_read = True
         exchange.request_bytes = len(body)
-        # A request line without a version comes without a path.
         model = self._paths.get(environ.get("PATH_INFO", ""))
         if model is not None and environ["REQUEST_METHOD"] == "POST":
             return self._inference.answer(model, body, environ, exchange)
+        put_right(environ)
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ[ENVIRON_KEY] = exchange
@@ -132,7 +133,17 @@ def _infer_paths(catalog: Catalog) -> Iterator[tuple[str, LoadedModel]]:
             yield f"/v2/models/{name}/infer", default
 
 
+def _start(answer: Answer, start_response: StartResponse) -> None:
+    size = str(len(answer.body))
+    start_response(
+        STATUS_LINES[answer.status],
+        [("Content-Type", answer.content_type), ("Content-Length", size), *answer.headers],
+    )
+
+
 def _ask_flask(flask: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    if environ["REQUEST_METHOD"] == "HEAD":  # whose answer tells the length of GET's
+        environ = {**environ, "REQUEST_METHOD": "GET"}
     head: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
@@ -152,9 +163,30 @@ def _ask_flask(flask: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     return Answer(status, body, types[0] if types else "application/json", others)
 
 
+def _refuse(
+    answer: Answer, environ: WSGIEnvironment, start_response: StartResponse, connection: int
+) -> Iterable[bytes]:
+    """Answer a request that was not read to its end."""
+    if environ.get("SERVER_PROTOCOL") not in VERSIONS:
+        # uWSGI would begin its answer with the version that it was asked in, whatever that is.
+        with contextlib.suppress(OSError):
+            os.write(connection, as_bytes(answer))
+        _discard(connection)
+        return []
+    _start(answer, start_response)
+    body = answer.body if environ["REQUEST_METHOD"] != "HEAD" else b""
+    if answer.status == SlowClientError.status:  # there is nothing more to wait for
+        return [body]
+    return _send_then_discard(body, connection)
+
+
 def _send_then_discard(body: bytes, connection: int) -> Iterator[bytes]:
-    """Send the answer, then read on for a while: a connection closed on unread bytes is reset, and the answer lost."""
     yield body
+    _discard(connection)
+
+
+def _discard(connection: int) -> None:
+    """Read on for a while after the answer: a connection closed on unread bytes is reset, and the answer lost."""
     until, left = time.monotonic() + _DISCARD_SECONDS, _DISCARD_BYTES
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as source:
         source.shutdown(socket.SHUT_WR)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from inference_server.chunked import MalformedError, Receive, TooManyBytesError, read_chunked
 from inference_server.http import CONTINUE
 from inference_server.protocol.errors import (
+    ExpectationError,
     InvalidRequestError,
-    LengthRequiredError,
+    NotSupportedError,
     SlowClientError,
     TooLargeError,
 )
@@ -18,17 +19,19 @@ from inference_server.protocol.errors import (
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-ChunkReader = Callable[[], bytes]
-"""Gives the next part of a chunked body, b"" at its end. Raises OSError if the body is malformed."""
+_BLANK = " \t"
+"""May stand around the value of a header, and uWSGI leaves it there."""
 
 
-def read_body(environ: WSGIEnvironment, connection: int, limit: int, read_chunk: ChunkReader) -> bytes:
+def read_body(environ: WSGIEnvironment, connection: int, limit: int, receive: Receive) -> bytes:
     """The body as sent. Raises TooLargeError without reading what is over the limit."""
     if environ.get("HTTP_TRANSFER_ENCODING"):
-        return _read_chunks(environ, connection, limit, read_chunk)
+        return _read_chunks(environ, connection, limit, receive)
     text = environ.get("CONTENT_LENGTH") or "0"
     if not (text.isascii() and text.isdigit()):
-        raise InvalidRequestError("Content-Length is not a number")
+        text = text.strip(_BLANK)
+        if not (text.isascii() and text.isdigit()):
+            raise InvalidRequestError("Content-Length is not a number")
     length = int(text[:19])
     if length > limit:
         raise _too_large(limit)
@@ -44,29 +47,31 @@ def read_body(environ: WSGIEnvironment, connection: int, limit: int, read_chunk:
     return body
 
 
-def _read_chunks(environ: WSGIEnvironment, connection: int, limit: int, read_chunk: ChunkReader) -> bytes:
-    encoding = environ["HTTP_TRANSFER_ENCODING"]
-    if encoding.strip().lower() != "chunked":
-        raise LengthRequiredError(f"Transfer-Encoding {encoding[:40]!r} can't be read; send a Content-Length")
+def _read_chunks(environ: WSGIEnvironment, connection: int, limit: int, receive: Receive) -> bytes:
+    codings = [coding.strip(_BLANK) for coding in environ["HTTP_TRANSFER_ENCODING"].lower().split(",")]
+    if codings[-1] != "chunked":  # RFC 9112, section 6.3: where the body ends can't be known
+        raise InvalidRequestError("Transfer-Encoding does not end with 'chunked'")
+    if len(codings) > 1:
+        raise NotSupportedError("Transfer-Encoding may be 'chunked' alone; for compression use Content-Encoding")
     _answer_expectation(environ, connection)
-    parts: list[bytes] = []
-    size = 0
     try:
-        while part := read_chunk():
-            size += len(part)
-            if size > limit:
-                raise _too_large(limit)
-            parts.append(part)
+        return read_chunked(receive, limit)
+    except TooManyBytesError:
+        raise _too_large(limit) from None
+    except MalformedError as error:
+        raise InvalidRequestError(f"the chunked body is malformed: {error}") from None
     except OSError:
-        raise InvalidRequestError("the chunked body is malformed, or did not arrive in time") from None
-    return b"".join(parts)
+        raise SlowClientError("the body did not arrive in time") from None
 
 
 def _answer_expectation(environ: WSGIEnvironment, connection: int) -> None:
     expected = environ.get("HTTP_EXPECT")
-    if expected and expected.lower() == "100-continue" and environ["SERVER_PROTOCOL"] != "HTTP/1.0":
-        with contextlib.suppress(OSError):  # if it is gone, reading will tell
-            os.write(connection, CONTINUE)
+    if not expected or environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+        return
+    if expected.strip(_BLANK).lower() != "100-continue":
+        raise ExpectationError("Expect may be '100-continue' alone")
+    with contextlib.suppress(OSError):  # if it is gone, reading will tell
+        os.write(connection, CONTINUE)
 
 
 def _too_large(limit: int) -> TooLargeError:

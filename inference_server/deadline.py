@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from inference_server.http import raw_answer
+from inference_server.http import as_bytes, error_answer
 from inference_server.logs import Logger
 
 log = Logger("inference_server.deadline")
@@ -67,7 +67,7 @@ class Watch:
             _, descriptor, model = late
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
                 connection.settimeout(1)
-                connection.sendall(raw_answer(504, LATE))
+                connection.sendall(as_bytes(error_answer(504, LATE)))
                 connection.shutdown(socket.SHUT_RDWR)
         log.error("a request passed its deadline", model=model)
 

@@ -45,11 +45,8 @@ def answer_for(error: RequestError) -> Answer:
     return answer
 
 
-def raw_answer(status: int, message: str) -> bytes:
-    """An error as the bytes of a whole HTTP response, after which the connection is closed."""
-    answer = error_answer(status, message)
-    head = (
-        f"HTTP/1.1 {STATUS_LINES[status]}\r\nContent-Type: {answer.content_type}\r\n"
-        f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + answer.body
+def as_bytes(answer: Answer) -> bytes:
+    """The whole HTTP response, after which the connection is closed."""
+    headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), *answer.headers]
+    lines = [f"HTTP/1.1 {STATUS_LINES[answer.status]}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join((*lines, "Connection: close\r\n\r\n")).encode() + answer.body

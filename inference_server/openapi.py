@@ -105,7 +105,7 @@ def _infer(parameters: list[Document], shown: LoadedModel | None) -> Document:
                         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
                     },
                 },
-                **_references(400, 404, 408, 411, 413, 415, 500, 501, 503, 504),
+                **_references(400, 404, 408, 413, 415, 417, 500, 501, 503, 504),
             },
         }
     }
@@ -122,7 +122,7 @@ def _control(action: str, shown: LoadedModel | None) -> Document:
         "post": {
             "summary": f"{action.capitalize()} a model, if INFERENCE_MODEL_CONTROL allows it",
             "parameters": [_model_parameter(shown)],
-            "responses": {"200": _json("Empty", "Done"), **_references(400, 403, 404, 503)},
+            "responses": {"200": _json("Empty", "Done"), **_references(400, 403, 404, 413, 415, 503)},
         }
     }
 
@@ -162,9 +162,9 @@ _MEANINGS: Mapping[int, str] = {
     403: "Not allowed on this server",
     404: "No such model, version or path",
     408: "The body did not arrive in time",
-    411: "Send a Content-Length",
     413: "The body is too large",
     415: "The Content-Encoding is not known",
+    417: "Expect may be 100-continue alone",
     500: "The model failed",
     501: "A part of the protocol that is not offered",
     503: "Not now: the model is not ready, or the server is full; see Retry-After",

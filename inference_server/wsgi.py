@@ -6,8 +6,10 @@ The only module that knows uWSGI's Python API.
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import os
+import select
 import signal
 import socket
 import sys
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ from inference_server.access_log import AccessLog
 from inference_server.app import Parts, make_app
 from inference_server.application import Application
 from inference_server.catalog import Catalog
+from inference_server.chunked import Receive
 from inference_server.deadline import Watchdog
 from inference_server.exchange import clock
 from inference_server.generation_folder import GenerationFolder, ask_supervisor
@@ -162,6 +166,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
             metrics,
             ModelControl(settings.model_control, settings.models_dir, catalog, ask),
             _VERSION,
+            settings.max_body_bytes,
         )
     )
     application = Application(
@@ -173,7 +178,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         max_body_bytes=settings.max_body_bytes,
         connection=uwsgi.connection_fd,
         clock=clock,
-        read_chunk=uwsgi.chunked_read,
+        receive=_receiver(settings.threads, settings.client_timeout_seconds),
     )
 
     loiterers = Loiterers(listening.getsockname()[1], settings.request_timeout_seconds, clock)
@@ -202,6 +207,33 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
 
     uwsgi.post_fork_hook = start_worker
     return application
+
+
+def _receiver(threads: int, patience: float) -> Receive:
+    """A function that gives what comes on the current request's connection after its headers.
+
+    uWSGI has read some of it with the headers. Its Python interface has no way to that but its own reader of chunks,
+    so what that reader stands on is called.
+    """
+    module = find_spec("pyuwsgi")
+    library = ctypes.CDLL(module.origin if module is not None else None, use_errno=True)
+    current = library.threaded_current_wsgi_req if threads > 1 else library.simple_current_wsgi_req
+    current.restype = ctypes.c_void_p
+    read = library.uwsgi_proto_base_read_body
+    read.argtypes, read.restype = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t), ctypes.c_ssize_t
+
+    def receive(most: int) -> bytes:
+        buffer = ctypes.create_string_buffer(most)
+        while (got := read(current(), buffer, most)) < 0:
+            if ctypes.get_errno() != errno.EAGAIN:
+                return b""
+            waiting = select.poll()
+            waiting.register(uwsgi.connection_fd(), select.POLLIN)
+            if not waiting.poll(patience * 1000):
+                raise TimeoutError
+        return ctypes.string_at(buffer, got)
+
+    return receive
 
 
 def _tracing() -> type[Tracing]:

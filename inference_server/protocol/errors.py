@@ -34,12 +34,6 @@ class UnknownNameError(RequestError):
     status = 404
 
 
-class LengthRequiredError(RequestError):
-    """The body came without a Content-Length, in a way that this server can't read."""
-
-    status = 411
-
-
 class SlowClientError(RequestError):
     """The body did not arrive in time."""
 
@@ -58,8 +52,14 @@ class UnsupportedEncodingError(RequestError):
     status = 415
 
 
+class ExpectationError(RequestError):
+    """The caller expects of this server what it does not do."""
+
+    status = 417
+
+
 class NotSupportedError(RequestError):
-    """A part of the protocol that this server does not offer (sequences, shared memory, classification)."""
+    """A part of a protocol that this server does not offer (sequences, shared memory, classification; codings)."""
 
     status = 501
 
@@ -69,6 +69,12 @@ class UnavailableError(RequestError):
 
     status = 503
     retry_after = 1
+
+
+class VersionError(RequestError):
+    """The request is in another version of HTTP."""
+
+    status = 505
 
 
 class DeadlineError(RequestError):

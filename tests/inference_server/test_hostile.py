@@ -55,8 +55,8 @@ def send(server: RunningServer, raw: bytes, *, end: bool = False) -> bytes:
 
 
 def status(answer: bytes) -> int | None:
-    """Of the first answer, be it the interim one. UWSGI repeats the version that it was asked in, whatever that is."""
-    found = re.match(rb"[^\r\n]*? (\d{3}) ", answer)
+    """Of the first answer, be it the interim one."""
+    found = re.match(rb"HTTP/1\.[01] (\d{3}) ", answer)
     return int(found.group(1)) if found else None
 
 
@@ -115,7 +115,15 @@ HTTP: dict[str, tuple[bytes, set[int | None]]] = {
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20, {ENDED}),
     "half a request line": (b"POST /v2", {ENDED}),
     "headers that do not end": (b"POST /v2/models HTTP/1.1\r\nHost: x\r\n", {ENDED}),
-    "a request line without a version": (b"GET /healthz\r\n\r\n", {404}),
+    "a request line without a version": (b"GET /healthz\r\n\r\n", {400}),
+    "a request line with two blanks": (b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
+    "a request line with a word too many": (b"GET /healthz HTTP/1.1 x\r\nHost: x\r\n\r\n", {400}),
+    "no request line": (b"\r\n\r\n", {400}),
+    "an empty line first": (b"\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", {200}),
+    "an empty line before an inference": (b"\r\n" + post(GOOD), {200}),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), {505}),
+    "HTTP/2.0 as if it were 1.1": (b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", {505}),
+    "HTTP in small letters": (b"GET /healthz http/1.1\r\nHost: x\r\n\r\n", {400}),
     "doubled slashes": (b"GET //v2//models HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
     "a header of 60 kB": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 60_000 + b"\r\n\r\n", {200}),
     "a header of 70 kB": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", {ENDED}),
@@ -125,7 +133,9 @@ HTTP: dict[str, tuple[bytes, set[int | None]]] = {
     "bare line feeds": (b"GET /healthz HTTP/1.1\nHost: x\n\n", {200, 400, ENDED}),
     "an unknown method": (b"BREW /healthz HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
     "an unknown method for an inference": (b"BREW " + INFER + b" HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
-    "an absolute address": (b"GET http://elsewhere/healthz HTTP/1.1\r\nHost: x\r\n\r\n", {200, 404}),
+    "an absolute address": (b"GET http://elsewhere/healthz HTTP/1.1\r\nHost: x\r\n\r\n", {200}),
+    "an absolute address of an inference": (post(GOOD, path=b"HTTP://x:80" + INFER), {200}),
+    "an absolute address without a path": (b"GET http://elsewhere HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
     "a path of bytes": (b"GET /\xff\xfe%ff%00 HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
     "a path that climbs": (b"GET /v2/models/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
     "a name with a slash": (post(GOOD, path=b"/v2/models/a%2Fb/infer"), {404}),
@@ -134,13 +144,24 @@ HTTP: dict[str, tuple[bytes, set[int | None]]] = {
     "a length beyond 64 bits": (post(GOOD, length="9" * 40), {413}),
     "two lengths": (post(GOOD, "Content-Length: 3"), {200, 400, ENDED}),
     "more than it said": (post(GOOD + b"GET / HTTP/1.1\r\n\r\n", length=len(GOOD)), {200}),
-    "an unknown transfer encoding": (post(GOOD, "Transfer-Encoding: gzip"), {411}),
+    "a length with blanks around it": (post(GOOD, length=f"  {len(GOOD)} "), {200}),
+    "a transfer encoding that has no end": (post(GOOD, "Transfer-Encoding: gzip"), {400}),
+    "two transfer encodings": (post(GOOD, "Transfer-Encoding: gzip, chunked"), {501}),
     "chunks": (post(chunks(GOOD[:9], GOOD[9:], b""), "Transfer-Encoding: chunked"), {200}),
+    "chunks with extensions": (
+        post(b'%x;a;b="c"\r\n%s\r\n0;d\r\n\r\n' % (len(GOOD), GOOD), "Transfer-Encoding: chunked"),
+        {200},
+    ),
+    "chunks and a trailer": (post(chunks(GOOD) + b"0\r\nX: 1\r\n\r\n", "Transfer-Encoding: chunked"), {200}),
+    "chunks that run into one another": (post(b"2\r\n{}0\r\n\r\n", "Transfer-Encoding: chunked"), {400}),
+    "malformed chunks and much after them": (post(b"zz\r\n" + b"x" * 300_000, "Transfer-Encoding: chunked"), {400}),
     "chunks whose length is no number": (post(b"zz\r\n{}\r\n0\r\n\r\n", "Transfer-Encoding: chunked"), {400}),
     "a chunk of 2^64 bytes": (post(b"1" + b"0" * 16 + b"\r\n{}\r\n", "Transfer-Encoding: chunked"), {400, 413}),
-    "a chunk that is not there": (post(b"ff\r\n{}", "Transfer-Encoding: chunked"), {400}),
+    "a chunk that is not there": (post(b"ff\r\n{}", "Transfer-Encoding: chunked"), {400, 408}),
     "chunks and a length": (post(chunks(GOOD, b""), "Transfer-Encoding: chunked", "Content-Length: 4"), {200, 400}),
     "expecting to be told to continue": (post(GOOD, "Expect: 100-continue"), {100}),
+    "expecting something else": (post(GOOD, "Expect: the unexpected"), {417}),
+    "expecting something else with much after it": (post(b"x" * 150_000, "Expect: x"), {417}),
     "a body for a health check": (
         b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabcde",
         {200},
@@ -174,6 +195,52 @@ def check(server: RunningServer, answer: bytes, wanted: set[int | None]) -> None
     assert send(server, post(GOOD)).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "wanted"),
+    [
+        ("index", b"[" * 100_000, 400),
+        ("index", b'{"a":' * 30_000, 400),
+        ("index", b'{"ready": ' + b"9" * 10_000 + b"}", 400),
+        ("index", b'{"ready": NaN}', 400),
+        ("index", b"null", 400),
+        ("index", b"\xff", 400),
+        ("models/linear/load", b"[" * 100_000, 400),
+        ("models/linear/load", b'{"parameters": {"file:../../x": "YQ=="}}', 403),
+    ],
+)
+def test_a_hostile_body_for_the_repository_is_refused(
+    server: RunningServer, path: str, body: bytes, wanted: int
+) -> None:
+    check(server, send(server, post(body, path=b"/v2/repository/" + path.encode())), {wanted})
+
+
+def test_the_repository_reads_what_is_compressed_and_no_bomb(server: RunningServer) -> None:
+    index = b"/v2/repository/index"
+    check(server, send(server, post(gzip.compress(b'{"ready": true}'), "Content-Encoding: gzip", path=index)), {200})
+    check(server, send(server, post(gzip.compress(b" " * 10**7), "Content-Encoding: gzip", path=index)), {413})
+    check(server, send(server, post(b"{}", "Content-Encoding: br", path=index)), {415})
+
+
+@pytest.mark.parametrize("path", [b"/healthz", b"/v2/models/linear", b"/nowhere", INFER])
+def test_head_tells_the_length_of_what_get_gives(server: RunningServer, path: bytes) -> None:
+    head, get = (send(server, method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n") for method in (b"HEAD", b"GET"))
+    assert head == get.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+def test_head_has_no_body_even_if_it_is_wrong(server: RunningServer) -> None:
+    answer = send(server, b"HEAD /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n")
+    assert status(answer) == 400
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_chunk_may_be_as_large_as_a_body(models: Path, threads: int) -> None:
+    with running(models, max_body_bytes=5_000_000, threads=threads) as server:
+        body = GOOD + b" " * 4_000_000
+        raw = post(chunks(body, b""), "Transfer-Encoding: chunked")
+        assert status(send(server.wait_until_live(), raw)) == 200
+
+
 def test_a_client_that_sends_a_byte_at_a_time_holds_a_worker_no_longer_than_it_is_allowed(
     server: RunningServer,
 ) -> None:
@@ -190,8 +257,9 @@ def test_a_client_that_sends_a_byte_at_a_time_holds_a_worker_no_longer_than_it_i
         (b"POST " + INFER + b" HTTP/1.1\r\nX: ", b"a", b""),
         (post(b"", length=100_000), b" ", b"HTTP/1.1 408 "),
         (post(b"ffff\r\n", "Transfer-Encoding: chunked"), b" ", b"HTTP/1.1 400 "),
+        (post(b"1;", "Transfer-Encoding: chunked"), b" ", b"HTTP/1.1 400 "),
     ],
-    ids=["headers", "a body", "chunks"],
+    ids=["headers", "a body", "chunks", "an extension"],
 )
 def test_what_trickles_in_holds_a_worker_no_longer_than_it_is_allowed(
     models: Path, began: bytes, goes_on: bytes, answer: bytes

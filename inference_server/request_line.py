@@ -1,0 +1,35 @@
+"""Request lines that are not plainly those of HTTP/1.1, as uWSGI passes them on. Pure.
+
+It splits the line at the first two spaces, does not look at the parts, and leaves out of the environment what there is
+not. Source: RFC 9112, sections 2.2, 2.3 and 3.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from inference_server.protocol.errors import InvalidRequestError, RequestError, VersionError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+VERSIONS = frozenset({"HTTP/1.1", "HTTP/1.0"})
+
+_VERSION = re.compile(r"HTTP/\d\.\d")
+_ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
+
+
+def wrong_version(environ: Mapping[str, Any]) -> RequestError:
+    """What to tell a client whose version is none of VERSIONS."""
+    if _VERSION.fullmatch(environ.get("SERVER_PROTOCOL", "")):
+        return VersionError("this server speaks HTTP/1.1")
+    return InvalidRequestError("the request line is malformed")
+
+
+def put_right(environ: WSGIEnvironment) -> None:
+    """Leave out empty lines before the request line, and the scheme and host of a target that has them."""
+    environ["REQUEST_METHOD"] = environ["REQUEST_METHOD"].lstrip("\r\n")
+    path = environ.get("PATH_INFO", "")
+    environ["PATH_INFO"] = _ORIGIN.sub("", path, count=1) or "/" if _ORIGIN.match(path) else path
