@@ -8,19 +8,25 @@ after it.
 
 from __future__ import annotations
 
+import ctypes
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
+from inference_server.protocol.datatypes import narrow_to_bf16, widen_bf16
 from inference_server.protocol.errors import InvalidRequestError
 from inference_server.protocol.signature import Signature, TensorSpec
 from inference_server.repository.model_config import ModelConfig, ModelError
 from inference_server.runtimes.base import NoParameters, Prediction, Runtime, model_file, read_parameters
 
 MODEL_FILE = "model.onnx"
+
+_ONNX_BF16 = 16
+"""TensorProto.BFLOAT16 of onnx.proto."""
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -35,6 +41,7 @@ _DATATYPES = {
     "tensor(float16)": "FP16",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
+    "tensor(bfloat16)": "BF16",
     "tensor(string)": "BYTES",
 }
 
@@ -52,7 +59,7 @@ class Onnx(Runtime):
         self._strings = [spec.name for spec in self._signature.inputs.values() if spec.datatype == "BYTES"]
 
     @classmethod
-    def load(cls, folder: Path, config: ModelConfig) -> Self:
+    def load(cls, folder: Path, config: ModelConfig) -> Onnx:
         read_parameters(NoParameters, config)
         path = model_file(folder, config, MODEL_FILE)
         options = onnxruntime.SessionOptions()
@@ -64,7 +71,12 @@ class Onnx(Runtime):
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a dozen types that have no common base but Exception
             raise ModelError(f"onnxruntime can't load {path.name}: {error}") from error
-        return cls(session)
+        kinds = {_DATATYPES.get(node.type) for node in (*session.get_inputs(), *session.get_outputs())}
+        if "BF16" not in kinds:
+            return cls(session)
+        if any(_DATATYPES.get(node.type) == "BYTES" for node in session.get_inputs()):
+            raise ModelError("the model takes text and has BF16 tensors, and onnxruntime has no call for both")
+        return _WithBf16(session)
 
     @property
     def signature(self) -> Signature:
@@ -79,6 +91,34 @@ class Onnx(Runtime):
 
     def _with_text(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**inputs, **{name: _as_text(inputs[name], name) for name in self._strings}}
+
+
+class _WithBf16(Onnx):
+    """A model with BF16 tensors. NumPy has no such numbers, so onnxruntime's own values go in and come out."""
+
+    def predict(
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
+    ) -> Prediction:
+        del parameters
+        feeds = {name: _value(array, self._signature.inputs[name]) for name, array in inputs.items()}
+        values = self._session.run_with_ort_values(wanted, feeds, self._run_options)
+        return Prediction({name: _array(value) for name, value in zip(wanted, values, strict=True)})
+
+
+def _value(array: np.ndarray, spec: TensorSpec) -> onnxruntime.OrtValue:
+    if spec.datatype != "BF16":
+        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+    bits = narrow_to_bf16(array).reshape(array.shape)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, _ONNX_BF16)
+
+
+def _array(value: onnxruntime.OrtValue) -> np.ndarray:
+    if value.data_type() != "tensor(bfloat16)":
+        array: np.ndarray = value.numpy()
+        return array
+    shape = value.shape()
+    raw = ctypes.string_at(value.data_ptr(), math.prod(shape) * 2)
+    return widen_bf16(np.frombuffer(raw, np.uint16).reshape(shape))
 
 
 def _specs(nodes: Sequence[Any], what: str) -> list[TensorSpec]:
