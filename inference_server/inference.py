@@ -71,42 +71,37 @@ class Inference:
             raise DeadlineError("the deadline passed before the model was asked")
         prediction = self._predict(model, request, exchange.connection, deadline)
         predicted = self._clock()
-        head: dict[str, Any] = {"model_name": model.name, "model_version": model.version_text}
+        document: dict[str, Any] = {"model_name": model.name, "model_version": model.version_text}
         if request.id is not None:
-            head["id"] = request.id
+            document["id"] = request.id
         if prediction.parameters:
-            head["parameters"] = prediction.parameters
-        encoded = write_response(head, prediction.outputs, request.outputs, signature)
-        answer = Answer(200, encoded.body, JSON)
-        if encoded.header_length is not None:
+            document["parameters"] = prediction.parameters
+        body, header_length = write_response(document, prediction.outputs, request.outputs, signature)
+        answer = Answer(200, body, JSON)
+        if header_length is not None:
             answer.content_type = BINARY
-            answer.headers.append((HEADER_LENGTH, str(encoded.header_length)))
+            answer.headers.append((HEADER_LENGTH, str(header_length)))
         accepted = headers.get("HTTP_ACCEPT_ENCODING")
-        if accepted and len(encoded.body) >= self._limits.compress_from_bytes:
+        if accepted and len(body) >= self._limits.compress_from_bytes:
             _compress(answer, accepted)
         exchange.stages = (waited, read - began, predicted - read, self._clock() - predicted)
         return answer
 
     def _predict(self, model: LoadedModel, request: InferRequest, connection: int, deadline: float) -> Prediction:
         """Ask the model. Raises DeadlineError if the answer is too late, whoever notices first."""
+        wanted = [output.name for output in request.outputs]
         watch = self._watchdog.mine()
         watch.begin(connection, deadline, model.name)
         try:
-            return _ask(model, request)
+            return model.predict(request.inputs, wanted, request.parameters)
+        except RequestError:
+            raise
+        except Exception as error:  # whatever a model raises is a failed prediction, not a failed server
+            log.exception("a prediction failed", model=model.name, version=model.version)
+            raise PredictionError(f"model '{model.name}' failed: {type(error).__name__}: {error}") from error
         finally:
             if not watch.finish():
                 raise DeadlineError(LATE)
-
-
-def _ask(model: LoadedModel, request: InferRequest) -> Prediction:
-    wanted = [output.name for output in request.outputs]
-    try:
-        return model.predict(request.inputs, wanted, request.parameters)
-    except RequestError:
-        raise
-    except Exception as error:  # whatever a model raises is a failed prediction, not a failed server
-        log.exception("a prediction failed", model=model.name, version=model.version)
-        raise PredictionError(f"model '{model.name}' failed: {type(error).__name__}: {error}") from error
 
 
 def _compress(answer: Answer, accepted: str) -> None:

@@ -42,28 +42,30 @@ class Datatype:
     wire: np.dtype[np.generic] | None
     json_types: frozenset[type]
     """The Python types that a JSON element of it may have."""
+    code: str = ""
+    """Of numbers: the character of `struct` for one. Else empty."""
 
 
 _NUMBER = frozenset({int, float})
 
 
-def _number(name: str, code: str) -> Datatype:
-    return Datatype(name, np.dtype(np.dtype(code).type), np.dtype(code), _NUMBER)
+def _number(name: str, wire: str, code: str) -> Datatype:
+    return Datatype(name, np.dtype(np.dtype(wire).type), np.dtype(wire), _NUMBER, code)
 
 
 DATATYPES: dict[str, Datatype] = {
     "BOOL": Datatype("BOOL", np.dtype(np.bool_), np.dtype("|u1"), frozenset({bool, int, float})),
-    "UINT8": _number("UINT8", "|u1"),
-    "UINT16": _number("UINT16", "<u2"),
-    "UINT32": _number("UINT32", "<u4"),
-    "UINT64": _number("UINT64", "<u8"),
-    "INT8": _number("INT8", "|i1"),
-    "INT16": _number("INT16", "<i2"),
-    "INT32": _number("INT32", "<i4"),
-    "INT64": _number("INT64", "<i8"),
-    "FP16": _number("FP16", "<f2"),
-    "FP32": _number("FP32", "<f4"),
-    "FP64": _number("FP64", "<f8"),
+    "UINT8": _number("UINT8", "|u1", "B"),
+    "UINT16": _number("UINT16", "<u2", "H"),
+    "UINT32": _number("UINT32", "<u4", "I"),
+    "UINT64": _number("UINT64", "<u8", "Q"),
+    "INT8": _number("INT8", "|i1", "b"),
+    "INT16": _number("INT16", "<i2", "h"),
+    "INT32": _number("INT32", "<i4", "i"),
+    "INT64": _number("INT64", "<i8", "q"),
+    "FP16": _number("FP16", "<f2", "e"),
+    "FP32": _number("FP32", "<f4", "f"),
+    "FP64": _number("FP64", "<f8", "d"),
     "BF16": Datatype("BF16", np.dtype(np.float32), np.dtype("<u2"), frozenset()),
     "BYTES": Datatype("BYTES", np.dtype(object), None, frozenset({str})),
 }

@@ -7,7 +7,6 @@ NaN and no infinity, so an output that has one is refused with the advice to ask
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,22 +17,16 @@ from inference_server.protocol.errors import InvalidRequestError, PredictionErro
 from inference_server.protocol.signature import RequestedOutput, Signature, TensorSpec
 
 
-@dataclass(slots=True)
-class EncodedResponse:
-    body: bytes
-    header_length: int | None
-    """Length of the JSON part if binary tensors follow it, for `Inference-Header-Content-Length`; else None."""
-
-
 def write_response(
-    head: Mapping[str, Any],
+    document: dict[str, Any],
     arrays: Mapping[str, np.ndarray],
     wanted: Sequence[RequestedOutput],
     signature: Signature,
-) -> EncodedResponse:
-    """Encode the wanted outputs.
+) -> tuple[bytes, int | None]:
+    """Encode the wanted outputs: the body, and the length of its JSON part if binary tensors follow that.
 
-    `head` is what comes before `outputs`: model_name, model_version, and id and parameters if there are any.
+    `document` is what comes before `outputs`, which it is given here: model_name, model_version, and id and parameters
+    if there are any.
     """
     outputs: list[dict[str, Any]] = []
     tail: list[bytes] = []
@@ -47,16 +40,20 @@ def write_response(
             raw = _to_binary(array, spec)
             entry["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
+        elif array.dtype is spec.type.array and spec.type.code:
+            entry["data"] = array.ravel()
         else:
             entry["data"] = _to_json(array, spec)
         outputs.append(entry)
-    text = orjson.dumps({**head, "outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
-    # NaN and infinity are written as null. Looking for the word costs less than looking at the numbers.
-    if b"null" in text:
+    document["outputs"] = outputs
+    text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    # NaN and infinity are written as null. Looking for the word costs less than looking at the numbers, and `find` less
+    # than `in`.
+    if text.find(b"null") >= 0:
         _refuse_not_finite(outputs)
     if not tail:
-        return EncodedResponse(text, None)
-    return EncodedResponse(b"".join((text, *tail)), len(text))
+        return text, None
+    return b"".join((text, *tail)), len(text)
 
 
 def _to_json(array: np.ndarray, spec: TensorSpec) -> Any:

@@ -37,8 +37,9 @@ class TensorSpec:
         """Whether a tensor of this shape fits: as many dimensions, all whole numbers, and each fixed one equal."""
         if len(shape) != len(self.shape):
             return False
-        for want, have in zip(self.shape, shape, strict=True):
-            if type(have) is not int or not 0 <= have < MAX_DIMENSION or want not in (have, -1):
+        for place, want in enumerate(self.shape):
+            have = shape[place]
+            if type(have) is not int or (not 0 <= have < MAX_DIMENSION if want == -1 else have != want):
                 return False
         return True
 

@@ -87,7 +87,8 @@ class Onnx(Runtime):
     ) -> Prediction:
         del parameters
         feeds = inputs if not self._strings else self._with_text(inputs)
-        return Prediction(dict(zip(wanted, self._run(wanted, feeds, self._run_options), strict=True)))
+        results = self._run(wanted, feeds, self._run_options)
+        return Prediction({name: results[place] for place, name in enumerate(wanted)})
 
     def _with_text(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**inputs, **{name: _as_text(inputs[name], name) for name in self._strings}}

@@ -69,11 +69,13 @@ def test_every_datatype_of_json_arrives_as_its_array(datatype: str, data: list[A
         ("UINT8", [256], "does not fit UINT8"),
         ("UINT8", [-1], "does not fit UINT8"),
         ("INT32", [1.5], "1.5 is not a whole number"),
+        ("UINT8", [1.0, 256.0], "does not fit UINT8: 256.0 is out of its range"),
         ("INT64", [1e19], "does not fit INT64"),
-        ("FP32", [1e39], "does not fit FP32"),
+        ("FP32", [1e39], "does not fit FP32: 1e.39 is out of its range"),
         ("FP16", [70000], "does not fit FP16"),
         ("FP16", [1e5], "does not fit FP16"),
         ("FP32", [True], "boolean"),
+        ("FP32", [False], "boolean"),
         ("FP32", ["1"], "string"),
         ("FP32", [None], "null"),
         ("FP32", [{}], "object"),
@@ -84,7 +86,12 @@ def test_every_datatype_of_json_arrives_as_its_array(datatype: str, data: list[A
 )
 def test_an_element_that_does_not_fit_is_refused(datatype: str, data: list[Any], words: str) -> None:
     with pytest.raises(InvalidRequestError, match=words):
-        read(one(data, [1], datatype), vector(datatype))
+        read(one(data, [len(data)], datatype), vector(datatype))
+
+
+def test_json_data_may_be_written_to_by_the_model() -> None:
+    assert read(one([1, 2], [1, 2])).inputs["x"].flags.writeable
+    assert read(one([[1, 2]], [1, 2])).inputs["x"].flags.writeable
 
 
 @pytest.mark.parametrize(
@@ -297,9 +304,9 @@ def test_a_raw_request_that_no_shape_fits_is_refused(signature: Signature) -> No
 
 def write(array: np.ndarray, datatype: str, *, binary: bool) -> tuple[dict[str, Any], bytes]:
     signature = Signature.of([], [TensorSpec("y", datatype, (-1,) * array.ndim)])
-    encoded = write_response({"model_name": "m"}, {"y": array}, [RequestedOutput("y", binary)], signature)
-    length = len(encoded.body) if encoded.header_length is None else encoded.header_length
-    return orjson.loads(encoded.body[:length]), encoded.body[length:]
+    body, header_length = write_response({"model_name": "m"}, {"y": array}, [RequestedOutput("y", binary)], signature)
+    length = len(body) if header_length is None else header_length
+    return orjson.loads(body[:length]), body[length:]
 
 
 def test_a_json_output_is_flat_and_carries_its_shape() -> None:

@@ -125,6 +125,25 @@ def test_a_request_that_fits_arrives_as_it_was_meant(case: Case) -> None:
             np.testing.assert_array_equal(arrived, array)
 
 
+@given(st.sampled_from(sorted({*INTEGERS, *WIDTHS})), st.data())
+def test_numbers_become_what_numpy_makes_of_them_or_are_refused(datatype: str, data: st.DataObject) -> None:
+    whole = st.integers(-(2**66), 2**66)
+    others = whole | whole.map(float) if datatype in INTEGERS else whole | st.floats(-1e300, 1e300)
+    entry = {"name": "a", "datatype": datatype, "data": data.draw(st.lists(elements(datatype) | others, min_size=1))}
+    body = json.dumps({"inputs": [{**entry, "shape": [len(entry["data"])]}]}).encode()
+    numbers = orjson.loads(body)["inputs"][0]["data"]
+    outcome = attempt(lambda: read_request(body, None, Signature.of([TensorSpec("a", datatype, (-1,))], []), LIMITS))
+    try:
+        with np.errstate(over="raise"):
+            expected = np.array([int(n) if datatype in INTEGERS else n for n in numbers], DATATYPES[datatype].array)
+    except (OverflowError, FloatingPointError):
+        assert isinstance(outcome, RequestError)
+        assert "is out of its range" in str(outcome)
+    else:
+        assert isinstance(outcome, InferRequest)
+        np.testing.assert_array_equal(outcome.inputs["a"], expected)
+
+
 JUNK = st.recursive(
     st.none()
     | st.booleans()
@@ -190,6 +209,24 @@ def test_a_request_that_was_changed_is_read_or_refused(broken: tuple[Case, bytes
         check_fits(outcome, case.signature)
 
 
+@given(broken_cases())
+def test_what_is_read_at_once_is_what_is_read_with_care(broken: tuple[Case, bytes, str | None]) -> None:
+    """A header that tells the length of the JSON makes it a body that may have binary data, which is read with care."""
+    case, body, _ = broken
+    if not body:
+        return
+    once = attempt(lambda: read_request(body, None, case.signature, LIMITS))
+    with_care = attempt(lambda: read_request(body, str(len(body)), case.signature, LIMITS))
+    if isinstance(once, RequestError) or isinstance(with_care, RequestError):
+        assert (type(once), str(once)) == (type(with_care), str(with_care))
+        return
+    assert (once.id, once.outputs, once.parameters) == (with_care.id, with_care.outputs, with_care.parameters)
+    assert once.inputs.keys() == with_care.inputs.keys()
+    for name, array in once.inputs.items():
+        assert (array.dtype, array.shape) == (with_care.inputs[name].dtype, with_care.inputs[name].shape)
+        np.testing.assert_array_equal(array, with_care.inputs[name])
+
+
 @given(JUNK, st.binary(max_size=20), st.none() | st.integers(-1, 99).map(str))
 def test_junk_is_refused(document: Any, tail: bytes, length: str | None) -> None:
     signature = Signature.of([TensorSpec("a", "FP32", (-1, 2))], [TensorSpec("a", "FP32", (-1, 2))])
@@ -224,8 +261,9 @@ def test_whatever_a_model_gives_is_written_or_refused(case: Case, data: st.DataO
     if isinstance(encoded, RequestError):
         assert any(not output.binary for output in wanted), encoded
         return
-    document = json.loads(encoded.body[: encoded.header_length])
-    rest = len(encoded.body) - (encoded.header_length or len(encoded.body))
+    body, header_length = encoded
+    document = json.loads(body[:header_length])
+    rest = len(body) - (header_length or len(body))
     for output, entry in zip(wanted, document["outputs"], strict=True):
         assert tuple(entry["shape"]) == arrays[output.name].shape
         if output.binary:
