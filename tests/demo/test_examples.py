@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from demo.environment import environment_document
 from inference_operator.api.v1alpha1 import InferenceDeployment, InferenceEnvironment
+from inference_operator.domain.names import Identity
 from inference_operator.domain.policy import refusals
 from inference_sandbox.details import Details
 
@@ -70,7 +71,10 @@ def test_the_example_environment_is_the_one_that_is_named_and_allows_the_service
     service = InferenceDeployment.model_validate(load(name))
 
     assert service.spec.environment == environment.metadata.name
-    assert refusals(service.spec, environment.spec, namespace="shop", labels={}) == []
+    assert (
+        refusals(service.spec, environment.spec, identity=Identity(namespace="shop", name="digits", uid="1"), labels={})
+        == []
+    )
 
 
 def test_the_environment_of_the_demo_is_the_example_with_every_id_replaced() -> None:

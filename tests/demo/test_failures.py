@@ -9,6 +9,7 @@ import yaml
 
 from inference_operator.api.v1alpha1 import InferenceDeployment, InferenceEnvironment
 from inference_operator.domain import causes
+from inference_operator.domain.names import Identity
 from inference_operator.domain.policy import refusals
 from tests.demo.test_examples import load
 
@@ -40,7 +41,9 @@ def test_every_release_is_valid_after_the_ones_before_it_and_allowed_in_the_envi
     for patch in (failures.QUICK, *(release.spec for release in failures.RELEASES), failures.MENDED):
         document = merged(document, {"spec": patch})
         spec = InferenceDeployment.model_validate(document).spec
-        assert refusals(spec, environment, namespace="shop", labels={}) == [], yaml.safe_dump(document)
+        assert (
+            refusals(spec, environment, identity=Identity(namespace="shop", name="digits", uid="1"), labels={}) == []
+        ), yaml.safe_dump(document)
 
 
 def test_every_release_asks_for_something_that_no_other_does() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec
+from inference_operator.domain.names import Identity
 from inference_operator.domain.policy import refusals
 from tests.operator.builders import deployment_document, environment_document
 
@@ -14,7 +15,7 @@ def refused(policy: dict[str, Any] | None, *, labels: dict[str, str] | None = No
     return refusals(
         InferenceDeploymentSpec.model_validate(deployment_document(**spec)["spec"]),
         InferenceEnvironmentSpec.model_validate(environment),
-        namespace="shop",
+        identity=Identity(namespace="shop", name="recommender", uid="1"),
         labels=labels,
     )
 
@@ -102,3 +103,55 @@ def test_a_role_that_no_pattern_names_is_refused() -> None:
     for silent in (None, {"images": ["*"]}):
         [told] = refused(silent, taskRoleArn=ROLE)
         assert "policy.taskRoleArns is absent" in told
+
+
+OWN = {
+    "modelPaths": ["/{namespace}/*"],
+    "ingress": {"paths": ["/{namespace}/*"], "hosts": ["*.{namespace}.example.com"]},
+}
+HOST = "api.shop.example.com"
+
+
+@pytest.mark.parametrize(
+    "ingress",
+    [
+        {"hosts": [HOST]},
+        {"hosts": [HOST, "*.shop.example.com"], "paths": ["/shop/*"]},
+        {"hosts": [HOST], "paths": ["/shop/a/b/*", "/shop/c/*"]},
+    ],
+)
+def test_a_namespace_may_have_what_a_pattern_names_as_its_own(ingress: dict[str, Any]) -> None:
+    assert refused(OWN, models={"path": "/shop/v1"}, ingress=ingress) == []
+
+
+@pytest.mark.parametrize(
+    ("ingress", "told"),
+    [
+        ({"paths": ["/shop2/*"]}, "spec.ingress.paths[0] '/shop2/*' matches none of the allowed paths (/shop/*)"),
+        ({"paths": ["/*"]}, "spec.ingress.paths[0] '/*' matches none of the allowed paths (/shop/*)"),
+        (
+            {"hosts": [HOST, "*.example.com"]},
+            "spec.ingress.hosts[1] '*.example.com' matches none of the allowed hosts (*.shop.example.com)",
+        ),
+        (
+            {"hosts": []},
+            "spec.ingress.hosts is absent, which means every host; name some of the allowed hosts (*.shop.example.com)",
+        ),
+    ],
+)
+def test_paths_and_hosts_of_others_are_refused(ingress: dict[str, Any], told: str) -> None:
+    assert refused(OWN, models={"path": "/shop/v1"}, ingress={"hosts": [HOST], **ingress}) == [told]
+
+
+def test_models_of_others_are_refused() -> None:
+    for path in ("/shop", "/shop2/v1", "/models/shop/v1"):
+        [told] = refused({"modelPaths": ["/{namespace}/*"]}, models={"path": path})
+        assert told == f"spec.models.path '{path}' matches none of the allowed folders (/shop/*)"
+
+
+def test_the_path_that_a_service_has_by_default_must_be_allowed_too() -> None:
+    [told] = refused({"ingress": {"paths": ["/models/{namespace}/*"]}})
+    assert told == (
+        "spec.ingress.paths is absent; the default '/shop/recommender/*' matches none of the allowed paths "
+        "(/models/shop/*)"
+    )

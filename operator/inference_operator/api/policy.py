@@ -31,6 +31,33 @@ _RolePattern = Annotated[
         "such as arn:aws:iam::123456789012:role/inference-*",
     ),
 ]
+NAMESPACE = "{namespace}"
+"""Stands in a pattern for the service's own namespace, so that one pattern gives each team what is its own."""
+
+_FolderPattern = Annotated[
+    str,
+    *text(
+        255,
+        r"(/([A-Za-z0-9_=@+:,.~*-]|\{namespace\})+)+",
+        f"a folder with * for any text and {NAMESPACE} for the service's, such as /{NAMESPACE}/*",
+    ),
+]
+_PathPattern = Annotated[
+    str,
+    *text(
+        255,
+        r"(/([A-Za-z0-9_.~*-]|\{namespace\})+)*/\*",
+        f"a URL path that ends in /*, with * for any text and {NAMESPACE} for the service's, such as /{NAMESPACE}/*",
+    ),
+]
+_HostPattern = Annotated[
+    str,
+    *text(
+        255,
+        r"([a-z0-9.*-]|\{namespace\})+",
+        f"a host name with * for any text and {NAMESPACE} for the service's, such as *.{NAMESPACE}.example.com",
+    ),
+]
 _LabelValue = Annotated[str, Field(max_length=63)]
 
 
@@ -54,6 +81,16 @@ class Maximum(SpecModel):
     """Most tasks of one service. No limit of its own if absent."""
 
 
+class IngressPolicy(SpecModel):
+    """Which requests of the shared load balancer services may ask for."""
+
+    paths: Annotated[tuple[_PathPattern, ...], Field(min_length=1, max_length=50), Unique()] | None = None
+    """Patterns of the URL paths allowed, the one that a service has by default included. Any path if absent."""
+
+    hosts: Annotated[tuple[_HostPattern, ...], Field(min_length=1, max_length=50), Unique()] | None = None
+    """Patterns of the host names allowed; a service must then name its hosts. Any host if absent."""
+
+
 class LoggingPolicy(SpecModel):
     """What services may do with their logs."""
 
@@ -75,6 +112,12 @@ class Policy(SpecModel):
 
     task_role_arns: Annotated[tuple[_RolePattern, ...], Field(min_length=1, max_length=50), Unique()] | None = None
     """Patterns of the roles that a service may name as its `taskRoleArn`, besides the environment's. None if absent."""
+
+    model_paths: Annotated[tuple[_FolderPattern, ...], Field(min_length=1, max_length=50), Unique()] | None = None
+    """Patterns of the folders allowed as `models.path`. Any folder if absent."""
+
+    ingress: IngressPolicy | None = None
+    """Which requests of the shared load balancer services may ask for. Any if absent."""
 
     maximum: Maximum | None = None
     """The most that one service may ask for. No limit if absent."""

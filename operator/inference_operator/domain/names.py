@@ -48,6 +48,11 @@ class Identity:
         return f"{self.name}.{self.namespace}"
 
     @property
+    def path(self) -> str:
+        """That callers use behind a shared load balancer, unless the spec names others."""
+        return f"/{self.namespace}/{self.name}/*"
+
+    @property
     def target_group(self) -> str:
         return self._target_group(short_hash(self.key))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from inference_operator.api.ingress import Ingress
+from inference_operator.api.policy import NAMESPACE, IngressPolicy
 from inference_operator.api.v1alpha1 import (
     InferenceDeploymentSpec,
     InferenceEnvironmentSpec,
@@ -13,26 +15,31 @@ from inference_operator.api.v1alpha1 import (
     Maximum,
     NamespaceSelector,
 )
+from inference_operator.domain.names import Identity
 from inference_operator.fluentbit import custom, rendering
 
 Labels = Mapping[str, str]
 
 
 def refusals(
-    spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpec, *, namespace: str, labels: Labels | None
+    spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpec, *, identity: Identity, labels: Labels | None
 ) -> list[str]:
     """One sentence for each thing that is not allowed: the field, its value, the limit. Empty if all is.
 
-    `labels` are the namespace's; None if they are not known.
+    `labels` are those of the object's namespace; None if they are not known.
     """
     policy = environment.policy
     found = list(_role(spec, environment))
     if policy is None:
         return found
     if policy.namespaces is not None:
-        found += _namespace(policy.namespaces, namespace, labels)
+        found += _namespace(policy.namespaces, identity.namespace, labels)
     if policy.images is not None:
         found += _images(spec, policy.images)
+    if policy.model_paths is not None:
+        found += _others(("spec.models.path", spec.models.path), policy.model_paths, "folders", identity)
+    if policy.ingress is not None and environment.load_balancer is not None:
+        found += _ingress(spec.ingress, policy.ingress, identity)
     if policy.maximum is not None:
         found += _sizes(spec, policy.maximum)
     if policy.logging is not None:
@@ -97,6 +104,34 @@ def _images(spec: InferenceDeploymentSpec, allowed: Sequence[str]) -> Iterator[s
     for field, image in images:
         if not any(fnmatchcase(image, pattern) for pattern in allowed):
             yield f"{field} '{image}' matches none of the allowed images ({', '.join(allowed)})"
+
+
+def _ingress(asked: Ingress, allowed: IngressPolicy, identity: Identity) -> Iterator[str]:
+    if allowed.paths is not None:
+        for number, path in enumerate(asked.paths):
+            yield from _others((f"spec.ingress.paths[{number}]", path), allowed.paths, "paths", identity)
+        if not asked.paths:
+            absent = "spec.ingress.paths is absent; the default"
+            yield from _others((absent, identity.path), allowed.paths, "paths", identity)
+    if allowed.hosts is not None:
+        for number, host in enumerate(asked.hosts):
+            yield from _others((f"spec.ingress.hosts[{number}]", host), allowed.hosts, "hosts", identity)
+        if not asked.hosts:
+            shown = ", ".join(_of_namespace(allowed.hosts, identity))
+            yield f"spec.ingress.hosts is absent, which means every host; name some of the allowed hosts ({shown})"
+
+
+def _others(asked: tuple[str, str], allowed: Sequence[str], what: str, identity: Identity) -> Iterator[str]:
+    """What a service asks for may hold a `*` itself. It is matched like any other character, by a `*` alone: what the
+    asked one stands for is then within what the allowed one stands for."""
+    field, value = asked
+    patterns = _of_namespace(allowed, identity)
+    if not any(fnmatchcase(value, pattern) for pattern in patterns):
+        yield f"{field} '{value}' matches none of the allowed {what} ({', '.join(patterns)})"
+
+
+def _of_namespace(patterns: Sequence[str], identity: Identity) -> list[str]:
+    return [pattern.replace(NAMESPACE, identity.namespace) for pattern in patterns]
 
 
 def _sizes(spec: InferenceDeploymentSpec, most: Maximum) -> Iterator[str]:

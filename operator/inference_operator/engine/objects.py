@@ -287,18 +287,21 @@ def accept(
             Reason.ENVIRONMENT_INVALID,
             f"InferenceEnvironment '{spec.environment}' is not valid: {explain(environment)} Next: mend it.",
         )
-    namespace = _identity(ObjectMeta.model_validate(document["metadata"])).namespace
-    return _refused(spec, environment, namespace, labels) or (spec, environment)
+    identity = _identity(ObjectMeta.model_validate(document["metadata"]))
+    return _refused(spec, environment, identity, labels) or (spec, environment)
 
 
 def _refused(
-    spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpec, namespace: str, labels: policy.Labels | None
+    spec: InferenceDeploymentSpec,
+    environment: InferenceEnvironmentSpec,
+    identity: Identity,
+    labels: policy.Labels | None,
 ) -> Refusal | None:
     """Why a valid spec can't be had in its environment."""
     unmet = policy.unmet(spec, environment)
     if unmet:
         return Refusal(Reason.INVALID_SPEC, f"{'; '.join(unmet)}. Next: change the spec, or name another environment.")
-    forbidden = policy.refusals(spec, environment, namespace=namespace, labels=labels)
+    forbidden = policy.refusals(spec, environment, identity=identity, labels=labels)
     if forbidden:
         return Refusal(
             Reason.FORBIDDEN_BY_POLICY,

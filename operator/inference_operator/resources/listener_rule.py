@@ -213,7 +213,7 @@ class TrialListenerRules(ListenerRules):
 
 def paths_of(ingress: Ingress, identity: Identity) -> tuple[str, ...]:
     """The paths that callers use, without a slash at their ends: "" is everything. The first is the service's URL."""
-    patterns = ingress.paths or (f"/{identity.namespace}/{identity.name}/*",)
+    patterns = ingress.paths or (identity.path,)
     return tuple(pattern.removesuffix(EVERYTHING) for pattern in patterns)
 
 
