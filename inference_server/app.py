@@ -22,7 +22,7 @@ from inference_server.openapi import example_request, openapi_document
 from inference_server.protocol.errors import InvalidRequestError, RequestError
 from inference_server.readiness import Readiness
 
-EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics", "model_configuration"]
+EXTENSIONS = ["binary_tensor_data", "model_repository", "statistics", "model_configuration", "parameters"]
 
 
 @dataclass(frozen=True, slots=True)

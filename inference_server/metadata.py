@@ -32,21 +32,23 @@ def model_metadata(model: LoadedModel, versions: list[int]) -> dict[str, Any]:
 def model_config(model: LoadedModel) -> dict[str, Any]:
     """Triton's ModelConfig as JSON. Source: Triton, "Model Configuration Extension"; model_config.proto."""
     signature = model.signature
+    batch = model.config.batching.max_rows if model.config.batching is not None else 0
     return {
         "name": model.name,
         "platform": model.runtime.platform,
         "backend": model.config.runtime,
         "version_policy": _version_policy(model),
-        "max_batch_size": model.config.batching.max_rows if model.config.batching is not None else 0,
-        "input": [_tensor(spec) | {"optional": spec.optional} for spec in signature.inputs.values()],
-        "output": [_tensor(spec) for spec in signature.outputs.values()],
+        "max_batch_size": batch,
+        "input": [_tensor(spec, batched=batch > 0) | {"optional": spec.optional} for spec in signature.inputs.values()],
+        "output": [_tensor(spec, batched=batch > 0) for spec in signature.outputs.values()],
         "parameters": {name: {"string_value": str(value)} for name, value in model.config.parameters.items()},
     }
 
 
-def _tensor(spec: TensorSpec) -> dict[str, Any]:
+def _tensor(spec: TensorSpec, *, batched: bool) -> dict[str, Any]:
+    """Without the first dimension if the model is batched: for Triton it goes without saying then."""
     datatype = "STRING" if spec.datatype == "BYTES" else spec.datatype
-    return {"name": spec.name, "data_type": f"TYPE_{datatype}", "dims": list(spec.shape)}
+    return {"name": spec.name, "data_type": f"TYPE_{datatype}", "dims": list(spec.shape[1:] if batched else spec.shape)}
 
 
 def _version_policy(model: LoadedModel) -> dict[str, Any]:
@@ -78,8 +80,13 @@ def model_statistics(model: LoadedModel, totals: Mapping[store.Key, list[float]]
             "compute_input": _duration(success, stages["decode"]),
             "compute_infer": _duration(success, stages["predict"]),
             "compute_output": _duration(success, stages["encode"]),
+            # There is no cache; clients of Triton may read these nevertheless.
+            "cache_hit": _duration(0, 0),
+            "cache_miss": _duration(0, 0),
         },
+        "response_stats": {},
         "batch_stats": [],
+        "memory_usage": [],
     }
 
 

@@ -7,6 +7,8 @@ tensors are read-only views of the body; nothing is copied.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import itertools
 import math
 import struct
@@ -85,6 +87,7 @@ def read_request(body: bytes, header_length: str | None, signature: Signature, l
 
 
 def _header_length(text: str, body_length: int) -> int:
+    text = text.strip(" \t")  # which may stand around the value of a header
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(body_length)) or int(text) > body_length:
         raise InvalidRequestError(
             f"Inference-Header-Content-Length is {_show(text)}; "
@@ -162,6 +165,8 @@ def _read_inputs(entries: Any, tail: memoryview, signature: Signature, limits: L
         size = _binary_size(entry, name, len(tail)) if data is None or "parameters" in entry else None
         if size is None:
             arrays[name] = _from_json(data, spec, shape, count)
+            if "parameters" in entry and spec.datatype == "BYTES":
+                arrays[name] = _undo_base64(arrays[name], _parameters(entry, f"input '{name}'"), name)
         else:
             arrays[name] = _from_binary(tail[:size], spec, shape, count)
             tail = tail[size:]
@@ -214,6 +219,9 @@ def _shape(given: Any, spec: TensorSpec) -> tuple[int, ...]:
         if not 0 <= size < MAX_DIMENSION:
             raise InvalidRequestError(f"input '{spec.name}' has shape {_show(given)}; dimensions must be 0 to 2^63-1")
     shape = tuple(map(int, given))
+    if shape[1:] == (1,) and spec.admits(shape[:1]):
+        # MLServer's codecs make a column of every vector. What it holds is the same.
+        return shape[:1]
     if not spec.admits(shape):
         raise InvalidRequestError(
             f"input '{spec.name}' has shape {_show(given)}; the model takes {list(spec.shape)} (-1 is any size)"
@@ -325,6 +333,18 @@ def _from_json(data: Any, spec: TensorSpec, shape: tuple[int, ...], count: int) 
     return _numbers(data, types, spec, shape)
 
 
+def _undo_base64(array: np.ndarray, parameters: Mapping[str, Any], name: str) -> np.ndarray:
+    """Bytes that are no text go into JSON like this. Source: MLServer, "Content Types", `base64`."""
+    if parameters.get("content_type") != "base64":
+        return array
+    try:
+        return _array_of_bytes([base64.b64decode(element, validate=True) for element in array.flat], array.shape)
+    except binascii.Error as error:
+        raise InvalidRequestError(
+            f"'data' of input '{name}' is not base64, as its content_type says: {error}"
+        ) from None
+
+
 def _wrong_type(types: set[type], spec: TensorSpec) -> str:
     if not spec.type.json_types:
         return f"input '{spec.name}' is {spec.datatype}, which JSON can't carry; send it as binary data"
@@ -335,11 +355,13 @@ def _wrong_type(types: set[type], spec: TensorSpec) -> str:
 
 
 def _flatten(data: list[Any], spec: TensorSpec, shape: tuple[int, ...]) -> list[Any]:
-    """Nested rows -> one row-major list. The nesting must be that of the shape."""
+    """Nested rows -> one row-major list. The nesting must be that of the shape, or of a vector's column."""
     level: list[Any] = [data]
     for size in shape:
         if set(map(type, level)) - {list} or set(map(len, level)) - {size}:
             raise InvalidRequestError(f"'data' of input '{spec.name}' is nested otherwise than its shape {list(shape)}")
+        level = list(itertools.chain.from_iterable(level))
+    if len(shape) == 1 and set(map(type, level)) == {list} and set(map(len, level)) == {1}:
         level = list(itertools.chain.from_iterable(level))
     return level
 

@@ -8,7 +8,7 @@ import urllib.request
 from typing import Any
 
 import numpy as np
-from mlserver.codecs import NumpyCodec, StringCodec  # type: ignore[import-not-found]  # only in its own environment
+from mlserver.codecs import Base64Codec, NumpyCodec, StringCodec  # type: ignore[import-not-found]  # only in its own environment
 from mlserver.types import (  # type: ignore[import-not-found]  # see above
     InferenceRequest,
     InferenceResponse,
@@ -43,7 +43,7 @@ def null_members_are_taken_as_absent(url: str) -> None:
 @point
 def arrays_come_back(url: str) -> None:
     array = np.array([3, -4])
-    # The codec makes a column of a vector, so the model takes a matrix.
+    # The codec makes a column of a vector.
     answer = infer(url, "matrix-INT64", NumpyCodec.encode_input("x", array))
     expect(NumpyCodec.decode_output(answer.outputs[0]).tolist(), [[3], [-4]])
 
@@ -52,6 +52,20 @@ def arrays_come_back(url: str) -> None:
 def strings_come_back(url: str) -> None:
     answer = infer(url, "matrix-BYTES", StringCodec.encode_input("x", ["ä", ""], use_bytes=False))
     expect(StringCodec.decode_output(answer.outputs[0]), ["ä", ""])
+
+
+@point
+def vectors_may_be_sent_as_its_columns(url: str) -> None:
+    answer = infer(url, "echo-INT64", NumpyCodec.encode_input("x", np.array([3, -4])))
+    expect(NumpyCodec.decode_output(answer.outputs[0]).tolist(), [3, -4])
+    answer = infer(url, "echo-BYTES", StringCodec.encode_input("x", ["ä", ""], use_bytes=False))
+    expect(StringCodec.decode_output(answer.outputs[0]), ["ä", ""])
+
+
+@point
+def base64_is_undone(url: str) -> None:
+    answer = infer(url, "echo-BYTES", Base64Codec.encode_input("x", ["ä".encode()], use_bytes=False))
+    expect(StringCodec.decode_output(answer.outputs[0]), ["ä"])
 
 
 @point

@@ -150,7 +150,10 @@ def test_a_server_with_batching_answers_many_callers_rightly(tmp_path: Path) -> 
     root = tmp_path / "models"
     write_linear(root, batching={"max_rows": 16})
     with running(published(root), workers=1, threads=8) as server:
-        assert server.get("/v2/models/linear/config").json()["max_batch_size"] == 16
+        config = server.get("/v2/models/linear/config").json()
+        assert config["max_batch_size"] == 16
+        assert [tensor["dims"] for tensor in (*config["input"], *config["output"])] == [[4], [3]]
+        assert server.get("/v2/models/linear").json()["inputs"][0]["shape"] == [-1, 4]
 
         def ask(number: int) -> None:
             row = np.array([[number, 1, 2, number / 2]])

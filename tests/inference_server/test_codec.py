@@ -43,6 +43,55 @@ def test_json_data_may_be_flat_or_nested(data: list[Any]) -> None:
     np.testing.assert_array_equal(array, [[1, 2], [3, 4]])
 
 
+@pytest.mark.parametrize("data", [[1, 2, 3], [[1], [2], [3]], [1.0, 2.0, 3.0]])
+def test_a_vector_may_come_as_the_column_that_mlserver_makes_of_it(data: list[Any]) -> None:
+    array = read(one(data, [3, 1], "INT64"), vector("INT64")).inputs["x"]
+    assert array.shape == (3,)
+    assert array.tolist() == [1, 2, 3]
+
+
+def test_a_vector_may_come_as_a_binary_column() -> None:
+    tensor = {"name": "x", "datatype": "INT8", "shape": [2, 1], "parameters": {"binary_data_size": 2}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    array = read_request(head + b"\1\2", f" {len(head)}\t", vector("INT8"), Limits()).inputs["x"]
+    assert array.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("shape", "of"), [([1, 3], (-1,)), ([3, 1, 1], (-1,)), ([3, 1], (-1, 2)), ([3, 1], (4,)), ([1], ())]
+)
+def test_no_other_shape_is_taken_for_another(shape: list[int], of: tuple[int, ...]) -> None:
+    signature = Signature.of([TensorSpec("x", "FP32", of)], [])
+    with pytest.raises(InvalidRequestError, match="the model takes"):
+        read(one([0] * int(np.prod(shape)), shape), signature)
+
+
+@pytest.mark.parametrize("data", [[[1, 2], [3, 4]], [[1], [2, 3]], [[[1]], [[2]]], [[], []], [[1], 2]])
+def test_what_is_no_column_is_not_taken_for_one(data: list[Any]) -> None:
+    with pytest.raises(InvalidRequestError):
+        read(one(data, [2, 1]), vector("FP32"))
+
+
+def test_bytes_may_be_base64_if_they_are_said_to_be() -> None:
+    def as_sent(parameters: Any) -> list[bytes]:
+        document = one(["/wA=", ""], [2], "BYTES")
+        document["inputs"][0]["parameters"] = parameters
+        elements: list[bytes] = read(document, vector("BYTES")).inputs["x"].tolist()
+        return elements
+
+    assert as_sent({"content_type": "base64"}) == [b"\xff\0", b""]
+    for other in ({"content_type": "str"}, {"content_type": None}, {}, None):
+        assert as_sent(other) == [b"/wA=", b""]
+
+
+@pytest.mark.parametrize("element", ["/w", "_-==", "ä", "a b="])
+def test_what_is_not_the_base64_that_it_is_said_to_be_is_refused(element: str) -> None:
+    document = one([element], [1], "BYTES")
+    document["inputs"][0]["parameters"] = {"content_type": "base64"}
+    with pytest.raises(InvalidRequestError, match="is not base64"):
+        read(document, vector("BYTES"))
+
+
 @pytest.mark.parametrize(
     ("datatype", "data", "expected"),
     [

@@ -421,6 +421,7 @@ def test_statistics_are_as_triton_gives_them(server: RunningServer) -> None:
     assert stats["execution_count"] >= 1
     assert stats["inference_stats"]["success"]["count"] == stats["execution_count"]
     assert stats["inference_stats"]["compute_infer"]["ns"] > 0
+    assert stats["inference_stats"]["cache_hit"] == {"count": 0, "ns": 0}
     assert len(server.get("/v2/models/stats").json()["model_stats"]) == 6
     assert server.get("/v2/models/none/stats").status_code == 404
 
