@@ -51,7 +51,11 @@ class Metrics(Collector):
         """The answer to a scrape and its Content-Type, in the format that the scraper accepts."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
-        encode, content_type = choose_encoder(accept)
+        try:
+            # Of a header in several lines it would put the line ends into its answer.
+            encode, content_type = choose_encoder(" ".join(accept.split()))
+        except (TypeError, ValueError):  # it stumbles over a version that is none
+            encode, content_type = choose_encoder("")
         return encode(registry), content_type
 
     def collect(self) -> Iterator[Metric]:

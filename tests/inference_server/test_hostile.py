@@ -221,6 +221,15 @@ def test_the_repository_reads_what_is_compressed_and_no_bomb(server: RunningServ
     check(server, send(server, post(b"{}", "Content-Encoding: br", path=index)), {415})
 
 
+@pytest.mark.parametrize("version", [b"x", b"1.x", b"\xb2", b"", b"\r\n 1.0.0", b"9" * 5000, b"-1"])
+def test_metrics_are_told_whatever_is_accepted(server: RunningServer, version: bytes) -> None:
+    for kind in (b"application/openmetrics-text", b"text/plain"):
+        accept = b"Accept: " + kind + b"; version=" + version
+        answer = send(server, b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + accept + b"\r\n\r\n")
+        assert status(answer) == 200
+        assert b"inference_requests_total" in answer
+
+
 @pytest.mark.parametrize("path", [b"/healthz", b"/v2/models/linear", b"/nowhere", INFER])
 def test_head_tells_the_length_of_what_get_gives(server: RunningServer, path: bytes) -> None:
     head, get = (send(server, method + b" " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n") for method in (b"HEAD", b"GET"))
