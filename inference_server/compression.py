@@ -23,7 +23,7 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     name = encoding.strip().lower()
     if name == "identity":
         return body
-    bits = _WINDOW_BITS.get(name)
+    bits = _WINDOW_BITS.get("gzip" if name == "x-gzip" else name)  # the same: RFC 9110, section 8.4.1
     if bits is None:
         raise UnsupportedEncodingError(f"Content-Encoding {encoding[:40]!r} is not known; send gzip, deflate or none")
     parts: list[bytes] = []

@@ -40,8 +40,7 @@ def error_answer(status: int, message: str) -> Answer:
 
 def answer_for(error: RequestError) -> Answer:
     answer = error_answer(error.status, str(error))
-    if error.retry_after is not None:
-        answer.headers.append(("Retry-After", str(error.retry_after)))
+    answer.headers += error.headers
     return answer
 
 

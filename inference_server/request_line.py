@@ -1,7 +1,7 @@
-"""Request lines that are not plainly those of HTTP/1.1, as uWSGI passes them on. Pure.
+"""Requests that are not plainly HTTP/1.1, as uWSGI passes them on. Pure.
 
-It splits the line at the first two spaces, does not look at the parts, and leaves out of the environment what there is
-not. Source: RFC 9112, sections 2.2, 2.3 and 3.2.
+It splits the request line at the first two spaces, does not look at the parts, and leaves out of the environment what
+there is not. Source: RFC 9112, sections 2.2, 2.3 and 3.2; RFC 9110, section 7.8.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def wrong_version(environ: Mapping[str, Any]) -> RequestError:
 
 
 def put_right(environ: WSGIEnvironment) -> None:
-    """Leave out empty lines before the request line, and the scheme and host of a target that has them."""
+    """Leave out empty lines before the request line, the scheme and host of a target, and the wish for WebSocket."""
+    environ.pop("HTTP_UPGRADE", None)  # Flask would refuse it; a server may as well go on in HTTP/1.1
     environ["REQUEST_METHOD"] = environ["REQUEST_METHOD"].lstrip("\r\n")
     path = environ.get("PATH_INFO", "")
     environ["PATH_INFO"] = _ORIGIN.sub("", path, count=1) or "/" if _ORIGIN.match(path) else path

@@ -5,6 +5,7 @@ Must not know how a response is written; `http.py` turns these into `{"error": "
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -12,8 +13,8 @@ class RequestError(Exception):
     """A request that is answered with an error. The text is shown to the caller: no secrets, no paths."""
 
     status: ClassVar[int] = 500
-    retry_after: ClassVar[int | None] = None
-    """Seconds, for `Retry-After`; None sends no such header."""
+    headers: ClassVar[Sequence[tuple[str, str]]] = ()
+    """Of HTTP, that say what the caller may do."""
 
 
 class InvalidRequestError(RequestError):
@@ -50,6 +51,7 @@ class UnsupportedEncodingError(RequestError):
     """The Content-Encoding is none that this server reads."""
 
     status = 415
+    headers = (("Accept-Encoding", "gzip, deflate"),)
 
 
 class ExpectationError(RequestError):
@@ -68,7 +70,7 @@ class UnavailableError(RequestError):
     """Not now: the model is not ready, or the server is full."""
 
     status = 503
-    retry_after = 1
+    headers = (("Retry-After", "1"),)
 
 
 class VersionError(RequestError):

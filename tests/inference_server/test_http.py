@@ -277,6 +277,7 @@ def test_a_body_that_is_not_acceptable_is_refused_by_kind(
     response = server.post("/v2/models/linear/infer", content=body, headers=headers)
     assert response.status_code == status
     assert response.json()["error"]
+    assert response.headers.get("Accept-Encoding") == ("gzip, deflate" if status == 415 else None)
 
 
 def test_an_oversized_upload_gets_its_answer_before_the_connection_ends(server: RunningServer) -> None:
