@@ -14,8 +14,8 @@ from inference_operator.api.v1alpha1 import Failure, ServiceEvent, StoppedTask
 from inference_operator.domain import causes
 from inference_operator.domain.causes import Cause, Fact, Severity
 
-ROUTINE = "Scaling activity initiated by"
-"""Begins `stoppedReason` when the scheduler stops a task that it no longer needs."""
+ROUTINE = ("Scaling activity initiated by", "Availability-zone rebalancing initiated by")
+"""Begins `stoppedReason` when the scheduler stops a task that it no longer needs, or moves to another zone."""
 
 SERVICE = re.compile(r"^\(service [^)]*\) ")
 """What every event begins with."""
@@ -115,14 +115,17 @@ class Trouble:
 
 
 def trouble(evidence: Evidence) -> Trouble | None:
-    """What its newest stopped task says; else what the newest event says that names a cause; None if nothing does."""
+    """What the newest stopped task says to which something happened; else what the newest event says that names a
+    cause; None if nothing does.
+    """
     named = [each for each in evidence.complaints() if each[0] not in (*NO_MORE_THAN_THAT, causes.BACKOFF)]
     told = evidence.stopped()
     if told:
-        cause, text = cause_of(told[0]), told[0].reason
+        worst = next((task for task in told if cause_of(task).severity is not Severity.INFO), told[0])
+        cause, text = cause_of(worst), worst.reason
         if cause is causes.TARGET_UNHEALTHY:  # the load balancer's reason is in an event about the task alone
-            cause, text = next((each for each in named if f"(task {told[0].task})" in each[1]), (cause, text))
-        return Trouble(cause=cause, text=text, tasks=told)
+            cause, text = next((each for each in named if f"(task {worst.task})" in each[1]), (cause, text))
+        return Trouble(cause=cause, text=text, tasks=[worst, *(task for task in told if task is not worst)])
     return Trouble(cause=named[0][0], text=named[0][1]) if named else None
 
 
