@@ -6,16 +6,30 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.session import Session
 
 from inference_operator.domain.targets import sentence, summary
 from tests.operator.builders import deployment_document
 from tests.operator.world import Object, World
+
+
+def documented(name: str) -> list[str]:
+    """The values of an enumeration in the API's own model."""
+    shape: Any = Session().get_service_model("elbv2").shape_for(name)
+    return list(shape.enum)
+
 
 REASONS = [
     ("unhealthy", "Target.ResponseCodeMismatch", "health.startup"),
     ("unhealthy", "Target.Timeout", "security group"),
     ("unhealthy", "Target.FailedHealthChecks", "spec.port"),
     ("unused", "Target.NotInUse", "availability zone"),
+    ("unused", "Target.NotInUse", "ListenerRuleReady"),
+    ("unused", "Target.NotRegistered", "status.events"),
+    ("unused", "Target.InvalidState", "replaces"),
+    ("unused", "Target.IpUnusable", "replaces"),
+    ("unhealthy.draining", "Target.DeregistrationInProgress", "being stopped"),
+    ("unavailable", "Target.HealthCheckDisabled", "next audit"),
     ("unavailable", "Elb.InternalError", "ask AWS"),
 ]
 
@@ -31,6 +45,16 @@ def test_each_reason_has_its_next_step(state: str, reason: str, step: str) -> No
     assert (problem.target, problem.state, problem.reason) == ("10.0.0.1:8080", state, reason)
     assert problem.message == f"because of {reason}."
     assert step in (problem.next_step or "")
+
+
+@pytest.mark.parametrize("reason", documented("TargetHealthReasonEnum"))
+@pytest.mark.parametrize("state", sorted({"unhealthy", "unhealthy.draining", "unused", "unavailable"}))
+def test_whatever_reason_the_api_knows_for_a_target_that_is_not_well_there_is_a_next_step(
+    state: str, reason: str
+) -> None:
+    assert state in documented("TargetHealthStateEnum")
+    [problem] = summary([described("10.0.0.1", state, reason)]).problems
+    assert problem.next_step
 
 
 def test_targets_on_their_way_are_no_trouble() -> None:

@@ -18,10 +18,16 @@ _NEXT_STEPS: Mapping[str, str] = {
     "if the server is slow to answer, raise health.timeout.",
     "Target.FailedHealthChecks": "Check that the server listens on spec.port on all addresses, and speaks "
     "ingress.protocolVersion.",
-    "Target.NotInUse": "Enable the load balancer for the availability zone of each subnet of the InferenceEnvironment.",
+    "Target.NotInUse": "Enable the load balancer for the availability zone of each subnet of the InferenceEnvironment; "
+    "if no listener rule sends requests to the target group, see the condition ListenerRuleReady.",
+    "Target.NotRegistered": "Nothing: ECS registers its tasks. If it lasts, see status.events.",
+    "Target.InvalidState": "Nothing: the task has ended, and ECS replaces it.",
     "Target.IpUnusable": "Nothing: ECS replaces the task.",
     "Target.HealthCheckDisabled": "Nothing: health checks are switched on at the next audit.",
+    "Target.DeregistrationInProgress": "Nothing: the task is being stopped.",
     "Elb.InternalError": "Nothing at first. If it lasts, ask AWS.",
+    "Elb.RegistrationInProgress": "Nothing: the load balancer takes the task in.",
+    "Elb.InitialHealthChecking": "Nothing: the load balancer begins to check.",
 }
 _TROUBLE = ("unhealthy", "unhealthy.draining", "unused", "unavailable")
 """States that neither are as wanted nor lead there by themselves, as `initial` and `draining` do."""
