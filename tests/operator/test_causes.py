@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from dataclasses import replace
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,7 @@ def missed(entries: tuple[dict[str, Any], ...]) -> list[str]:
 
 
 SEEN = tuple(entry for entry in corpus() if not entry.get("held_out"))
+NAMES = causes._NAMES.pattern
 HELD_OUT = tuple(entry for entry in corpus() if entry.get("held_out"))
 
 # For what no text of the corpus that may be looked at tells of: documented stop codes, exit codes, and rarer errors.
@@ -99,7 +102,84 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="", stop_code="EssentialContainerExited", exit_code=3), "ContainerExited"),
     (Fact(text="Essential container in task exited"), "ContainerExited"),
     (Fact(text="Task stopped by user"), "StoppedByUser"),
+    (
+        Fact(text='CannotPullContainerError: failed to do request: Head "https://r/v2/": tls: failed: x509: unknown'),
+        "ImagePullFailed",
+    ),
+    (Fact(text="unable to retrieve secrets from ssm: ThrottlingException: Rate exceeded"), "AwsThrottled"),
+    (Fact(text="failed to register targets in (target-group t) with (error Rate exceeded)"), "AwsThrottled"),
+    (Fact(text="toomanyrequests: Rate exceeded"), "ImagePullRateLimited"),
+    (Fact(text="BlockedException: Your account is currently blocked"), "AccountBlocked"),
+    (
+        Fact(
+            text="(service s) (task t) (port 80) is unhealthy in (target-group t) due to (reason Target group is not "
+            "configured to receive traffic from the load balancer)"
+        ),
+        "TargetGroupUnused",
+    ),
+    (
+        Fact(text="failed to launch a task with (error Security group sg-1 does not appear to belong to the same VPC)"),
+        "NetworkMisconfigured",
+    ),
+    (Fact(text="failed to launch a task with (error TaskDefinition is inactive)"), "TaskConfigurationRefused"),
+    (Fact(text="The target group arn:x does not have an associated load balancer."), "TargetGroupUnused"),
+    (Fact(text="The task was stopped: its underlying host is degraded."), "InfrastructureMaintenance"),
+    (
+        Fact(text="not authorized to perform: cloudwatch:DescribeAlarms (Amazon CloudWatch alarms)"),
+        "RolePermissionMissing",
+    ),
+    (Fact(text="unable to retrieve ecr registry auth: AccessDeniedException: User"), "RegistryLoginDenied"),
+    (
+        Fact(text="unable to retrieve secrets from ssm: cannot find parameters: invalid ssm parameters: /a/kms"),
+        "SecretNotFound",
+    ),
+    (Fact(text="CannotPullContainerError: denied: Your Authorization Token has expired."), "ImageAccessDenied"),
+    (Fact(text="CannotPullContainerError: failed to register layer: archive/tar: invalid tar header"), "ImageInvalid"),
+    (Fact(text="CannotStartContainerError: error running prestart hook #0: failed: nvml"), "ContainerStartFailed"),
+    (
+        Fact(text="CannotCreateContainerError: stat /var/lib/docker/x: no such file or directory"),
+        "ContainerStartFailed",
+    ),
+    (
+        Fact(text="Unexpected EC2 error while attempting to Create Network Interface: NetworkInterfaceLimitExceeded"),
+        "QuotaReached",
+    ),
+    (Fact(text="The requested Fargate platform version 1.2.0 is retired."), "TaskConfigurationRefused"),
+    (Fact(text="(service s) updated computedDesiredCount for taskSet ecs-svc/1 to 3."), "Progress"),
+    (Fact(text="InternalServerError: try again"), "PlatformError"),
+    (Fact(text="repository acme/app not found"), "ImageNotFound"),
+    (Fact(text="starting caused: applying cgroup: mkdir /sys/fs: cannot allocate memory"), "ContainerStartFailed"),
+    (Fact(text="CannotStartContainerError: write /x: disk quota exceeded"), "ContainerStartFailed"),
 )
+
+SERVICE_ACTIONS = {
+    "SERVICE_STEADY_STATE": "SteadyState",
+    "TASKSET_STEADY_STATE": "SteadyState",
+    "CAPACITY_PROVIDER_STEADY_STATE": "SteadyState",
+    "SERVICE_DESIRED_COUNT_UPDATED": "Progress",
+    "TASKS_STARTED": "Progress",
+    "TASKS_STOPPED": "Progress",
+    "SERVICE_DEPLOYMENT_IN_PROGRESS": "Progress",
+    "SERVICE_DEPLOYMENT_COMPLETED": "Progress",
+    "SERVICE_DEPLOYMENT_FAILED": "CircuitBreaker",
+    "SERVICE_REBALANCING_STARTED": "Progress",
+    "SERVICE_REBALANCING_COMPLETED": "Progress",
+    "SERVICE_REBALANCING_STOPPED": "Progress",
+    "TASKSET_SCALE_IN_FAILURE_BY_TASK_PROTECTION": "TaskProtected",
+    "SERVICE_TASK_START_IMPAIRED": "StartBackoff",
+    "SERVICE_DISCOVERY_INSTANCE_UNHEALTHY": "ServiceDiscoveryUnhealthy",
+    "VPC_LATTICE_TARGET_UNHEALTHY": "TargetUnhealthy",
+    "SERVICE_DAEMON_PLACEMENT_CONSTRAINT_VIOLATED": "PlacementFailed",
+    "ECS_OPERATION_THROTTLED": "AwsThrottled",
+    "SERVICE_DISCOVERY_OPERATION_THROTTLED": "AwsThrottled",
+    "SERVICE_TASK_PLACEMENT_FAILURE": "CapacityUnavailable",
+    "SERVICE_TASK_PLACEMENT_FAILURE RESOURCE:FARGATE": "CapacityUnavailable",
+    "SERVICE_TASK_PLACEMENT_FAILURE RESOURCE:CPU": "PlacementFailed",
+    "SERVICE_TASK_CONFIGURATION_FAILURE": "TaskConfigurationRefused",
+    "SERVICE_HEALTH_UNKNOWN": "PlatformError",
+}
+"""Names of "ECS Service Action" and "ECS Deployment State Change" (developer guide, "Amazon ECS service action
+events" and "Track Availability Zone rebalancing"), some with their `reason`."""
 
 
 @pytest.mark.parametrize("entry", SEEN, ids=lambda entry: f"{entry['cause']}: {entry['text'][-40:]}")
@@ -110,6 +190,11 @@ def test_a_real_text_gets_the_cause_that_a_person_gave_it(entry: dict[str, Any])
 @pytest.mark.parametrize(("example", "cause"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_rarer_failure_gets_its_cause(example: Fact, cause: str) -> None:
     assert classify(example).name == cause
+
+
+@pytest.mark.parametrize(("name", "cause"), SERVICE_ACTIONS.items())
+def test_each_documented_event_of_the_service_has_its_cause(name: str, cause: str) -> None:
+    assert classify(Fact(text=name)).name == cause
 
 
 # -- texts that no pattern was written for
@@ -157,6 +242,7 @@ SAYS_LESS = frozenset(
         "SecretFetchFailed",
         "ContainerStartFailed",
         "ContainerExited",
+        "NetworkInterfaceFailed",
         "PlatformError",
         "TargetUnhealthy",
         "TargetNotRegistered",
@@ -197,6 +283,43 @@ def test_the_reason_of_a_container_decides_beside_the_general_words_of_its_task(
     )
     assert stopped.cause == entry["cause"]
     assert entry["text"] in (stopped.reason or "")
+
+
+SETTINGS = {
+    "broken over lines": lambda text: text.replace(" ", "\n"),
+    "with blanks at its lines' ends": lambda text: text.replace(" ", " \r\n\t"),
+    "with spaces that do not break": lambda text: text.replace(" ", "\u00a0"),
+    "with a document's quotes": lambda text: text.replace("'", "\u2019"),
+    "with marks that nobody sees": lambda text: text.replace("e", "e\u200b"),
+    "in wide letters": lambda text: text.replace("E", "\uff25"),
+    "in capitals": str.upper,
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("entry", SEEN[::3], ids=lambda entry: f"{entry['cause']}: {entry['text'][-40:]}")
+def test_a_text_means_the_same_however_it_is_set(entry: dict[str, Any], setting: str) -> None:
+    whole = fact(entry)
+    assert classify(replace(whole, text=SETTINGS[setting](whole.text))).name == entry["cause"]
+
+
+@pytest.mark.parametrize("image", ["efs-volume-mount", "log-group", "quota", "spot-task-interrupted", "alarm/x509"])
+def test_names_of_images_parameters_and_secrets_decide_nothing(image: str) -> None:
+    ref = f"111122223333.dkr.ecr.eu-west-1.amazonaws.com/{image}:1"
+    for text in (f"failed to resolve ref {ref}: not found", f'failed to resolve ref "{ref}": not found'):
+        assert classify(Fact(text=f"CannotPullContainerError: pull image manifest: {text}")).name == "ImageNotFound"
+    missing = f"unable to retrieve secrets from ssm: invalid ssm parameters: /prod/{image}"
+    assert classify(Fact(text=missing)).name == "SecretNotFound"
+    denied = f"failed to fetch secret {image} from secrets manager: AccessDeniedException"
+    assert classify(Fact(text=denied)).name == "SecretAccessDenied"
+
+
+@pytest.mark.parametrize("container", ["efs-init", "alarm-sender", "throttle-api", "quota-log-driver"])
+def test_names_of_containers_decide_nothing(container: str) -> None:
+    waited = f"dependency graph: container ordering dependency [{container}] for target [app] has timed out."
+    assert classify(Fact(text=waited)).name == "DependencyFailed"
+    started = f"CannotStartContainerError: the container {container} could not be started: OCI runtime create failed"
+    assert classify(Fact(text=started)).name == "ContainerStartFailed"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +382,8 @@ AWS_NAMES = frozenset({"ecr.api", "ecr.dkr"})
 # What can be changed that is no field: a permission, a condition to look at, or a thing.
 THING = re.compile(
     r"\b[a-z0-9]+:[A-Z]\w+|[a-z]\w+RoleArn|\b\w+Ready\b|"
-    r"\b(image|secret|role|policy|alarm|logging|subnets?|container|entry point|Quotas|capacity providers?|function)\b"
+    r"\b(image|secret|role|policy|alarm|logging|subnets?|container|entry point|Quotas|capacity providers?|function)\b|"
+    r"\baccount\b"
 )
 
 
@@ -279,6 +403,28 @@ FRAGMENTS = sorted({word for rule in RULES for word in re.findall(r"[A-Za-z]{3,}
 junk = st.lists(
     st.sampled_from([*FRAGMENTS, " ", ":", "(service ", "arn:aws:", "\n", "x" * 50]), min_size=1, max_size=6
 )
+
+
+def alternatives(pattern: str) -> list[str]:
+    """Those of the whole pattern, without what is inside of brackets."""
+    flat = re.sub(r"\[(\\.|[^\]\\])*\]", "C", re.sub(r"\\.", "E", pattern))
+    found, depth = [""], 0
+    for letter in flat:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "|" and depth == 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return found
+
+
+@pytest.mark.parametrize("pattern", sorted({p for rule in RULES for p in (rule.pattern, rule.also)} | {NAMES}))
+def test_no_pattern_tries_more_than_a_bounded_number_of_ways_at_each_letter(pattern: str) -> None:
+    for one in alternatives(pattern):
+        assert not re.search(r"(?<![}])[*+]|\{\d*,\}", one), f"a repetition has no bound: {one}"
+        longest = [int(most) for most in re.findall(r"\{\d+,(\d+)\}(?!\+)", one)]
+        optional = len(re.findall(r"(?<!\()\?", one))
+        assert prod(longest) * 2**optional <= 20_000, f"too many ways to match: {one}"
 
 
 @given(junk)

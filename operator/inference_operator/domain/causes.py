@@ -10,6 +10,7 @@ tests/operator/data/failure_texts.yaml holds the texts that it is measured again
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -36,8 +37,8 @@ class Cause:
 class Rule:
     cause: Cause
     pattern: str = ""
-    """A regular expression, searched without regard to case; empty fits every text. No unbounded repetition of a dot:
-    each search must take time in proportion to the text."""
+    """A regular expression, searched without regard to case; empty fits every text. Every repetition is bounded, so
+    that a search takes time in proportion to the text."""
     also: str = ""
     """A second one that must be found too, anywhere in the text."""
     stop_codes: frozenset[str] = frozenset()
@@ -50,7 +51,7 @@ class Rule:
             (not self.stop_codes or fact.stop_code in self.stop_codes)
             and (not self.exit_codes or fact.exit_code in self.exit_codes)
             and (self.router is None or self.router == fact.router)
-            and all(re.search(p, fact.text, re.IGNORECASE | re.DOTALL) for p in (self.pattern, self.also))
+            and all(re.search(p, fact.text, re.IGNORECASE) for p in (self.pattern, self.also))
         )
 
 
@@ -65,8 +66,19 @@ class Fact:
     """The container that is told of is the log router."""
 
 
-_NAMES = re.compile(r"^\s*\(?service \(?[^\s,)]+\)?(, taskSet [^\s)]+\))?|arn:aws[\w-]*:[^\s'\",)]+")
-"""The service that an event begins with, and ARNs: their names are people's own words, and say nothing of the cause."""
+_NAMES = re.compile(
+    r"^ ?\(?service \(?[^ ,)]{1,300}+\)?(, taskSet [^ )]{1,300}+\))?|"
+    r"arn:aws[\w-]{0,20}:[^ '\",)]{1,2048}+|"
+    r"(?<![/.\w])(\d{12}\.dkr\.ecr\.|docker\.io/|public\.ecr\.aws/|ghcr\.io/|quay\.io/)[^ '\",)]{1,512}(?<!:)|"
+    r"(?<=/v2/)[\w./-]{1,256}(?=/(manifests|blobs)/)|"
+    r"(?<=parameters: )(?!invalid )[^ ]{1,1024}|"
+    r"(?<=fetch secret )[^ ]{1,512}|"
+    r"(?<=[ ]container )\w{1,255}+-[\w-]{1,255}+|(?<= )\[[a-z][\w-]{0,254}\]"
+)
+"""The service that an event begins with, ARNs, images, repositories, parameters, secrets and containers: their names
+are people's own words, and say nothing of the cause."""
+
+_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 
 _LONGEST = 10_000
 """Characters of a text that are looked at. ECS cuts its own texts far below; this bounds the time that junk takes."""
@@ -78,8 +90,15 @@ def classify(fact: Fact) -> Cause:
 
 def rule_for(fact: Fact) -> Rule | None:
     """The first rule that fits; None if none does."""
-    bare = replace(fact, text=_NAMES.sub("", fact.text[:_LONGEST]))
+    bare = replace(fact, text=_NAMES.sub("", _plain(fact.text)))
     return next((rule for rule in RULES if rule.fits(bare)), None)
+
+
+def _plain(text: str) -> str:
+    """In one line of plain letters: texts come broken over lines, and with the quotes and the spaces of a document."""
+    letters = unicodedata.normalize("NFKC", text[:_LONGEST]).translate(_QUOTES)
+    visible = "".join(letter for letter in letters[:_LONGEST] if unicodedata.category(letter) != "Cf")
+    return " ".join(visible.split())
 
 
 def _error(name: str, explanation: str, next_step: str) -> Cause:
@@ -115,8 +134,9 @@ IMAGE_PLATFORM = _error(
 IMAGE_DENIED = _error(
     "ImageAccessDenied",
     "The registry did not let the execution role in, or knows no such repository and won't say so.",
-    "Allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer to the environment's executionRoleArn, and check the "
-    "repository's policy and the name in spec.image (a private registry outside ECR: its credentials).",
+    "Allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer to the environment's executionRoleArn, and check the name"
+    " in spec.image, the repository's policy, and those of the VPC endpoints for ECR and S3 (a private registry outside"
+    " ECR: its credentials).",
 )
 IMAGE_RATE_LIMIT = _error(
     "ImagePullRateLimited",
@@ -176,7 +196,7 @@ REGISTRY_LOGIN_DENIED = _error(
 )
 SECRET_FETCH = _error(
     "SecretFetchFailed",
-    "A secret, a parameter or the registry's login could not be fetched, and the text is cut off before the reason.",
+    "A secret, a parameter or the registry's login could not be fetched; if the text does not say why, it is cut off.",
     "Read the whole of it with `aws ecs describe-tasks`; check what the environment's executionRoleArn may read, and"
     " the route from network.subnets to Secrets Manager, Systems Manager and ECR.",
 )
@@ -331,6 +351,11 @@ TARGET_ZONE = _error(
     "The task runs in an availability zone in which the load balancer has no subnet, so that it gets no request.",
     "Give the load balancer a subnet in that zone, or take the zone's subnet out of the environment's network.subnets.",
 )
+TARGET_UNUSED = _error(
+    "TargetGroupUnused",
+    "No listener rule sends requests to the tasks' target group.",
+    "See the condition ListenerRuleReady, and who changed the listener.",
+)
 TARGET_ABSENT = _error(
     "TargetNotRegistered",
     "The tasks are not in the load balancer's target group: it was deleted, is in another VPC, or refused them.",
@@ -352,7 +377,12 @@ SPOT = _warning(
 QUOTA = _error(
     "QuotaReached",
     "A quota of the account is reached.",
-    "Raise it in Service Quotas (Fargate vCPUs or tasks), or scale down.",
+    "Raise it in Service Quotas (Fargate's vCPUs, network interfaces: what the text names), or scale down.",
+)
+BLOCKED = _error(
+    "AccountBlocked",
+    "AWS does not let the account run tasks.",
+    "Ask AWS Support to lift the block of the account: nothing in the spec helps.",
 )
 SIZE = _error(
     "SizeAboveLimit",
@@ -364,6 +394,11 @@ NETWORK = _warning(
     "The task's network interface could not be made or attached.",
     "If it lasts: check free addresses in network.subnets, the quota of network interfaces, that"
     " network.securityGroups exist, and tag policies of the organisation.",
+)
+NETWORK_WRONG = _error(
+    "NetworkMisconfigured",
+    "A subnet or a security group of the environment does not exist, or they are not all in one VPC.",
+    "Mend the environment's network.subnets and network.securityGroups: the text names what is wrong.",
 )
 SUBNET_FULL = _error(
     "SubnetFull",
@@ -456,22 +491,27 @@ PROGRESS = _info("Progress", "Tasks are started, stopped, registered or drained.
 STEADY = _info("SteadyState", "The service is at rest.")
 
 # What is wrong with something, whatever it is.
-_DENIED = r"AccessDenied|not authorized|no identity-based policy|access denied|UnauthorizedOperation"
+_DENIED = r"AccessDenied|not authorized|no identity-based policy|access denied|UnauthorizedOperation|missing permission"
 _UNREACHABLE = (
     r"i/o timeout|deadline exceeded|context canceled|request ?canceled|dial tcp|(send request|request send) failed|"
-    r"connection (refused|reset|issue|timed out)|TLS handshake timeout|no such host|Client\.Timeout|"
-    r"(unable to|could not|cannot|can.t) (connect|reach)|check your (\w+ )?network"
+    r"connection (refused|reset|issue|timed out)|TLS handshake timeout|no such host|Client\.Timeout|no route to host|"
+    r"network is unreachable|failed to do request|(unable to|could not|cannot|can.t) (connect|reach)|"
+    r"check your (\w{1,20} )?network"
 )
 # What is told of.
-_LOGS = r"logger args|logging driver|log driver|log ?group|log ?stream|awslogs|logs:(Create|Put)|Amazon CloudWatch"
-_EFS = r"\bEFS\b|mount\.nfs|elasticfilesystem"
+_LOGS = (
+    r"logger args|logging driver|log driver|log ?group|log ?stream|awslogs|logs:(Create|Put)|"
+    r"Amazon CloudWatch(?! alarm)"
+)
+_EFS = r"(?<![\w/-])EFS(?![\w-])|mount\.nfs|elasticfilesystem"
 _SECRETS = (
-    r"(pull|retrieve|retrieved|fetch|fetching|find)( \w+){0,3} secrets?\b|Secrets ?Manager|Parameter Store|\bssm\b|"
-    r"GetSecretValue|ssm:GetParameters"
+    r"(pull|retrieve|retrieved|fetch|fetching|find)( \w{1,20}+){0,3} secrets?\b|Secrets ?Manager|"
+    r"Parameter Store|\bssm\b|GetSecretValue|ssm:GetParameters"
 )
 _PULL = (
-    r"CannotPull\w{0,30}Error|pull image manifest|httpReade?r?Seeker|pull access denied|"
-    r"(cannot|can.t|unable to|failed to|error) pull(ing)? (the |container )?image|^pull command failed"
+    r"CannotPull\w{0,30}Error|pull image manifest|httpReade?r?Seeker|pull access denied|(register|extract) layer|"
+    r"(cannot|can.t|unable to|failed to|error) pull(ing)? (the |container )?image|^pull command failed|"
+    r"https?://[\w.:-]{1,100}/v2/"
 )
 
 _EXITED = frozenset({"EssentialContainerExited"})
@@ -480,12 +520,22 @@ RULES: tuple[Rule, ...] = (
     # Texts that only look like a failure.
     Rule(cause=SPOT, pattern=r"spot (task|instance|capacity).{0,20}interrupt|TerminationNotice"),
     Rule(cause=SPOT, stop_codes=frozenset({"SpotInterruption", "TerminationNotice"})),
-    Rule(cause=MAINTENANCE, pattern=r"maintenance on the underlying|scheduled for retirement|task retirement"),
+    Rule(
+        cause=MAINTENANCE,
+        pattern=r"maintenance on the underlying|underlying (host|hardware).{0,40}(degrad|fail|impair)|"
+        r"scheduled for retirement|task retirement",
+    ),
     Rule(cause=MAINTENANCE, stop_codes=frozenset({"InfrastructureHealth"})),
-    Rule(cause=SCALING, pattern=r"scaling activity initiated|scheduler initiated"),
+    Rule(cause=SCALING, pattern=r"scaling activity initiated|scheduler initiated|rebalancing initiated"),
     # Memory comes before all else: it hides behind other errors and even behind exit code 0.
     Rule(cause=ROUTER_OUT_OF_MEMORY, pattern=r"OutOfMemory|OOM-?killed", router=True),
+    Rule(cause=START_FAILED, pattern=r"cgroup.{0,120}cannot allocate memory"),  # the host's memory
     Rule(cause=OUT_OF_MEMORY, pattern=r"OutOfMemory|OOM-?killed|killed due to memory|cannot allocate memory"),
+    # Nothing is wrong with what is asked for, but with how often.
+    Rule(cause=IMAGE_RATE_LIMIT, pattern=r"toomanyrequests\b|pull rate limit|429 Too Many|Too Many Requests"),
+    Rule(
+        cause=THROTTLED, pattern=r"throttl(ed|ing)|Rate (limit )?exceeded|RequestLimitExceeded|Request limit exceeded"
+    ),
     # Logging. A check of the driver's options that was killed had waited for CloudWatch in vain; but a driver without
     # credentials had not come so far as to ask CloudWatch, whatever it says of connections.
     Rule(cause=LOG_DENIED, pattern=_LOGS, also=_DENIED),
@@ -497,17 +547,19 @@ RULES: tuple[Rule, ...] = (
         pattern=r"log ?group.{0,80}(not exist|not found)|(cannot|can.t|could not) find.{0,40}log ?group",
     ),
     Rule(cause=LOG_GROUP_MISSING, pattern=r"logger args", also=r"ResourceNotFound"),
-    Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver"),
+    Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver|firelens.{0,40}config"),
     # EFS.
     Rule(cause=EFS_DENIED, pattern=_EFS, also=rf"{_DENIED}|permission denied"),
     Rule(
         cause=EFS_DNS,
         pattern=_EFS,
-        also=r"(not|failed to) resolve|no such host|NXDOMAIN|look ?up mount target|(no|not \w+) mount target",
+        also=r"(not|failed to) resolve|no such host|NXDOMAIN|look ?up mount target|"
+        r"(no|not|cannot|can.t)( \w{1,20}+){0,2} mount target",
     ),
     Rule(
         cause=EFS_ACCESS_POINT,
-        pattern=r"access ?point.{0,120}(not exist|not found|invalid|not available|unable to create|failed to create)|"
+        pattern=r"access ?point.{0,120}(not exist|not found|invalid|not available|malformed|unable to create|"
+        r"failed to create)|"
         r"AccessPointNotFound|fsap-\w{1,40}.{0,80}(not|invalid)",
     ),
     Rule(cause=EFS_MISSING, pattern=_EFS, also=r"No such file or directory|does not exist on"),
@@ -521,7 +573,8 @@ RULES: tuple[Rule, ...] = (
     # Secrets and the registry's login, which come in one sentence.
     Rule(
         cause=SECRET_KEY,
-        pattern=r"not contain json key|retrieved secret.{0,80}(json|key)|invalid character.{0,80}(value|JSON)",
+        pattern=r"not contain json key|retrieved secret.{0,80}(json|key)|invalid character.{0,80}(value|JSON)|"
+        r"unmarshal secret value|AuthorizationData is malformed",
     ),
     Rule(
         cause=SECRET_NOT_FOUND,
@@ -530,41 +583,53 @@ RULES: tuple[Rule, ...] = (
         r"staging label|(check )?whether the (secret|parameter) exists|marked for deletion|"
         r"invalid (name|ARN|version)|ValidationException",
     ),
-    Rule(cause=REGISTRY_LOGIN_DENIED, pattern=r"GetAuthorizationToken", also=_DENIED),
-    Rule(cause=SECRET_NETWORK, pattern=rf"{_SECRETS}|registry auth|GetAuthorizationToken", also=_UNREACHABLE),
-    Rule(cause=SECRET_DENIED, pattern=_SECRETS, also=rf"{_DENIED}|access to KMS|kms:Decrypt"),
+    Rule(
+        cause=REGISTRY_LOGIN_DENIED,
+        pattern=r"GetAuthorizationToken|retrieve ecr registry auth|CannotPullECRContainerError",
+        also=_DENIED,
+    ),
+    Rule(
+        cause=SECRET_NETWORK,
+        pattern=rf"{_SECRETS}|registry auth|GetAuthorizationToken",
+        also=rf"{_UNREACHABLE}|signal: killed",
+    ),
+    Rule(cause=SECRET_DENIED, pattern=_SECRETS, also=rf"{_DENIED}|\bKMS\b|kms:Decrypt|DecryptionFailure"),
     Rule(
         cause=ENVIRONMENT_FILE,
         pattern=r"\benv(ironment)? ?files?\b",
         also=r"failed|unable|error|denied",
     ),
     Rule(
-        cause=SECRET_FETCH, pattern=r"(unable to|failed to|cannot|can.t) (pull|retrieve|fetch)( \w+){0,3} (secret|auth)"
+        cause=SECRET_FETCH,
+        pattern=r"(unable to|failed to|cannot|can.t) (pull|retrieve|fetch)( \w{1,20}+){0,3} (secret|auth)",
     ),
     # Images. The reference that could not be resolved stands in all of them, and says nothing.
     Rule(cause=DISK_FULL, pattern=r"no space left on device|thin pool|ephemeral storage.{0,80}(full|exceed)"),
     Rule(
         cause=IMAGE_PLATFORM,
-        pattern=r"matching platform|no match(ing manifest)? for|exec format error|does not match.{0,40}platform",
+        pattern=r"descriptor (for|matching) platform|matching platform|no match(ing manifest)? for|"
+        r"exec format error|does not match.{0,40}platform",
     ),
-    Rule(cause=IMAGE_RATE_LIMIT, pattern=r"toomanyrequests|pull rate limit|429 Too Many|Too Many Requests"),
     Rule(
         cause=IMAGE_DENIED,
         pattern=_PULL,
         also=rf"{_DENIED}|403 Forbidden|unauthorized|no basic auth|insufficient_scope|authorization failed|"
-        r"requested access to the resource is denied",
+        r"requested access to the resource is denied|failed to authorize|authorization token has expired",
     ),
-    Rule(cause=IMAGE_NETWORK, pattern=_PULL, also=_UNREACHABLE),
+    Rule(cause=IMAGE_PULL, pattern=_PULL, also=r"x509|certificate"),
+    Rule(cause=IMAGE_NETWORK, pattern=_PULL, also=rf"{_UNREACHABLE}|nil pointer|invalid memory address"),
     Rule(
         cause=IMAGE_INVALID,
         pattern=_PULL,
-        also=r"invalid reference|invalid.{0,40}manifest|media.?type|diffIDs|unexpected commit digest",
+        also=r"invalid reference|invalid.{0,40}manifest|media.?type|diffIDs|unexpected commit digest|"
+        r"mismatched image|corrupt|cannot be mapped|tar header",
     ),
     Rule(
         cause=IMAGE_NOT_FOUND,
         pattern=_PULL,
         also=r"not found|(manifest|name) unknown|not exist|no such image|\b404\b",
     ),
+    Rule(cause=IMAGE_NOT_FOUND, pattern=r"\b(repository|image)( \S{1,255}+)? {1,2}not found"),
     Rule(cause=IMAGE_PULL, pattern=_PULL),
     # Roles and network.
     Rule(
@@ -574,18 +639,29 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(cause=ROLE_PERMISSION, pattern=rf"{_DENIED}|permissions? polic(y|ies).{{0,40}}misconfigured"),
     Rule(
+        cause=NETWORK_WRONG,
+        pattern=r"InvalidSubnetI?D?\.NotFound|InvalidGroup\.NotFound|InvalidSecurityGroup\w{0,10}\.NotFound|"
+        r"(subnet ID|subnet|security group)s? .{0,80}(does|do) not exist|the same VPC",
+    ),
+    Rule(
         cause=SUBNET_FULL,
         pattern=r"(insufficient|not enough|no) free (IP )?address|InsufficientFreeAddresses|"
         r"subnet.{0,80}free (IP )?address",
     ),
+    Rule(cause=QUOTA, pattern=r"NetworkInterfaceLimitExceeded"),
     Rule(
         cause=NETWORK,
         pattern=r"network interface|(?<!RESOURCE:)\bENI\b|failed to (configure|set ?up) .{0,40}network|"
-        r"RequestLimitExceeded",
+        r"ContainerNetworkingError|network namespace",
     ),
     # Health.
     Rule(
         cause=CONTAINER_UNHEALTHY, pattern=r"failed container health checks?|container.{0,40}health ?check.{0,20}fail"
+    ),
+    Rule(
+        cause=TARGET_UNUSED,
+        pattern=r"target group is not configured to receive|not associated with a load balancer|"
+        r"not have an associated load balancer",
     ),
     Rule(cause=TARGET_ZONE, pattern=r"Availability Zone that is not enabled|Target\.NotInUse"),
     Rule(
@@ -594,63 +670,72 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(cause=TARGET_CODE, pattern=r"health checks? failed with these codes|ResponseCodeMismatch"),
     Rule(cause=TARGET_TIMEOUT, pattern=r"unhealthy|health check|target.?group", also=r"timed out|Target\.Timeout"),
-    Rule(cause=TARGET_UNHEALTHY, pattern=r"failed ELB health checks|is (unhealthy|not healthy) in "),
+    Rule(
+        cause=TARGET_UNHEALTHY,
+        pattern=r"failed ELB health checks|is (unhealthy|not healthy) in |LATTICE_TARGET_UNHEALTHY",
+    ),
     Rule(
         cause=DISCOVERY,
         pattern=r"(service discovery|cloud ?map|servicediscovery).{0,80}unhealthy|DISCOVERY_INSTANCE_UNHEALTHY",
     ),
     # The scheduler.
-    Rule(cause=HOOK, pattern=r"lifecycle hook"),
+    Rule(cause=HOOK, pattern=r"lifecycle ?hook|(?<!prestart )(?<!running )\bhooks?\b.{0,40}(fail|timed? ?out)"),
     Rule(
         cause=TRAFFIC,
-        pattern=r"invalid networking configuration|(production|test)ListenerRule|listener rules?.{0,60}not found",
+        pattern=r"invalid networking configuration[.:] (?!ECS was unable).{20}|(production|test)ListenerRule|"
+        r"listener rules?.{0,60}not found",
     ),
-    Rule(cause=ALARM, pattern=r"\balarms?\b"),
+    Rule(cause=ALARM, pattern=r"(?<![\w/-])alarms?\b(?!-)"),
     Rule(cause=ROLLBACK_REQUESTED, pattern=r"roll ?back (was )?requested|deployment (was )?stopped by"),
-    Rule(cause=BREAKER, pattern=r"circuit breaker|deployment failed"),
+    Rule(cause=BREAKER, pattern=r"circuit breaker|deployment.failed"),
     Rule(cause=ROLLBACK, pattern=r"rolling back|rolled back"),
-    Rule(cause=BACKOFF, pattern=r"unable to consistently start tasks"),
-    Rule(cause=THROTTLED, pattern=r"throttl|Rate exceeded"),
+    Rule(cause=BACKOFF, pattern=r"unable to consistently start tasks|TASK_START_IMPAIRED"),
     Rule(cause=PERCENT_DEADLOCK, pattern=r"because of the service deployment configuration"),
-    Rule(cause=PROTECTED, pattern=r"protected tasks|under protection|task protection|unable to scale in"),
+    Rule(cause=PROTECTED, pattern=r"protected tasks|under protection|task.protection|unable to scale in"),
+    Rule(cause=BLOCKED, pattern=r"BlockedException|account is (currently )?blocked|\bBLOCKED$"),
     Rule(
         cause=QUOTA,
-        pattern=r"(reached|exceeded) (the|your) limit|limit (was|is|has been) (reached|exceeded)|"
-        r"vCPU.{0,20}limit|quota",
+        pattern=r"(Limit|Count|Quota)Exceeded|(reached|exceeded) (the|your) limit|"
+        r"limit (was|is|has been) (reached|exceeded)|vCPU.{0,20}limit|(?<![\w-])(?<!disk )quotas?(?![\w-])",
     ),
     Rule(cause=SIZE, pattern=r"configuration is above your limit"),
     Rule(
         cause=PLACEMENT,
-        pattern=r"no container.instances?|RESOURCE:(?!FARGATE)\w+|(^|: )(AGENT|ATTRIBUTE)\.?$|ECS agent|"
-        r"placement constraint|empty capacity provider",
+        pattern=r"no container.instances?|RESOURCE:(?!F)\w|(^|: )(AGENT|ATTRIBUTE|LOCATION)\.?$|ECS agent|"
+        r"placement.constraint|empty capacity provider|no active instances",
     ),
     Rule(
         cause=CAPACITY,
         pattern=r"capacity is (currently )?unavailable|no capacity|insufficient ?(instance ?)?capacity|"
         r"Unfulfillable ?Capacity|unable to fulfill capacity|RESOURCE:FARGATE|"
-        r"unable to place a task in |could not launch \d+ task",
+        r"unable to place a task in |could not launch \d{1,6} task|TASK_PLACEMENT_FAILURE",
     ),
     # The container, by what its runtime says.
     Rule(
         cause=COMMAND_NOT_FOUND,
-        pattern=r"executable file not found|exec.{0,60}(no such file|permission denied)|stat .{0,120}no such file",
+        pattern=r"executable file not found|\bexec\b.{0,60}(no such file|permission denied)|"
+        r"\bstat (?!/var/lib/).{0,120}no such file",
     ),
     Rule(
         cause=DEPENDENCY, pattern=r"dependsOn|dependent container|container.{0,40}dependenc|dependenc.{0,40}container"
     ),
     Rule(
         cause=START_FAILED,
-        pattern=r"Cannot(Start|Create)ContainerError|ContainerRuntime(Timeout)?Error|OCI runtime create failed|"
+        pattern=r"Cannot(Start|Create)ContainerError|ContainerRuntime(Timeout)?Error|OCI runtime (create|start) failed|"
+        r"contains VOLUME|"
         r"not transition to (created|started|running)",
     ),
     Rule(
         cause=PLATFORM,
-        pattern=r"Cannot(Inspect|Stop)ContainerError|CannotCreateVolumeError|Internal ?Error|"
-        r"waiting for \w+ provisioning",
+        pattern=r"Cannot(Inspect|Stop)ContainerError|CreateVolumeError|Internal ?(Server|Service)? ?Error|"
+        r"waiting for \w{1,40} provisioning|cgroup resource|SERVICE_HEALTH_UNKNOWN",
     ),
     Rule(
         cause=CONFIGURATION,
-        pattern=r"TASK_CONFIGURATION_FAILURE|invalid configuration|ClientException|not compatible with",
+        pattern=r"TASK_CONFIGURATION_FAILURE|invalid configuration|ClientException|InvalidParameter|"
+        r"not compatible with|PlatformTaskDefinitionIncompat|platform version.{0,40}(retired|not exist)|"
+        r"HostConfigError|InvalidVolumeError|volume detection failed|"
+        r"task ?definition.{0,120}(is inactive|does not exist|not found)",
     ),
     # The container, by its exit code alone.
     Rule(cause=ROUTER_EXITED, stop_codes=_EXITED, router=True),
@@ -664,12 +749,12 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=STOPPED_BY_USER, stop_codes=frozenset({"UserInitiated"})),
     Rule(cause=STOPPED_BY_USER, pattern=r"stopped by user"),
     # What is no failure at all.
-    Rule(cause=STEADY, pattern=r"reached a steady state"),
+    Rule(cause=STEADY, pattern=r"reached a steady state|STEADY_STATE"),
     Rule(
         cause=PROGRESS,
-        pattern=r"(started|stopped) \d+ |draining connections|registered \d+ (target|instance)|"
+        pattern=r"(started|stopped) \d{1,6} |draining connections|registered \d{1,6} (target|instance)|"
         r"(?<!unable to )AZ (re)?balanc|"
-        r"deployment.{0,60}(completed|in progress)|desired count",
+        r"deployment.{0,60}(completed|in.progress)|desired.?count|TASKS_(STARTED|STOPPED)|SERVICE_REBALANCING",
     ),
 )
 
