@@ -186,9 +186,9 @@ def _add_errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         answer = error_answer(error.code or 500, f"{error.name}: {request.method} {request.path}")
-        answer.headers += [(name, value) for name, value in error.get_headers() if name == "Allow"]
+        answer.headers = [(name, value) for name, value in error.get_headers() if name == "Allow"]
         return _response(answer)
 
 
 def _response(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, answer.headers, content_type=answer.content_type)
+    return Response(answer.body, answer.status, list(answer.headers), content_type=answer.content_type)

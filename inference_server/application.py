@@ -78,8 +78,18 @@ class Application:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         connection = self._connection()
         exchange = Exchange(self._clock(), connection)
+        body: bytes | None = None
         try:
-            answer = self._answer(environ, exchange)
+            if environ.get("SERVER_PROTOCOL") in VERSIONS:
+                body = read_body(environ, connection, self._max_body_bytes, self._receive)
+                exchange.request_bytes = len(body)
+                model = self._paths.get(environ.get("PATH_INFO", ""))
+                if model is not None and environ["REQUEST_METHOD"] == "POST":
+                    answer = self._inference.answer(model, body, environ, exchange)
+                else:
+                    answer = self._ask_flask(body, environ, exchange)
+            else:
+                answer = answer_for(wrong_version(environ))
         except RequestError as error:
             answer = answer_for(error)
         except Exception:  # uWSGI would answer nothing at all
@@ -88,20 +98,12 @@ class Application:
         self._observe(environ, exchange, answer)
         if self.leave is not None:
             self.leave()
-        if not exchange.body_read:
+        if body is None:
             return _refuse(answer, environ, start_response, connection)
         _start(answer, start_response)
         return [answer.body] if environ["REQUEST_METHOD"] != "HEAD" else []
 
-    def _answer(self, environ: WSGIEnvironment, exchange: Exchange) -> Answer:
-        if environ.get("SERVER_PROTOCOL") not in VERSIONS:
-            raise wrong_version(environ)
-        body = read_body(environ, exchange.connection, self._max_body_bytes, self._receive)
-        exchange.body_read = True
-        exchange.request_bytes = len(body)
-        model = self._paths.get(environ.get("PATH_INFO", ""))
-        if model is not None and environ["REQUEST_METHOD"] == "POST":
-            return self._inference.answer(model, body, environ, exchange)
+    def _ask_flask(self, body: bytes, environ: WSGIEnvironment, exchange: Exchange) -> Answer:
         put_right(environ)
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))

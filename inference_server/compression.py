@@ -21,7 +21,7 @@ _LEVEL = 1
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     """Undo a Content-Encoding. No more than `limit` bytes are ever made, whatever the body claims."""
     name = encoding.strip().lower()
-    if name == "identity":
+    if name in {"", "identity"}:
         return body
     bits = _WINDOW_BITS.get("gzip" if name == "x-gzip" else name)  # the same: RFC 9110, section 8.4.1
     if bits is None:

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from threading import get_ident
 
 from inference_server.http import as_bytes, error_answer
 from inference_server.logs import Logger
@@ -85,7 +86,7 @@ class Watchdog:
 
     def mine(self) -> Watch:
         """The calling thread's watch."""
-        thread = threading.get_ident()
+        thread = get_ident()
         watch = self._watches.get(thread)
         if watch is None:
             watch = self._watches[thread] = Watch()

@@ -24,8 +24,6 @@ class Exchange:
     """What was asked to predict; None for requests of other kinds, or of unknown models."""
     inference: bool = False
     """Whether this is a request to predict."""
-    body_read: bool = False
-    """Whether nothing of the request is left on the connection."""
     request_bytes: int = 0
     """Of the body as sent."""
     rows: int = 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +26,7 @@ class Answer:
     status: int
     body: bytes
     content_type: str = JSON
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    headers: Sequence[tuple[str, str]] = ()
     """Beside Content-Type and Content-Length."""
 
 
@@ -40,7 +41,7 @@ def error_answer(status: int, message: str) -> Answer:
 
 def answer_for(error: RequestError) -> Answer:
     answer = error_answer(error.status, str(error))
-    answer.headers += error.headers
+    answer.headers = error.headers
     return answer
 
 

@@ -51,13 +51,13 @@ class Inference:
         timeout = self._limits.timeout_seconds
         if model.limits.timeout_seconds is not None:
             timeout = min(timeout, model.limits.timeout_seconds)
-        began = self._clock()
+        clock = self._clock
+        began = clock()
         waited = 0.0
         if began >= self._overload.next_check:
             waited = self._overload.check(began, exchange.connection, timeout)
-        encoding = headers.get("HTTP_CONTENT_ENCODING")
-        if encoding:
-            body = inflate(body, encoding, self._limits.max_body_bytes)
+        if "HTTP_CONTENT_ENCODING" in headers:
+            body = inflate(body, headers["HTTP_CONTENT_ENCODING"], self._limits.max_body_bytes)
         signature = model.signature
         request = read_request(
             body, headers.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), signature, model.limits.request
@@ -65,12 +65,12 @@ class Inference:
         exchange.rows = request.rows
         if request.parameters:
             timeout = min(timeout, request.timeout_seconds or timeout)
-        read = self._clock()
+        read = clock()
         deadline = exchange.began - waited + timeout
         if read >= deadline:
             raise DeadlineError("the deadline passed before the model was asked")
         prediction = self._predict(model, request, exchange.connection, deadline)
-        predicted = self._clock()
+        predicted = clock()
         document: dict[str, Any] = {"model_name": model.name, "model_version": model.version_text}
         if request.id is not None:
             document["id"] = request.id
@@ -80,20 +80,18 @@ class Inference:
         answer = Answer(200, body, JSON)
         if header_length is not None:
             answer.content_type = BINARY
-            answer.headers.append((HEADER_LENGTH, str(header_length)))
-        accepted = headers.get("HTTP_ACCEPT_ENCODING")
-        if accepted and len(body) >= self._limits.compress_from_bytes:
-            _compress(answer, accepted)
-        exchange.stages = (waited, read - began, predicted - read, self._clock() - predicted)
+            answer.headers = [(HEADER_LENGTH, str(header_length))]
+        if "HTTP_ACCEPT_ENCODING" in headers and len(body) >= self._limits.compress_from_bytes:
+            _compress(answer, headers["HTTP_ACCEPT_ENCODING"])
+        exchange.stages = (waited, read - began, predicted - read, clock() - predicted)
         return answer
 
     def _predict(self, model: LoadedModel, request: InferRequest, connection: int, deadline: float) -> Prediction:
         """Ask the model. Raises DeadlineError if the answer is too late, whoever notices first."""
-        wanted = [output.name for output in request.outputs]
         watch = self._watchdog.mine()
         watch.begin(connection, deadline, model.name)
         try:
-            return model.predict(request.inputs, wanted, request.parameters)
+            return model.predict(request.inputs, list(request.outputs), request.parameters)
         except RequestError:
             raise
         except Exception as error:  # whatever a model raises is a failed prediction, not a failed server
@@ -108,4 +106,4 @@ def _compress(answer: Answer, accepted: str) -> None:
     encoding = choose_encoding(accepted)
     if encoding is not None:
         answer.body = compress(answer.body, encoding)
-        answer.headers += [("Content-Encoding", encoding), ("Vary", "Accept-Encoding")]
+        answer.headers = [*answer.headers, ("Content-Encoding", encoding), ("Vary", "Accept-Encoding")]

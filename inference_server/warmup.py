@@ -17,8 +17,7 @@ def warm_up(model: LoadedModel, folder: Path) -> None:
     for name in model.config.warmup:
         try:
             request = read_request((folder / name).read_bytes(), None, signature, model.limits.request)
-            wanted = [output.name for output in request.outputs]
-            prediction = model.predict(request.inputs, wanted, request.parameters)
+            prediction = model.predict(request.inputs, list(request.outputs), request.parameters)
             write_response({}, prediction.outputs, request.outputs, signature)
         except FileNotFoundError:
             raise ModelError(f"warm-up request {name} is missing") from None

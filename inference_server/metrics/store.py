@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import mmap
 import threading
-import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from time import time
 
 CODES = (200, 400, 404, 405, 408, 411, 413, 415, 500, 501, 503, 504)
 OTHER_CODE = len(CODES)
@@ -72,15 +72,18 @@ class Store:
         cells[_CODE_COLUMN.get(code, OTHER_CODE)] += 1.0
         cells[DURATION + bisect_left(BUCKETS, seconds)] += 1.0
         cells[DURATION_SUM] += seconds
-        cells[REQUEST_BYTES] += amounts[1]
-        cells[RESPONSE_BYTES] += amounts[2]
-        cells[LAST] = time.time()
+        rows, request_bytes, response_bytes = amounts
+        cells[REQUEST_BYTES] += request_bytes
+        cells[RESPONSE_BYTES] += response_bytes
+        cells[LAST] = time()
         if code == 200:  # noqa: PLR2004  (success is what the stages are told of)
-            cells[ROWS] += amounts[0]
-            cells[_QUEUE] += stages[0]
-            cells[_DECODE] += stages[1]
-            cells[_PREDICT] += stages[2]
-            cells[_ENCODE] += stages[3]
+            cells[ROWS] += rows
+            queue, decode, predict, encode = stages
+            if queue:
+                cells[_QUEUE] += queue
+            cells[_DECODE] += decode
+            cells[_PREDICT] += predict
+            cells[_ENCODE] += encode
 
 
 class LockedStore(Store):

@@ -12,7 +12,7 @@ import binascii
 import itertools
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -22,7 +22,7 @@ import orjson
 
 from inference_server.protocol.datatypes import widen_bf16
 from inference_server.protocol.errors import InvalidRequestError, NotSupportedError
-from inference_server.protocol.signature import MAX_DIMENSION, RequestedOutput, Signature, TensorSpec
+from inference_server.protocol.signature import MAX_DIMENSION, Signature, TensorSpec, WantedOutputs
 
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 _SHARED_MEMORY = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
@@ -49,8 +49,7 @@ class InferRequest:
     """A request that has been read and fits its model's signature."""
 
     inputs: Mapping[str, np.ndarray]
-    outputs: Sequence[RequestedOutput]
-    """In the order of the answer."""
+    outputs: WantedOutputs
     id: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -58,8 +57,7 @@ class InferRequest:
     def rows(self) -> int:
         """The size of the batch: the first dimension of the first input, 1 for a scalar or without any input."""
         for array in self.inputs.values():
-            shape = array.shape
-            return shape[0] if shape else 1
+            return len(array) if array.ndim else 1
         return 1
 
     @property
@@ -78,6 +76,8 @@ def read_request(body: bytes, header_length: str | None, signature: Signature, l
     if header_length is None:
         document = _parse(body)
         inputs = None if _may_have_booleans(body) else _read_plain(document.get("inputs"), signature, limits)
+        if inputs is not None and len(document) == 1:
+            return InferRequest(inputs, signature.all_outputs[False])
         return _from_document(document, inputs, _NO_TAIL, signature, limits)
     length = _header_length(header_length, len(body))
     if length == 0:
@@ -97,11 +97,11 @@ def _header_length(text: str, body_length: int) -> int:
 
 
 def _parse(text: bytes | memoryview) -> dict[str, Any]:
-    if not text:
-        raise InvalidRequestError("the body is empty; send a JSON object with 'inputs'")
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        if not text:
+            raise InvalidRequestError("the body is empty; send a JSON object with 'inputs'") from None
         raise InvalidRequestError(f"the body is not JSON: {error}") from None
     if type(document) is not dict:
         raise InvalidRequestError(f"the body is a JSON {_json_type(document)}; send an object with 'inputs'")
@@ -277,22 +277,24 @@ def _read_plain(entries: Any, signature: Signature, limits: Limits) -> dict[str,
     try:
         for entry in entries:
             spec, shape, data = signature.inputs[entry["name"]], entry["shape"], entry["data"]
+            count = len(data)
+            room -= count
             if (
-                len(entry) != _PLAIN_KEYS
+                entry["datatype"] != spec.datatype
                 or not spec.type.code
-                or entry["datatype"] != spec.datatype
-                or type(shape) is not list
-                or type(data) is not list
-                or not spec.admits(shape)
+                or len(entry) != _PLAIN_KEYS
+                or len(shape) != len(spec.shape)
+                or math.prod(shape) != count
+                or count == 0
+                or room < 0
                 or (limits.rows is not None and shape and shape[0] > limits.rows)
             ):
                 return None
-            count = math.prod(shape)
-            room -= count
-            if room < 0 or not count or len(data) != count:
-                return None
+            for place, size in spec.fixed:
+                if shape[place] != size:
+                    return None
             arrays[spec.name] = _pack(data, spec, shape)
-    except (KeyError, TypeError, struct.error, OverflowError):
+    except (KeyError, TypeError, ValueError, struct.error, OverflowError):
         return None
     return arrays if len(arrays) == len(entries) == len(signature.inputs) else None
 
@@ -303,14 +305,14 @@ def _pack(data: Sequence[Any], spec: TensorSpec, shape: Sequence[int]) -> np.nda
     Twice as fast as `np.array`, which looks at each element for what it might be.
     """
     array = np.empty(shape, spec.type.array)
-    into: Any = array  # a buffer, which NumPy's types tell only from Python 3.12 on
-    _packer(spec.type.code, len(data)).pack_into(into, 0, *data)
+    _packer(spec.type.code, len(data))(array, 0, *data)
     return array
 
 
 @lru_cache(maxsize=256)
-def _packer(code: str, count: int) -> struct.Struct:
-    return struct.Struct(f"={count}{code}")
+def _packer(code: str, count: int) -> Callable[..., None]:
+    """A function that writes so many numbers into a buffer from an offset on."""
+    return struct.Struct(f"={count}{code}").pack_into
 
 
 def _from_json(data: Any, spec: TensorSpec, shape: tuple[int, ...], count: int) -> np.ndarray:
@@ -378,7 +380,7 @@ def _numbers(data: list[Any], types: set[type], spec: TensorSpec, shape: tuple[i
 
 def _fits(element: float, spec: TensorSpec) -> bool:
     try:
-        _packer(spec.type.code, 1).pack(element)
+        struct.pack(f"={spec.type.code}", element)
     except (struct.error, OverflowError):
         return False
     return True
@@ -465,7 +467,7 @@ def _from_raw(body: bytes, signature: Signature, limits: Limits) -> InferRequest
         if limits.rows is not None and shape and shape[0] > limits.rows:
             raise InvalidRequestError(f"input '{spec.name}' has {shape[0]} rows; the limit is {limits.rows}")
         array = _from_binary(memoryview(body), spec, shape, math.prod(shape))
-    return InferRequest({spec.name: array}, signature.all_outputs(binary=True))
+    return InferRequest({spec.name: array}, signature.all_outputs[True])
 
 
 def _raw_shape(size: int, itemsize: int, spec: TensorSpec) -> tuple[int, ...]:
@@ -482,24 +484,24 @@ def _raw_shape(size: int, itemsize: int, spec: TensorSpec) -> tuple[int, ...]:
 # --- Outputs ----------------------------------------------------------------------------------------------------------
 
 
-def _read_outputs(entries: Any, parameters: Mapping[str, Any], signature: Signature) -> Sequence[RequestedOutput]:
+def _read_outputs(entries: Any, parameters: Mapping[str, Any], signature: Signature) -> WantedOutputs:
     binary = _flag(parameters, "binary_data_output", "the request", default=False) if parameters else False
     if not entries:
         if entries is None or entries == []:
-            return signature.all_outputs(binary=binary)
+            return signature.all_outputs[binary]
         raise InvalidRequestError(f"'outputs' is {_show(entries)}; it must be an array of outputs")
     if type(entries) is not list:
         raise InvalidRequestError(f"'outputs' is a JSON {_json_type(entries)}; it must be an array of outputs")
-    wanted: dict[str, RequestedOutput] = {}
+    wanted: dict[str, bool] = {}
     for entry in entries:
-        output = _read_output(entry, signature, default=binary)
-        if output.name in wanted:
-            raise InvalidRequestError(f"output '{output.name}' is asked for twice")
-        wanted[output.name] = output
-    return list(wanted.values())
+        name, as_binary = _read_output(entry, signature, default=binary)
+        if name in wanted:
+            raise InvalidRequestError(f"output '{name}' is asked for twice")
+        wanted[name] = as_binary
+    return wanted
 
 
-def _read_output(entry: Any, signature: Signature, *, default: bool) -> RequestedOutput:
+def _read_output(entry: Any, signature: Signature, *, default: bool) -> tuple[str, bool]:
     if type(entry) is not dict:
         raise InvalidRequestError(f"an element of 'outputs' is a JSON {_json_type(entry)}; it must be an object")
     name = entry.get("name")
@@ -512,7 +514,7 @@ def _read_output(entry: Any, signature: Signature, *, default: bool) -> Requeste
     for parameter in _SHARED_MEMORY:
         if parameter in parameters:
             raise NotSupportedError(f"{where} uses '{parameter}': shared memory is not supported")
-    return RequestedOutput(name, _flag(parameters, "binary_data", where, default=default))
+    return name, _flag(parameters, "binary_data", where, default=default)
 
 
 # --- Words for messages -----------------------------------------------------------------------------------------------

@@ -14,13 +14,13 @@ import orjson
 
 from inference_server.protocol.datatypes import narrow_to_bf16
 from inference_server.protocol.errors import InvalidRequestError, PredictionError
-from inference_server.protocol.signature import RequestedOutput, Signature, TensorSpec
+from inference_server.protocol.signature import Signature, TensorSpec, WantedOutputs
 
 
 def write_response(
     document: dict[str, Any],
     arrays: Mapping[str, np.ndarray],
-    wanted: Sequence[RequestedOutput],
+    wanted: WantedOutputs,
     signature: Signature,
 ) -> tuple[bytes, int | None]:
     """Encode the wanted outputs: the body, and the length of its JSON part if binary tensors follow that.
@@ -30,7 +30,7 @@ def write_response(
     """
     outputs: list[dict[str, Any]] = []
     tail: list[bytes] = []
-    for name, binary in wanted:
+    for name, binary in wanted.items():
         spec = signature.outputs[name]
         array = arrays.get(name)
         if array is None:

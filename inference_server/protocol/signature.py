@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from inference_server.protocol.datatypes import DATATYPES, Datatype
 
@@ -25,9 +25,12 @@ class TensorSpec:
     """An input that a request may leave out, or an output that is given only when it is asked for."""
 
     type: Datatype = field(init=False, compare=False, repr=False)
+    fixed: Sequence[tuple[int, int]] = field(init=False, compare=False, repr=False)
+    """Which dimensions have one size only, and which size."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "type", DATATYPES[self.datatype])
+        object.__setattr__(self, "fixed", [(place, size) for place, size in enumerate(self.shape) if size != -1])
 
     def describe(self) -> dict[str, Any]:
         """The tensor's entry in model metadata."""
@@ -44,11 +47,8 @@ class TensorSpec:
         return True
 
 
-class RequestedOutput(NamedTuple):
-    """An output that a request wants, as binary data or as JSON."""
-
-    name: str
-    binary: bool
+WantedOutputs = Mapping[str, bool]
+"""The names of the outputs that a request wants, in the order of the answer: whether each goes as binary data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,13 @@ class Signature:
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
-    _all_outputs: Mapping[bool, Sequence[RequestedOutput]] = field(init=False, compare=False, repr=False)
+    all_outputs: Mapping[bool, WantedOutputs] = field(init=False, compare=False, repr=False)
+    """What a request gets that names no output, as binary data or not: every one that is not optional."""
 
     def __post_init__(self) -> None:
         given = [spec.name for spec in self.outputs.values() if not spec.optional]
-        every = {binary: tuple(RequestedOutput(name, binary) for name in given) for binary in (False, True)}
-        object.__setattr__(self, "_all_outputs", every)
-
-    def all_outputs(self, *, binary: bool) -> Sequence[RequestedOutput]:
-        """What a request gets that names no output: every one that is not optional."""
-        return self._all_outputs[binary]
+        every = {binary: dict.fromkeys(given, binary) for binary in (False, True)}
+        object.__setattr__(self, "all_outputs", every)
 
     @classmethod
     def of(cls, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Signature:

@@ -16,7 +16,7 @@ from inference_server.protocol.datatypes import DATATYPES, DatatypeName, narrow_
 from inference_server.protocol.errors import InvalidRequestError, NotSupportedError
 from inference_server.protocol.request import InferRequest, Limits, read_request
 from inference_server.protocol.response import write_response
-from inference_server.protocol.signature import RequestedOutput, Signature, TensorSpec
+from inference_server.protocol.signature import Signature, TensorSpec
 
 MATRIX = Signature.of([TensorSpec("x", "FP32", (-1, 2))], [TensorSpec("y", "FP32", (-1, 2))])
 
@@ -207,7 +207,7 @@ def test_parts_of_the_protocol_that_are_not_offered_are_named(document: Any) -> 
 def test_null_stands_for_every_optional_member() -> None:
     request = read(one([1, 2], [1.0, 2.0], id=None, parameters=None, outputs=None))
     assert request.id is None
-    assert list(request.outputs) == [RequestedOutput("y", binary=False)]
+    assert request.outputs == {"y": False}
 
 
 def test_limits_on_elements_and_rows_hold_before_data_is_looked_at() -> None:
@@ -325,7 +325,7 @@ def test_bytes_elements_that_do_not_add_up_are_refused(raw: bytes, words: str) -
 def test_a_raw_request_takes_its_open_dimension_from_its_size() -> None:
     request = read_request(struct.pack("<4f", 1, 2, 3, 4), "0", MATRIX, Limits())
     np.testing.assert_array_equal(request.inputs["x"], [[1, 2], [3, 4]])
-    assert list(request.outputs) == [RequestedOutput("y", binary=True)]
+    assert request.outputs == {"y": True}
 
 
 def test_a_raw_bytes_request_is_one_element() -> None:
@@ -353,7 +353,7 @@ def test_a_raw_request_that_no_shape_fits_is_refused(signature: Signature) -> No
 
 def write(array: np.ndarray, datatype: str, *, binary: bool) -> tuple[dict[str, Any], bytes]:
     signature = Signature.of([], [TensorSpec("y", datatype, (-1,) * array.ndim)])
-    body, header_length = write_response({"model_name": "m"}, {"y": array}, [RequestedOutput("y", binary)], signature)
+    body, header_length = write_response({"model_name": "m"}, {"y": array}, {"y": binary}, signature)
     length = len(body) if header_length is None else header_length
     return orjson.loads(body[:length]), body[length:]
 
