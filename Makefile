@@ -57,8 +57,8 @@ bench: $(VENV)/.installed ## Measure, each figure beside a baseline of the same 
 bench-operator: $(VENV)/.installed ## Compare fleets under AWS's quotas with the floor that those allow (SIZES="20 100 1000")
 	@$(BIN)/python -m benchmarks.operator.fleet $(SIZES)
 
-bench-events: control-plane ## Measure how soon a verdict of ECS is told, without events and with them
-	@$(BIN)/python -m benchmarks.operator.verdict
+bench-events: control-plane ## Measure how soon a verdict of ECS is told, without events and with them; and a burst (WITH=--burst: that alone)
+	@$(BIN)/python -m benchmarks.operator.verdict $(WITH)
 
 bench-server: $(VENV)/.installed ## Compare the inference server with others (WITH="--with-kserve --with-mlserver": with these too)
 	@$(BIN)/python -m benchmarks.server $(WITH)

@@ -1,38 +1,33 @@
 """How soon what ECS makes of a rollout is in the object's condition.
 
-    python -m benchmarks.operator.verdict          # about six minutes
+    python -m benchmarks.operator.verdict          # about nine minutes; with --burst one
 
 Everything is real but AWS: API server, operator process, HTTP. Rollouts of services with one task each fail at random
 times; what counts is the time from ECS's verdict, as its event about the service has it, to the watch that shows the
 condition. The first figures are the baseline: no events, only looks. Then the same with events, with events that come
-twice, in any order and among junk, and with a queue that is purged and a rule that is off. Exits 1 if a target is
-missed. A burst is not among them: moto's queue takes seconds for ten messages where it holds ten thousand.
+twice, in any order and among junk, and with a queue that is purged and a rule that is off. At last, a burst of events
+(`burst.py`). Exits 1 if a target is missed.
 """
 
 from __future__ import annotations
 
 import random
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
-import time
-import urllib.request
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
-from kubernetes import client, watch
+import click
 
 from benchmarks.operator import fleet
-from benchmarks.operator.fleet import CLUSTER, DEPLOYMENTS, NAMESPACE, OBJECT, REGION, ROOT, Stage
+from benchmarks.operator.bench import Bench
+from benchmarks.operator.burst import burst, told
+from benchmarks.operator.fleet import CLUSTER, DEPLOYMENTS, NAMESPACE, OBJECT, REGION
 from inference_sandbox.ecs.surroundings import Latencies, Settings
 from inference_sandbox.tasks.scripted import Script, ScriptedRunner
 
@@ -46,7 +41,10 @@ SLACK = 1.5
 SOON = 2.0
 
 
-def main() -> None:
+@click.command()
+@click.option("--burst", "alone", is_flag=True, help="The burst alone.")
+def main(alone: bool) -> None:
+    """Measure how soon verdicts are told."""
     settings = Settings(
         latencies=Latencies(
             provisioning=MOMENT, pulling=MOMENT, activating=MOMENT, deprovisioning=MOMENT, spot_warning=MOMENT
@@ -57,7 +55,10 @@ def main() -> None:
         runner: Any = made.cloud.runner
         fail_at_random(runner)
         with Bench.running(made, Path(folder) / "operator.log") as bench:
-            missed = [not met for met in measure(bench)]
+            names = made_services(bench)
+            missed = [] if alone else [not met for met in measure(bench, names)]
+            bench.listen("verdicts")
+            missed += [not met for met in burst(bench, names)]
     sys.exit(1 if any(missed) else 0)
 
 
@@ -74,88 +75,7 @@ def fail_at_random(runner: ScriptedRunner) -> None:
     runner.script = script
 
 
-@dataclass
-class Bench:
-    stage: Stage
-    operator: psutil.Popen
-    port: int
-    log: Path
-    over: threading.Event = field(default_factory=threading.Event)
-    told: dict[tuple[str, int], float] = field(default_factory=dict)
-    """By name and generation: when the condition said that the rollout has failed (Unix time)."""
-
-    @classmethod
-    @contextmanager
-    def running(cls, made: Stage, log: Path) -> Iterator[Bench]:
-        made.objects.create_cluster_custom_object(
-            *OBJECT, "inferenceenvironments", fleet.document("default", made.spec, None)
-        )
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port: int = probe.getsockname()[1]
-        environment = {**made.environment, "INFERENCE_OPERATOR_METRICS_PORT": str(port)}
-        command = [sys.executable, "-m", "inference_operator", "run"]
-        with log.open("ab") as file:
-            operator = psutil.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
-        bench = cls(made, operator, port, log)
-        following = threading.Thread(target=bench.follow)
-        following.start()
-        try:
-            yield bench
-        finally:
-            bench.over.set()
-            following.join()
-            operator.terminate()
-            operator.wait(60)
-
-    def follow(self) -> None:
-        listing = client.CustomObjectsApi().list_namespaced_custom_object
-        while not self.over.is_set():
-            stream: Any = watch.Watch()  # type: ignore[no-untyped-call]  # typed in part
-            for event in stream.stream(listing, *OBJECT, NAMESPACE, DEPLOYMENTS, timeout_seconds=5):
-                now, document = time.time(), event["object"]
-                for condition in document.get("status", {}).get("conditions", ()):
-                    if condition["type"] == "Ready" and condition["reason"] == "RolledBack":
-                        self.told.setdefault((document["metadata"]["name"], condition["observedGeneration"]), now)
-
-    def ask(self, name: str, image: str) -> int:
-        """For that image; the generation."""
-        changed = self.stage.objects.patch_namespaced_custom_object(
-            *OBJECT, NAMESPACE, DEPLOYMENTS, name, {"spec": {"image": image}}, _content_type=fleet.MERGE
-        )
-        return int(changed["metadata"]["generation"])
-
-    def until(self, so: Callable[[], bool], seconds: float = 180) -> None:
-        deadline = time.monotonic() + seconds
-        while not so():
-            if time.monotonic() > deadline or self.operator.poll() is not None:
-                raise TimeoutError(f"waited in vain; the operator said\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.05)
-
-    def listen(self, queue: str) -> None:
-        """Events are asked for, and are heard."""
-        self.stage.objects.patch_cluster_custom_object(
-            *OBJECT,
-            "inferenceenvironments",
-            "default",
-            {"spec": {"events": {"queue": queue}}},
-            _content_type=fleet.MERGE,
-        )
-        self.until(lambda: self.metrics()['inference_operator_events_heard{environment="default"}'] == 1)
-
-    def metrics(self) -> Mapping[str, float]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
-            lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
-        return defaultdict(float, {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)})
-
-    def outcomes(self) -> Counter[str]:
-        """Messages read, by outcome."""
-        prefix = 'inference_operator_events_total{environment="default",outcome="'
-        found = {name: value for name, value in self.metrics().items() if name.startswith(prefix)}
-        return Counter({name.removeprefix(prefix).rstrip('"}'): int(value) for name, value in found.items()})
-
-
-def measure(bench: Bench) -> Iterator[bool]:
-    """Prints each figure; yields whether its target was met."""
+def made_services(bench: Bench) -> list[str]:
     names = [f"service-{number}" for number in range(SERVICES)]
     for name in names:
         spec = {
@@ -166,6 +86,11 @@ def measure(bench: Bench) -> Iterator[bool]:
         }
         bench.stage.objects.create_namespaced_custom_object(*OBJECT, NAMESPACE, DEPLOYMENTS, fleet.document(name, spec))
     bench.until(lambda: fleet.all_ready(bench.stage, SERVICES))
+    return names
+
+
+def measure(bench: Bench, names: Sequence[str]) -> Iterator[bool]:
+    """Prints each figure; yields whether its target was met."""
     print(f"{SERVICES * ROUNDS} rollouts each, from ECS's verdict to the condition")
     yield report("no events (baseline)", rounds(bench, names), ROLLING + SLACK)
     bench.listen("verdicts")
@@ -218,7 +143,7 @@ def explained(bench: Bench, name: str) -> None:
 @contextmanager
 def junk(bench: Bench) -> Iterator[None]:
     """Within the block, twenty messages a second that are none of ECS's."""
-    sqs, url, over = *queue(bench), threading.Event()
+    sqs, url, over = *bench.queue(), threading.Event()
 
     def send() -> None:
         while not over.wait(0.05):
@@ -234,7 +159,7 @@ def junk(bench: Bench) -> Iterator[None]:
 @contextmanager
 def purged(bench: Bench) -> Iterator[None]:
     """Within the block the rule is off every other second, and the queue is purged as often as AWS lets one."""
-    sqs, url, over = *queue(bench), threading.Event()
+    sqs, url, over = *bench.queue(), threading.Event()
     events: Any = bench.stage.cloud.client("events", REGION)
     [rule] = [rule["Name"] for rule in events.list_rules()["Rules"]]
 
@@ -253,11 +178,6 @@ def purged(bench: Bench) -> Iterator[None]:
     disturbing.join()
 
 
-def queue(bench: Bench) -> tuple[Any, str]:
-    sqs: Any = bench.stage.cloud.client("sqs", REGION)
-    return sqs, sqs.get_queue_url(QueueName="verdicts")["QueueUrl"]
-
-
 def report(what: str, seconds: Sequence[float], target: float) -> bool:
     met = max(seconds) <= target
     print(
@@ -266,10 +186,6 @@ def report(what: str, seconds: Sequence[float], target: float) -> bool:
         flush=True,
     )
     return met
-
-
-def told(outcomes: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from prometheus_client import REGISTRY
 from inference_operator.aws.errors import NotFound
 from inference_operator.domain.ecs_events import News
 from inference_operator.runtime import loop, metrics
-from inference_operator.runtime.inbox import BATCH, Heard, Inbox
+from inference_operator.runtime.inbox import AT_ONCE, BATCH, Heard, Inbox
 from inference_operator.runtime.loop import Keeper, Slot
 from tests.operator.builders import deployment_document
 from tests.operator.test_ecs_events import STOPPED, event, task_event
@@ -34,12 +35,21 @@ class Queue:
     in_flight: dict[str, str] = field(default_factory=dict)
     deleted: int = 0
     error: NotFound | None = None
+    together: threading.Barrier | None = None
+    """Where there is one, a message is given only to so many who ask at the same time."""
     _receipts: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def receive_message(self, *, MaxNumberOfMessages: int, **_: Any) -> Mapping[str, Any]:  # noqa: N803 boto3's name
+        if self.together is not None and self._receipts:
+            self.together.wait(30)
+        with self._lock:
+            return self._give(MaxNumberOfMessages)
+
+    def _give(self, count: int) -> Mapping[str, Any]:
         if self.error is not None:
             raise self.error
-        taken, self.messages = self.messages[:MaxNumberOfMessages], self.messages[MaxNumberOfMessages:]
+        taken, self.messages = self.messages[:count], self.messages[count:]
         told = []
         for body in taken:
             self._receipts += 1
@@ -50,8 +60,9 @@ class Queue:
     def delete_message_batch(self, *, Entries: Sequence[Mapping[str, str]], **_: Any) -> Mapping[str, Any]:  # noqa: N803
         assert 1 <= len(Entries) <= BATCH
         assert len({entry["Id"] for entry in Entries}) == len(Entries)
-        for entry in Entries:
-            self.deleted += self.in_flight.pop(entry["ReceiptHandle"], None) is not None
+        with self._lock:
+            for entry in Entries:
+                self.deleted += self.in_flight.pop(entry["ReceiptHandle"], None) is not None
         return {}
 
     def reappear(self) -> None:
@@ -132,6 +143,40 @@ def test_junk_is_deleted_and_stops_nothing() -> None:
     drain(inbox(queue, listener), queue)
     assert [it.id for it in listener.heard] == ["e1"]
     assert queue.deleted == 5
+
+
+def test_what_has_piled_up_is_fetched_several_batches_at_once_and_heard_in_one_thread() -> None:
+    queue, heard = Queue([action(n) for n in range(BATCH * (1 + AT_ONCE))]), list[str]()
+    queue.together = threading.Barrier(AT_ONCE)
+
+    def hear(news: Sequence[tuple[News, Callable[[], None]]], /) -> list[Heard]:
+        heard.append(threading.current_thread().name)
+        return ["mine"] * len(news)
+
+    inbox(queue, hear).turn()
+    assert heard == [threading.current_thread().name] * (1 + AT_ONCE)
+    assert queue.deleted == BATCH * (1 + AT_ONCE)
+
+
+def test_a_pile_that_cannot_be_read_to_its_end_loses_nothing() -> None:
+    queue, listener = Queue([action(n) for n in range(100)]), Listener()
+    it = inbox(queue, listener)
+
+    def hear(news: Sequence[tuple[News, Callable[[], None]]], /) -> list[Heard]:
+        queue.error = (
+            NotFound(code="Unavailable", message="", operation="sqs:ReceiveMessage") if listener.heard else None
+        )
+        return listener(news)
+
+    it.hear = hear
+    with pytest.raises(NotFound):
+        it.turn()
+    assert len(listener.heard) < 100
+    queue.error, it.hear = None, listener
+    queue.reappear()
+    drain(it, queue)
+    assert {told.id for told in listener.heard} == {f"e{n}" for n in range(100)}
+    assert (len(listener.heard), queue.deleted) == (100, 100)
 
 
 def test_a_queue_that_is_gone_is_told_and_is_not_heard() -> None:

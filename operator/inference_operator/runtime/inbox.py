@@ -1,7 +1,8 @@
 """Reads the queue of one environment's events, in a thread of its own, and tells the loop what there is to look at.
 
 A message is deleted once nothing can be lost by it: at once if it only says "look"; if it tells why a task stopped,
-when that is in the object's status. It comes again until then. At no time more than a batch is in hand.
+when that is in the object's status. It comes again until then. Mostly one batch is in hand; where messages have piled
+up, a few are. Other threads only carry them from AWS and back: what they say is heard in the one thread.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -24,6 +26,7 @@ from inference_operator.runtime import metrics
 log = structlog.get_logger(__name__)
 
 BATCH = 10  # ReceiveMessage, DeleteMessageBatch: messages, 10 at most
+AT_ONCE = 4  # batches in hand at most: a batch is on its way to AWS for longer than it is read
 WAIT = 10  # seconds of ReceiveMessage: WaitTimeSeconds; shorter than the clients' read timeout
 DEAF_AFTER = timedelta(seconds=60)
 
@@ -64,7 +67,7 @@ class Inbox:
         threading.Thread(target=self._run, name=f"inbox-{self.environment}", daemon=True).start()
 
     def stop(self) -> None:
-        """Ends after the batch in hand; what is not deleted then, comes again."""
+        """Ends after what is in hand; what is not deleted then, comes again."""
         self._tell(heard=False)
         self._over.set()
 
@@ -88,13 +91,41 @@ class Inbox:
                     self._over.wait(after_failures(failures).total_seconds())
 
     def turn(self) -> None:
-        """One batch: waits up to WAIT seconds for a message; not the first time, so that it is soon known whether the
-        queue can be read. Raises AwsError."""
-        wait = 0 if self._read_at is None else 1 if self._pending else WAIT
-        answer = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=wait)
+        """One batch, and if it is full what has piled up behind it. Waits up to WAIT seconds for a message; not the
+        first time, so that it is soon known whether the queue can be read. Raises AwsError."""
+        messages = self._next((), 0 if self._read_at is None else 1 if self._pending else WAIT)
+        handles = self._heard(messages)
+        if len(messages) < BATCH:
+            self._delete(handles)
+        else:
+            self._drain(handles)
+
+    def _drain(self, handles: Sequence[str]) -> None:
+        """Several batches at once, each until it comes empty. Without waiting: what comes one by one is better awaited
+        by one, which then has several in a batch."""
+        with ThreadPoolExecutor(AT_ONCE, f"inbox-{self.environment}") as pool:
+            coming = {pool.submit(self._next, some, 0) for some in (handles, *[()] * (AT_ONCE - 1))}
+            while coming:
+                come, coming = wait(coming, return_when=FIRST_COMPLETED)
+                for each in come:
+                    messages = each.result()
+                    handles = self._heard(messages)
+                    if messages and not self._over.is_set():
+                        coming.add(pool.submit(self._next, handles, 0))
+                    else:
+                        self._delete(handles)
+
+    def _next(self, handles: Sequence[str], seconds: int) -> Sequence[Message]:
+        """Deletes the batch that is done with; then waits so long for another one."""
+        self._delete(handles)
+        answer = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=seconds)
+        return answer.get("Messages") or ()
+
+    def _heard(self, messages: Sequence[Message]) -> Sequence[str]:
+        """Receipt handles of what is done with by now."""
         self._read_at = self.clock()
         self._tell(heard=True)
-        self._delete([*self._handle(answer.get("Messages") or ()), *self._now_kept()])
+        return [*self._handle(messages), *self._now_kept()]
 
     def _tell(self, *, heard: bool) -> None:
         """Not once it is stopped: then it is another's to tell, or nobody's."""
@@ -149,7 +180,7 @@ class Inbox:
             entries = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate(some)]
             answer = self.sqs.delete_message_batch(QueueUrl=self.queue_url, Entries=entries)
             for failed in answer.get("Failed") or ():  # it comes again, and is known by then
-                log.info("message not deleted", code=failed.get("Code"))
+                log.info("message not deleted", environment=self.environment, code=failed.get("Code"))
 
     def _age(self, news: News) -> float:
         return max(0.0, (self.clock() - news.at).total_seconds())

@@ -298,6 +298,7 @@ class Keeper:
             known = slot.status if slot.status is not None else document.get("status")
             started = time.perf_counter()
             slot.began = asyncio.get_running_loop().time()
+            log.debug("a pass begins", monotonic=slot.began)
             stopped = dict(slot.stopped)
             world = replace(await self._world(document, slot), stopping=stopping)
             if metadata.get("deletionTimestamp") and "namespace" not in metadata:
