@@ -702,7 +702,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=PLACEMENT,
         pattern=r"no container.instances?|RESOURCE:(?!F)\w|(^|: )(AGENT|ATTRIBUTE|LOCATION)\.?$|ECS agent|"
-        r"placement.constraint|empty capacity provider|no active instances",
+        r"placement.constraint|the resources could not be found|empty capacity provider|no active instances",
     ),
     Rule(
         cause=CAPACITY,
