@@ -32,9 +32,8 @@ class AccessLog:
         self._skipped = 0
 
     def write(self, environ: Mapping[str, Any], exchange: Exchange, status: int, size: int, now: float) -> None:
-        path = environ.get("PATH_INFO", "")
         if status < _FIRST_ERROR:
-            if path in HEALTH_PATHS:
+            if not exchange.inference and environ.get("PATH_INFO") in HEALTH_PATHS:
                 write = self._log.debug
             elif now < self._next:
                 self._skipped += 1
@@ -44,8 +43,8 @@ class AccessLog:
                 write = self._log.info
         else:
             # A readiness of 503 is an answer, not a failure.
-            failed = status >= _FIRST_FAILURE and status not in _ASKED_TOO_MUCH and path not in HEALTH_PATHS
-            write = self._log.error if failed else self._log.info
+            failed = status >= _FIRST_FAILURE and status not in _ASKED_TOO_MUCH
+            write = self._log.error if failed and environ.get("PATH_INFO") not in HEALTH_PATHS else self._log.info
         write("request", **self._record(environ, exchange, status, size, now))
 
     def _record(

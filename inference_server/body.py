@@ -28,16 +28,17 @@ def read_body(environ: WSGIEnvironment, connection: int, limit: int, receive: Re
     if environ.get("HTTP_TRANSFER_ENCODING"):
         return _read_chunks(environ, connection, limit, receive)
     text = environ.get("CONTENT_LENGTH") or "0"
-    if not (text.isascii() and text.isdigit()):
+    if not text.isdecimal():  # in Latin-1, which a WSGI environment has, the ten digits
         text = text.strip(_BLANK)
-        if not (text.isascii() and text.isdigit()):
+        if not text.isdecimal():
             raise InvalidRequestError("Content-Length is not a number")
     length = int(text[:19])
     if length > limit:
         raise _too_large(limit)
     if not length:
         return b""
-    _answer_expectation(environ, connection)
+    if "HTTP_EXPECT" in environ:
+        _answer_expectation(environ, connection)
     try:
         body: bytes = environ["wsgi.input"].read(length)
     except OSError:

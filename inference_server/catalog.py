@@ -13,7 +13,7 @@ import numpy as np
 
 from inference_server.batching import Batcher
 from inference_server.protocol.errors import UnavailableError, UnknownNameError
-from inference_server.protocol.request import Limits
+from inference_server.protocol.request import Limits, Reader
 from inference_server.protocol.signature import Signature
 from inference_server.repository.model_config import ModelConfig
 from inference_server.repository.scan import Problem
@@ -41,6 +41,7 @@ class LoadedModel:
     limits: ModelLimits = field(default_factory=ModelLimits)
     load_seconds: float = 0.0
     signature: Signature = field(init=False)
+    reader: Reader = field(init=False)
     predict: Predict = field(init=False)
     """The runtime's own, or that of what stands before it."""
     version_text: str = field(init=False)
@@ -49,6 +50,7 @@ class LoadedModel:
 
     def __post_init__(self) -> None:
         self.signature = self.runtime.signature
+        self.reader = Reader(self.signature, self.limits.request)
         self.predict = self.runtime.predict
         if self.config.batching is not None:
             self.predict = Batcher(self.runtime, self.signature, self.config.batching.max_rows).predict

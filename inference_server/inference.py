@@ -14,7 +14,7 @@ from inference_server.http import BINARY, HEADER_LENGTH, JSON, Answer
 from inference_server.logs import Logger
 from inference_server.overload import Overload
 from inference_server.protocol.errors import DeadlineError, PredictionError, RequestError
-from inference_server.protocol.request import InferRequest, read_request
+from inference_server.protocol.request import InferRequest
 from inference_server.protocol.response import write_response
 from inference_server.runtimes.base import Prediction
 
@@ -58,10 +58,7 @@ class Inference:
             waited = self._overload.check(began, exchange.connection, timeout)
         if "HTTP_CONTENT_ENCODING" in headers:
             body = inflate(body, headers["HTTP_CONTENT_ENCODING"], self._limits.max_body_bytes)
-        signature = model.signature
-        request = read_request(
-            body, headers.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"), signature, model.limits.request
-        )
+        request = model.reader.read(body, headers.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
         exchange.rows = request.rows
         if request.parameters:
             timeout = min(timeout, request.timeout_seconds or timeout)
@@ -76,7 +73,7 @@ class Inference:
             document["id"] = request.id
         if prediction.parameters:
             document["parameters"] = prediction.parameters
-        body, header_length = write_response(document, prediction.outputs, request.outputs, signature)
+        body, header_length = write_response(document, prediction.outputs, request.outputs, model.signature)
         answer = Answer(200, body, JSON)
         if header_length is not None:
             answer.content_type = BINARY

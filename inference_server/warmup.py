@@ -6,7 +6,6 @@ from pathlib import Path
 
 from inference_server.catalog import LoadedModel
 from inference_server.protocol.errors import RequestError
-from inference_server.protocol.request import read_request
 from inference_server.protocol.response import write_response
 from inference_server.repository.model_config import ModelError
 
@@ -16,7 +15,7 @@ def warm_up(model: LoadedModel, folder: Path) -> None:
     signature = model.signature
     for name in model.config.warmup:
         try:
-            request = read_request((folder / name).read_bytes(), None, signature, model.limits.request)
+            request = model.reader.read((folder / name).read_bytes(), None)
             prediction = model.predict(request.inputs, list(request.outputs), request.parameters)
             write_response({}, prediction.outputs, request.outputs, signature)
         except FileNotFoundError:

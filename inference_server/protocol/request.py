@@ -14,7 +14,6 @@ import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,8 +28,8 @@ _SHARED_MEMORY = ("shared_memory_region", "shared_memory_offset", "shared_memory
 _LENGTH_PREFIX = 4
 _SHOWN = 40
 _NO_TAIL = memoryview(b"")
-_PLAIN_KEYS = 4
-"""Of a tensor without parameters: name, datatype, shape and data."""
+_MOST_KNOWN = 1000
+"""Inputs that a reader remembers."""
 _R, _L = b"rl"
 
 
@@ -71,19 +70,74 @@ class InferRequest:
         return timeout / 1_000_000 or None
 
 
-def read_request(body: bytes, header_length: str | None, signature: Signature, limits: Limits) -> InferRequest:
-    """Read `body`, whose JSON part is `header_length` bytes long (None: all of it; "0": none, one raw tensor)."""
-    if header_length is None:
+_Layout = tuple[TensorSpec, tuple[int, ...], np.dtype[np.generic], int, Callable[..., None]]
+"""How an array is made of numbers: its input, shape and type, how many numbers it has, and what writes so many."""
+
+
+class Reader:
+    """Reads the requests to one model. Remembers how those that were right began, as most others begin alike."""
+
+    def __init__(self, signature: Signature, limits: Limits) -> None:
+        self._signature = signature
+        self._limits = limits
+        self._known: dict[tuple[str | int, ...], _Layout] = {}
+        """Of inputs that fit the model and the limits, by name, datatype and shape as they are given."""
+
+    def read(self, body: bytes, header_length: str | None) -> InferRequest:
+        """Read `body`, whose JSON part is `header_length` bytes long (None: all of it; "0": none, one raw tensor)."""
+        if header_length is not None:
+            return _from_parts(body, _header_length(header_length, len(body)), self._signature, self._limits)
         document = _parse(body)
-        inputs = None if _may_have_booleans(body) else _read_plain(document.get("inputs"), signature, limits)
-        if inputs is not None and len(document) == 1:
-            return InferRequest(inputs, signature.all_outputs[False])
-        return _from_document(document, inputs, _NO_TAIL, signature, limits)
-    length = _header_length(header_length, len(body))
+        inputs = None if _may_have_booleans(body) else self._read_known(document.get("inputs"))
+        if inputs is None:
+            request = _from_document(document, _NO_TAIL, self._signature, self._limits)
+            self._remember(request.inputs)
+            return request
+        if len(document) == 1:
+            return InferRequest(inputs, self._signature.all_outputs[False])
+        return _with_options(inputs, document, self._signature)
+
+    def _read_known(self, entries: Any) -> dict[str, np.ndarray] | None:
+        """The inputs, if they are known and their data fits. None: they are to be read with care.
+
+        There must be no booleans, which `struct` takes for numbers. What is no number it refuses, or does not fit, and
+        so nobody has to look at the elements.
+        """
+        if type(entries) is not list or len(entries) != len(self._signature.inputs):
+            return None
+        known = self._known
+        arrays: dict[str, np.ndarray] = {}
+        try:
+            for entry in entries:
+                spec, shape, dtype, count, put = known[entry["name"], entry["datatype"], *entry["shape"]]
+                if "parameters" in entry:
+                    return None
+                data = entry["data"]
+                if len(data) != count:
+                    data = _flatten(data, spec, shape)
+                arrays[spec.name] = array = np.empty(shape, dtype)
+                put(array, 0, *data)
+        except (KeyError, TypeError, struct.error, OverflowError, InvalidRequestError):
+            return None
+        return arrays if len(arrays) == len(entries) else None
+
+    def _remember(self, inputs: Mapping[str, np.ndarray]) -> None:
+        most = self._limits.elements // max(1, len(self._signature.inputs))  # so that all have room together
+        for name, array in inputs.items():
+            spec = self._signature.inputs[name]
+            key = (name, spec.datatype, *array.shape)
+            if spec.type.code and array.ndim and 0 < array.size <= most and key not in self._known:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                put = struct.Struct(f"={array.size}{spec.type.code}").pack_into
+                self._known[key] = (spec, array.shape, spec.type.array, array.size, put)
+
+
+def _from_parts(body: bytes, length: int, signature: Signature, limits: Limits) -> InferRequest:
     if length == 0:
         return _from_raw(body, signature, limits)
     view = memoryview(body)
-    return _from_document(_parse(view[:length]), None, view[length:], signature, limits)
+    return _from_document(_parse(view[:length]), view[length:], signature, limits)
 
 
 def _header_length(text: str, body_length: int) -> int:
@@ -108,13 +162,12 @@ def _parse(text: bytes | memoryview) -> dict[str, Any]:
     return document
 
 
-def _from_document(
-    document: dict[str, Any],
-    inputs: Mapping[str, np.ndarray] | None,
-    tail: memoryview,
-    signature: Signature,
-    limits: Limits,
-) -> InferRequest:
+def _from_document(document: dict[str, Any], tail: memoryview, signature: Signature, limits: Limits) -> InferRequest:
+    inputs = _read_inputs(document.get("inputs"), tail, signature, limits)
+    return _with_options(inputs, document, signature)
+
+
+def _with_options(inputs: Mapping[str, np.ndarray], document: dict[str, Any], signature: Signature) -> InferRequest:
     request_id = document.get("id")
     if request_id is not None and type(request_id) is not str:
         raise InvalidRequestError(f"'id' is {_show(request_id)}; it must be a string")
@@ -124,8 +177,6 @@ def _from_document(
         for name in _SEQUENCES:
             if parameters.get(name):
                 raise NotSupportedError(f"parameter '{name}': sequences are not supported; leave it out")
-    if inputs is None:
-        inputs = _read_inputs(document.get("inputs"), tail, signature, limits)
     outputs = _read_outputs(document.get("outputs"), parameters, signature)
     return InferRequest(inputs, outputs, request_id, parameters)
 
@@ -264,57 +315,6 @@ def _may_have_booleans(body: bytes) -> bool:
     return (_R in body and body.find(b"true") >= 0) or (_L in body and body.find(b"false") >= 0)
 
 
-def _read_plain(entries: Any, signature: Signature, limits: Limits) -> dict[str, np.ndarray] | None:
-    """The inputs, if all are as most are: numbers in one flat array, and right. None: they are to be read with care.
-
-    There must be no booleans, which `struct` takes for numbers. What is no number it refuses, or does not fit, and so
-    nobody has to look at the elements.
-    """
-    if type(entries) is not list:
-        return None
-    arrays: dict[str, np.ndarray] = {}
-    room = limits.elements
-    try:
-        for entry in entries:
-            spec, shape, data = signature.inputs[entry["name"]], entry["shape"], entry["data"]
-            count = len(data)
-            room -= count
-            if (
-                entry["datatype"] != spec.datatype
-                or not spec.type.code
-                or len(entry) != _PLAIN_KEYS
-                or len(shape) != len(spec.shape)
-                or math.prod(shape) != count
-                or count == 0
-                or room < 0
-                or (limits.rows is not None and shape and shape[0] > limits.rows)
-            ):
-                return None
-            for place, size in spec.fixed:
-                if shape[place] != size:
-                    return None
-            arrays[spec.name] = _pack(data, spec, shape)
-    except (KeyError, TypeError, ValueError, struct.error, OverflowError):
-        return None
-    return arrays if len(arrays) == len(entries) == len(signature.inputs) else None
-
-
-def _pack(data: Sequence[Any], spec: TensorSpec, shape: Sequence[int]) -> np.ndarray:
-    """The array of these numbers, as many as the shape wants. Raises struct.error or OverflowError if one does not fit.
-
-    Twice as fast as `np.array`, which looks at each element for what it might be.
-    """
-    array = np.empty(shape, spec.type.array)
-    _packer(spec.type.code, len(data))(array, 0, *data)
-    return array
-
-
-@lru_cache(maxsize=256)
-def _packer(code: str, count: int) -> Callable[..., None]:
-    """A function that writes so many numbers into a buffer from an offset on."""
-    return struct.Struct(f"={count}{code}").pack_into
-
-
 def _from_json(data: Any, spec: TensorSpec, shape: tuple[int, ...], count: int) -> np.ndarray:
     if type(data) is not list:
         raise InvalidRequestError(f"'data' of input '{spec.name}' is a JSON {_json_type(data)}; it must be an array")
@@ -328,6 +328,8 @@ def _from_json(data: Any, spec: TensorSpec, shape: tuple[int, ...], count: int) 
         )
     if not types <= spec.type.json_types:
         raise InvalidRequestError(_wrong_type(types, spec))
+    if not data:
+        return np.empty(shape, spec.type.array)
     if spec.datatype == "BYTES":
         return _array_of_bytes([element.encode() for element in data], shape)
     if spec.datatype == "BOOL":
@@ -371,11 +373,14 @@ def _flatten(data: list[Any], spec: TensorSpec, shape: tuple[int, ...]) -> list[
 def _numbers(data: list[Any], types: set[type], spec: TensorSpec, shape: tuple[int, ...]) -> np.ndarray:
     whole = float in types and spec.type.array.kind in "iu"
     numbers = [_whole(element, spec) for element in data] if whole else data
-    try:
-        return _pack(numbers, spec, shape)
+    array = np.empty(shape, spec.type.array)
+    buffer: Any = array  # which NumPy's types tell only from Python 3.12 on
+    try:  # twice as fast as `np.array`, which looks at each element for what it might be
+        struct.pack_into(f"={len(numbers)}{spec.type.code}", buffer, 0, *numbers)
     except (struct.error, OverflowError):
         wrong = next(element for element, number in zip(data, numbers, strict=True) if not _fits(number, spec))
         raise _misfit(spec, f"{_show(wrong)} is out of its range") from None
+    return array
 
 
 def _fits(element: float, spec: TensorSpec) -> bool:

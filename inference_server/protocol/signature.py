@@ -25,12 +25,9 @@ class TensorSpec:
     """An input that a request may leave out, or an output that is given only when it is asked for."""
 
     type: Datatype = field(init=False, compare=False, repr=False)
-    fixed: Sequence[tuple[int, int]] = field(init=False, compare=False, repr=False)
-    """Which dimensions have one size only, and which size."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "type", DATATYPES[self.datatype])
-        object.__setattr__(self, "fixed", [(place, size) for place, size in enumerate(self.shape) if size != -1])
 
     def describe(self) -> dict[str, Any]:
         """The tensor's entry in model metadata."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from inference_server.protocol.datatypes import DATATYPES, DatatypeName, narrow_to_bf16, widen_bf16
 from inference_server.protocol.errors import InvalidRequestError, NotSupportedError
-from inference_server.protocol.request import InferRequest, Limits, read_request
+from inference_server.protocol.request import InferRequest, Limits, Reader
 from inference_server.protocol.response import write_response
 from inference_server.protocol.signature import Signature, TensorSpec
 
@@ -26,7 +26,7 @@ def vector(datatype: str) -> Signature:
 
 
 def read(document: Any, signature: Signature = MATRIX, **limits: int) -> InferRequest:
-    return read_request(json.dumps(document).encode(), None, signature, Limits(**limits))
+    return Reader(signature, Limits(**limits)).read(json.dumps(document).encode(), None)
 
 
 def one(data: Any, shape: list[Any], datatype: str = "FP32", **more: Any) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def test_a_vector_may_come_as_the_column_that_mlserver_makes_of_it(data: list[An
 def test_a_vector_may_come_as_a_binary_column() -> None:
     tensor = {"name": "x", "datatype": "INT8", "shape": [2, 1], "parameters": {"binary_data_size": 2}}
     head = json.dumps({"inputs": [tensor]}).encode()
-    array = read_request(head + b"\1\2", f" {len(head)}\t", vector("INT8"), Limits()).inputs["x"]
+    array = Reader(vector("INT8"), Limits()).read(head + b"\1\2", f" {len(head)}\t").inputs["x"]
     assert array.tolist() == [1, 2]
 
 
@@ -138,6 +138,50 @@ def test_an_element_that_does_not_fit_is_refused(datatype: str, data: list[Any],
         read(one(data, [len(data)], datatype), vector(datatype))
 
 
+@pytest.mark.parametrize("data", [[1, 2, 3, 4], [[1, 2], [3, 4]]])
+def test_a_request_that_begins_like_one_that_was_right_is_not_examined_again(
+    data: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(MATRIX, Limits())
+    body = json.dumps(one(data, [2, 2], id="a")).encode()
+    assert reader.read(body, None).inputs["x"].tolist() == [[1, 2], [3, 4]]
+    monkeypatch.delattr("inference_server.protocol.request._read_inputs")
+    again = reader.read(body, None)
+    assert again.inputs["x"].tolist() == [[1, 2], [3, 4]]
+    assert (again.id, again.rows, again.outputs) == ("a", 2, {"y": False})
+
+
+def test_what_is_remembered_of_requests_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference_server.protocol.request._MOST_KNOWN", 3)
+    reader = Reader(MATRIX, Limits())
+    for rows in (1, 2, 3, 4, 1):
+        request = reader.read(json.dumps(one([1, 2] * rows, [rows, 2])).encode(), None)
+        assert request.inputs["x"].shape == (rows, 2)
+        assert len(reader._known) <= 3
+
+
+def test_two_inputs_that_are_right_alone_may_be_too_large_together() -> None:
+    signature = Signature.of([TensorSpec("a", "FP32", (-1,)), TensorSpec("b", "FP32", (-1,))], [])
+    reader = Reader(signature, Limits(elements=5))
+
+    def ask(first: int, second: int) -> InferRequest:
+        inputs = [
+            {"name": name, "datatype": "FP32", "shape": [size], "data": [1] * size}
+            for name, size in (("a", first), ("b", second))
+        ]
+        return reader.read(json.dumps({"inputs": inputs}).encode(), None)
+
+    ask(3, 2)
+    ask(2, 3)
+    with pytest.raises(InvalidRequestError, match="more than 5 elements"):
+        ask(3, 3)
+
+
+def test_bf16_goes_into_json_if_there_is_none_of_it() -> None:
+    array = read(one([], [0], "BF16"), vector("BF16")).inputs["x"]
+    assert (array.shape, array.dtype) == ((0,), np.dtype(np.float32))
+
+
 def test_json_data_may_be_written_to_by_the_model() -> None:
     assert read(one([1, 2], [1, 2])).inputs["x"].flags.writeable
     assert read(one([[1, 2]], [1, 2])).inputs["x"].flags.writeable
@@ -187,7 +231,7 @@ def test_a_malformed_request_is_refused_with_words_that_help(document: Any, word
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 5000, b'{"inputs": NaN}', b"nul"])
 def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequestError):
-        read_request(body, None, MATRIX, Limits())
+        Reader(MATRIX, Limits()).read(body, None)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +300,7 @@ def test_json_and_binary_tensors_may_be_mixed_in_one_request() -> None:
         {"name": "c", "datatype": "INT16", "shape": [1], "parameters": {"binary_data_size": 2.0}},
     ]
     body, length = binary(entries, struct.pack("<hhh", 1, -2, 7))
-    inputs = read_request(body, length, signature, Limits()).inputs
+    inputs = Reader(signature, Limits()).read(body, length).inputs
     assert {name: array.tolist() for name, array in inputs.items()} == {"a": [1, -2], "b": [5], "c": [7]}
 
 
@@ -270,7 +314,7 @@ def test_binary_tensors_are_aligned_wherever_the_json_ends() -> None:
             "parameters": {"binary_data_size": 8, "p": "x" * padding},
         }
         body, length = binary([entry], struct.pack("<d", 1.5))
-        array = read_request(body, length, signature, Limits()).inputs["x"]
+        array = Reader(signature, Limits()).read(body, length).inputs["x"]
         assert array.flags.aligned
         assert array.tolist() == [1.5]
 
@@ -290,20 +334,20 @@ def test_a_binary_size_that_does_not_agree_is_refused(size: Any, tail: bytes, wo
     entry = {"name": "x", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": size}}
     body, length = binary([entry], tail)
     with pytest.raises(InvalidRequestError, match=words):
-        read_request(body, length, MATRIX, Limits())
+        Reader(MATRIX, Limits()).read(body, length)
 
 
 def test_data_and_binary_data_exclude_each_other() -> None:
     entry = {**one([1, 2], [1, 2])["inputs"][0], "parameters": {"binary_data_size": 8}}
     body, length = binary([entry], b"\0" * 8)
     with pytest.raises(InvalidRequestError, match="both"):
-        read_request(body, length, MATRIX, Limits())
+        Reader(MATRIX, Limits()).read(body, length)
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "", "99", "1.0", "٣", "9" * 5000, "+3"])
 def test_a_header_length_that_is_none_is_refused(length: str) -> None:
     with pytest.raises(InvalidRequestError, match="Inference-Header-Content-Length"):
-        read_request(b"{}", length, MATRIX, Limits())
+        Reader(MATRIX, Limits()).read(b"{}", length)
 
 
 @pytest.mark.parametrize(
@@ -319,17 +363,17 @@ def test_bytes_elements_that_do_not_add_up_are_refused(raw: bytes, words: str) -
     entry = {"name": "x", "datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": len(raw)}}
     body, length = binary([entry], raw)
     with pytest.raises(InvalidRequestError, match=words):
-        read_request(body, length, vector("BYTES"), Limits())
+        Reader(vector("BYTES"), Limits()).read(body, length)
 
 
 def test_a_raw_request_takes_its_open_dimension_from_its_size() -> None:
-    request = read_request(struct.pack("<4f", 1, 2, 3, 4), "0", MATRIX, Limits())
+    request = Reader(MATRIX, Limits()).read(struct.pack("<4f", 1, 2, 3, 4), "0")
     np.testing.assert_array_equal(request.inputs["x"], [[1, 2], [3, 4]])
     assert request.outputs == {"y": True}
 
 
 def test_a_raw_bytes_request_is_one_element() -> None:
-    assert read_request(b"ab\0", "0", vector("BYTES"), Limits()).inputs["x"].tolist() == [b"ab\0"]
+    assert Reader(vector("BYTES"), Limits()).read(b"ab\0", "0").inputs["x"].tolist() == [b"ab\0"]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +389,7 @@ def test_a_raw_bytes_request_is_one_element() -> None:
 )
 def test_a_raw_request_that_no_shape_fits_is_refused(signature: Signature) -> None:
     with pytest.raises(InvalidRequestError):
-        read_request(b"\0" * 8, "0", signature, Limits())
+        Reader(signature, Limits()).read(b"\0" * 8, "0")
 
 
 # --- Responses --------------------------------------------------------------------------------------------------------
@@ -433,6 +477,6 @@ def test_what_is_written_can_be_read_again(tensor: tuple[str, np.ndarray], binar
     signature = Signature.of([TensorSpec("y", datatype, (-1,) * array.ndim)], [])
     document, tail = write(array, datatype, binary=binary)
     head = orjson.dumps({"inputs": document["outputs"]})
-    again = read_request(head + tail, str(len(head)), signature, Limits()).inputs["y"]
+    again = Reader(signature, Limits()).read(head + tail, str(len(head))).inputs["y"]
     assert again.dtype == array.dtype
     np.testing.assert_array_equal(again, array)
