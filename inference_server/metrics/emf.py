@@ -31,6 +31,8 @@ _UNITS = {
     "DurationP99": "Milliseconds",
 }
 _FIRST_SERVER_ERROR = 500
+_NOT_OFFERED = 501
+"""What the caller wants, and so the caller's error."""
 
 
 class EmfReporter:
@@ -69,7 +71,8 @@ def _milliseconds() -> int:
 def emf_record(namespace: str, key: Key, cells: Sequence[float], milliseconds: int) -> dict[str, Any]:
     """The columns of one model, of the time since the last record, as CloudWatch reads them."""
     counts = cells[: store.OTHER_CODE + 1]
-    server_errors = sum(count for code, count in zip(store.CODES, counts, strict=False) if code >= _FIRST_SERVER_ERROR)
+    by_code = zip(store.CODES, counts, strict=False)
+    server_errors = sum(count for code, count in by_code if code >= _FIRST_SERVER_ERROR and code != _NOT_OFFERED)
     values = {
         "Requests": sum(counts),
         "ClientErrors": sum(counts) - counts[0] - server_errors,

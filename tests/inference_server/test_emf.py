@@ -34,6 +34,14 @@ def test_a_record_has_the_members_that_the_specification_asks_for(tmp_path: Path
     }
 
 
+def test_what_is_not_offered_is_the_callers_error(tmp_path: Path) -> None:
+    counters = Store(tmp_path / "a.counters", [("m", "3")], 1)
+    for code in (501, 417, 500):
+        counters.observe(("m", "3"), code, 0.1, (0, 0, 0, 0), (0, 0, 0))
+    record = emf_record("Shop", ("m", "3"), read_stores(tmp_path)["m", "3"], 0)
+    assert (record["ClientErrors"], record["ServerErrors"]) == (2, 1)
+
+
 def test_a_quantile_is_the_bound_of_its_bucket() -> None:
     counts = [0.0] * (len(store.BUCKETS) + 1)
     counts[0], counts[3] = 98, 2
