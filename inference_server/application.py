@@ -92,6 +92,9 @@ class Application:
                 answer = answer_for(wrong_version(environ))
         except RequestError as error:
             answer = answer_for(error)
+            if body is None and environ["REQUEST_METHOD"] == "POST":  # it counts, though nobody has looked at it
+                exchange.model = self._paths.get(environ.get("PATH_INFO", ""))
+                exchange.inference = exchange.model is not None
         except Exception:  # uWSGI would answer nothing at all
             log.exception("a request failed", method=environ.get("REQUEST_METHOD"), path=environ.get("PATH_INFO"))
             answer = error_answer(500, "internal error; see the server's log")

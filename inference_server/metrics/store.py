@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from time import time
 
-CODES = (200, 400, 404, 405, 408, 411, 413, 415, 500, 501, 503, 504)
+CODES = (200, 400, 404, 405, 408, 413, 415, 417, 500, 501, 503, 504)
 OTHER_CODE = len(CODES)
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds in seconds; one more column counts what is above."""

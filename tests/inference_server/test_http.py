@@ -415,6 +415,14 @@ def test_metrics_count_over_all_workers(server: RunningServer) -> None:
     assert not any("made-up" in labels for _, labels in after)
 
 
+def test_what_is_refused_by_its_head_counts_for_its_model(server: RunningServer) -> None:
+    key = ("inference_requests_total", frozenset({"linear", "1", "413"}))
+    before = samples(server).get(key, 0)
+    path = "/v2/models/linear/versions/1/infer"
+    assert server.post(path, content=b" " * (LIMIT + 1)).status_code == 413
+    assert samples(server)[key] == before + 1
+
+
 def test_statistics_are_as_triton_gives_them(server: RunningServer) -> None:
     server.post("/v2/models/linear/versions/2/infer", json=ROW)
     (stats,) = server.get("/v2/models/linear/versions/2/stats").json()["model_stats"]
