@@ -11,6 +11,9 @@ from __future__ import annotations
 from inference_server.settings import Settings
 
 _HEADER_BYTES = 65535
+_VARIABLES = 4096
+"""Each takes four places of a list, and a header two: more than fit into the bytes. With uWSGI's 64 a request of two
+hundred headers would get no answer."""
 
 
 def uwsgi_ini(settings: Settings) -> str:
@@ -29,6 +32,7 @@ def uwsgi_ini(settings: Settings) -> str:
         ("no-orphans", "true"),
         ("add-header", "Connection: close"),
         ("buffer-size", _HEADER_BYTES),
+        ("max-vars", _VARIABLES),
         ("listen", settings.backlog),
         ("socket-timeout", settings.client_timeout_seconds),
         ("harakiri", settings.hard_timeout_seconds),
