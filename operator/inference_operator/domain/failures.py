@@ -29,12 +29,17 @@ NO_MORE_THAN_THAT = (causes.BREAKER, causes.ROLLBACK, causes.UNKNOWN)
 UNEXPLAINED_FOR = timedelta(minutes=2)
 """After its verdict ECS needs some time until the tasks that it has counted are stopped, and tell why."""
 
+ADDED_BY_AWS = ("aws-guardduty-agent", "ecs-service-connect")
+"""Begin the names of containers that AWS adds to a task by itself: in no task definition, and not what a task runs for.
+GuardDuty's may fail to start or be killed last of all, "designed to not prevent the tasks from running" (GuardDuty user
+guide, "How Runtime Monitoring works with Fargate")."""
+
 NOTHING_KNOWN = "Look at status.events and status.stoppedTasks, and at the containers' log."
 
 
 def stopped_task(task: Mapping[str, Any]) -> StoppedTask:
     """From one of DescribeTasks' tasks. The container told of is the one with a reason, else one with an exit code."""
-    containers = task.get("containers", ())
+    containers = _of_the_task_definition(task.get("containers", ()))
     guilty: Mapping[str, Any] = next(
         (c for c in containers if c.get("reason")),
         next((c for c in containers if c.get("exitCode") not in (None, 0)), containers[0] if containers else {}),
@@ -50,6 +55,10 @@ def stopped_task(task: Mapping[str, Any]) -> StoppedTask:
         container=guilty.get("name"),
     )
     return stopped.model_copy(update={"cause": cause_of(stopped).name})
+
+
+def _of_the_task_definition(containers: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    return [c for c in containers if not c.get("name", "").startswith(ADDED_BY_AWS)]
 
 
 def cause_of(task: StoppedTask) -> Cause:

@@ -27,6 +27,8 @@ class Reason(StrEnum):
     PATH_TAKEN = "PathTaken"
     PAUSED = "Paused"
     DRIFTED = "Drifted"
+    CONTESTED = "Contested"
+    SCALED_BY_OTHERS = "ScaledByOthers"
     ACCESS_DENIED = "AccessDenied"
     THROTTLED = "Throttled"
     LIMIT_EXCEEDED = "LimitExceeded"
@@ -105,6 +107,17 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
             "Undo it; or put it into the spec; or have it undone, by a new value of the annotation "
             "`ecs-inference.dev/reconcile-at`."
         ),
+    ),
+    Reason.CONTESTED: (
+        "Somebody else keeps changing what the operator puts back, so it now waits longer before it does so again.",
+        (
+            "Find out who (AWS CloudTrail names the caller), and let one of the two be responsible: change the other, "
+            "or the spec, or set `spec.driftPolicy` to Report."
+        ),
+    ),
+    Reason.SCALED_BY_OTHERS: (
+        "A scheduled action that is not of the spec has moved the limits of scaling, and with them the number of tasks.",
+        "Put it into `spec.autoscaling.schedules`, or delete it (the message names it). It is left as it is.",
     ),
     Reason.ACCESS_DENIED: (
         "AWS denied a call to the operator's role, or to a role that it passes on.",

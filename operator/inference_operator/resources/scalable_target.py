@@ -1,12 +1,13 @@
 """The scalable target: what tells Application Auto Scaling between which limits it may move the number of tasks.
 
-Schedules move the limits themselves. So where there are some, the limits that AWS shows are theirs, and whether ours
-were sent is known by a hash that is kept as a tag.
+Schedules move the limits themselves, those of the spec and those that somebody else has made on the same target. So
+where there are some, the limits that AWS shows are theirs, and whether ours were sent is known by a hash that is kept as
+a tag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -21,6 +22,8 @@ from inference_operator.resources.base import Change, Context, Fact, Scene, Sett
 
 NAMESPACE = "ecs"
 DIMENSION = "ecs:service:DesiredCount"
+PREFIX = "ecs-inference-"
+"""Begins the names of the policies and scheduled actions that are made here: they have no tags."""
 SWITCHES = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
 
 
@@ -48,8 +51,23 @@ class ScalableTarget:
     arn: str
     resource: str
     limits: Mapping[str, int]
-    suspended: bool
+    switches: Mapping[str, bool]
+    """What of scaling is suspended."""
     tags: Mapping[str, str]
+    moved_by: tuple[str, ...] = ()
+    """Scheduled actions of somebody else's; read only where the limits are not those that were sent last."""
+
+    @property
+    def suspended(self) -> bool:
+        return all(self.switches.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """The limits are as scheduled actions of somebody else's have set them."""
+
+    limits: tuple[int, int]
+    by: tuple[str, ...]
 
 
 class ScalableTargets:
@@ -79,22 +97,21 @@ class ScalableTargets:
     def diff(self, want: Want, have: ScalableTarget) -> Change:
         state = {"SuspendedState": (want.suspended, have.suspended)}
         sent = have.tags.get(tags.SPEC_HASH) == want.tags[tags.SPEC_HASH]
-        if want.scheduled and sent:
+        if (want.scheduled or have.moved_by) and sent:
             return changed(state)
         limits = {path: (value, have.limits.get(path)) for path, value in want.limits.items()}
         return changed({**limits, **state})
 
     def settled(self, ctx: Context, want: Want, have: ScalableTarget) -> Settled:
         low, high = have.limits["MinCapacity"], have.limits["MaxCapacity"]
-        return Settled(f"{low} to {high} tasks" + (", suspended" if have.suspended else ""))
+        moved = f", moved by scheduled actions of somebody else's: {', '.join(have.moved_by)}" if have.moved_by else ""
+        return Settled(f"{low} to {high} tasks{_suspended(have)}{moved}")
 
     def facts(self, have: ScalableTarget) -> Mapping[Fact, str]:
         return {Fact.SCALABLE_TARGET: have.resource}
 
     def observe(self, scene: Scene) -> ScalableTarget | None:
-        resource = resource_id(scene.environment.cluster, scene.identity)
-        listed = scene.aws.listings.scalable_targets()
-        shown = next((t for t in listed if (t["ResourceId"], t["ScalableDimension"]) == (resource, DIMENSION)), None)
+        shown = listed(scene)
         if shown is None:
             return None
         try:
@@ -102,7 +119,9 @@ class ScalableTargets:
         except NotFound:  # gone since it was listed
             scene.aws.listings.forget("scalable targets")
             return None
-        return read(shown, tags.parse(found))
+        have = read(shown, tags.parse(found))
+        as_sent = have.tags.get(tags.SPEC_HASH) == digest(have.limits)
+        return have if as_sent else replace(have, moved_by=foreign_schedules(scene))
 
     def create(self, ctx: Context, want: Want) -> ScalableTarget:
         members = {**address(want.resource), **want.limits, "SuspendedState": _switches(want.suspended)}
@@ -123,7 +142,7 @@ class ScalableTargets:
         ctx.aws.scaling.register_scalable_target(**address(want.resource), **members)
         ctx.aws.listings.forget("scalable targets")
         limits = want.limits if set(want.limits) & set(change.paths) else have.limits
-        return replace(have, limits=limits, suspended=want.suspended)
+        return replace(have, limits=limits, switches=members.get("SuspendedState", have.switches))
 
     def retag(self, scene: Scene, have: ScalableTarget, retag: Retag) -> ScalableTarget:
         if retag.remove:
@@ -146,6 +165,44 @@ def _switches(suspended: bool) -> dict[str, bool]:
     return dict.fromkeys(SWITCHES, suspended)
 
 
+def _suspended(have: ScalableTarget) -> str:
+    """Somebody may have suspended a part of scaling, which no field of the spec asks for: it is left so, and told."""
+    names = [name for name, suspended in have.switches.items() if suspended]
+    if have.suspended:
+        return ", suspended"
+    return f", {' and '.join(names)} by somebody else" if names else ""
+
+
+def listed(scene: Scene) -> Answer | None:
+    """The object's scalable target as AWS shows it."""
+    resource, targets = resource_id(scene.environment.cluster, scene.identity), scene.aws.listings.scalable_targets()
+    return next((t for t in targets if (t["ResourceId"], t["ScalableDimension"]) == (resource, DIMENSION)), None)
+
+
+def foreign_schedules(scene: Scene) -> tuple[str, ...]:
+    """Names of the scheduled actions on the object's scalable target that are somebody else's."""
+    where = address(resource_id(scene.environment.cluster, scene.identity))
+    actions = pages(scene.aws.scaling.describe_scheduled_actions, "ScheduledActions", where)
+    return tuple(sorted(n for a in actions if not (n := a["ScheduledActionName"]).startswith(PREFIX)))
+
+
+def moved(scene: Scene) -> Moved | None:
+    """None: nobody else's scheduled action may have moved the limits."""
+    shown = listed(scene)
+    by = foreign_schedules(scene) if shown is not None else ()
+    return Moved(limits=(shown["MinCapacity"], shown["MaxCapacity"]), by=by) if shown is not None and by else None
+
+
+def pages(describe: Callable[..., Answer], member: str, where: Mapping[str, str]) -> Iterator[Answer]:
+    page: dict[str, str] = {}
+    while True:
+        answer = describe(**where, **page)
+        yield from answer[member]
+        if not answer.get("NextToken"):
+            return
+        page = {"NextToken": answer["NextToken"]}
+
+
 def _not_visible_yet(error: AwsError) -> AwsError:
     """A service that was made a moment ago may not be known to Application Auto Scaling yet."""
     if error.code == "ValidationException" and "exist" in error.message and "service" in error.message.lower():
@@ -159,6 +216,6 @@ def read(shown: Answer, found: Mapping[str, str]) -> ScalableTarget:
         arn=shown["ScalableTargetARN"],
         resource=shown["ResourceId"],
         limits={"MinCapacity": shown["MinCapacity"], "MaxCapacity": shown["MaxCapacity"]},
-        suspended=all(state.get(switch, False) for switch in SWITCHES),
+        switches={switch: state.get(switch, False) for switch in SWITCHES},
         tags=found,
     )

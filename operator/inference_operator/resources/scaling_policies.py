@@ -1,28 +1,27 @@
 """What makes Application Auto Scaling act on a scalable target: target-tracking policies and scheduled actions.
 
-They have no tags of their own. On a scalable target of ours we own what the spec can ask for: the policies that track
-cpu, memory or requests, of which AWS allows one each, whatever their names, and the scheduled actions. Policies that
-follow anything else are left alone.
+They have no tags of their own, so their names say whose they are: ours begin with PREFIX. Those of somebody else's on a
+scalable target of ours are left alone. AWS allows one policy for a metric: where somebody else has it, ours can't be had
+until theirs is gone, or until adoption is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from inference_operator.api import meta
 from inference_operator.api.v1alpha1 import Autoscaling, Schedule
 from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer, Scaling
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, Wait, changed
-from inference_operator.resources.scalable_target import DIMENSION, address, resource_id
+from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, changed
+from inference_operator.resources.scalable_target import PREFIX, address, listed, pages, resource_id
 
-PREFIX = "ecs-inference-"
-"""Begins the names of the policies that are made here."""
 METRICS = {
     "cpu": "ECSServiceAverageCPUUtilization",
     "memory": "ECSServiceAverageMemoryUtilization",
@@ -40,6 +39,8 @@ class Want:
     """By measure: TargetTrackingScalingPolicyConfiguration."""
     schedules: Mapping[str, Settings]
     """By name: the members of PutScheduledAction that are not its name and address."""
+    adopt: bool
+    """What somebody else has for the same is taken over."""
     tags: Mapping[str, str]
 
 
@@ -47,9 +48,9 @@ class Want:
 class Policies:
     resource: str
     policies: Mapping[str, Settings]
-    names: Mapping[str, str]
-    """By measure: what its policy is called."""
     schedules: Mapping[str, Settings]
+    theirs: Mapping[str, str]
+    """Names of somebody else's, by what they would be if they were ours: `policies.cpu`, `schedules.night`."""
     tags: Mapping[str, str]
 
 
@@ -71,6 +72,7 @@ class ScalingPolicies:
             resource=ctx.facts[Fact.SCALABLE_TARGET],
             policies=dict(_policies(ctx, asked)),
             schedules={schedule.name: _action(schedule) for schedule in asked.schedules},
+            adopt=ctx.adopt,
             tags=tags.ownership(ctx.identity),
         )
 
@@ -81,9 +83,21 @@ class ScalingPolicies:
             for what, asked, known in sides
             for name in sorted({*asked, *known})
         }
-        return changed(pairs)
+        for path, name in have.theirs.items():
+            if want.adopt and pairs.get(path, (None, None))[0] is not None:
+                pairs[path] = (pairs[path][0], {"Name": name})  # it gets the name that says whose it is
+        return changed({path: pair for path, pair in pairs.items() if path not in _taken(want, have)})
 
-    def settled(self, ctx: Context, want: Want, have: Policies) -> Settled:
+    def settled(self, ctx: Context, want: Want, have: Policies) -> Settled | Failed:
+        taken = _taken(want, have)
+        if taken:
+            whose = "; ".join(f"{path.partition('.')[2]} by {have.theirs[path]}" for path in sorted(taken))
+            return Failed(
+                Reason.NOT_OWNED,
+                f"policies of somebody else's scale by the same metrics, and AWS allows one for each: {whose}. "
+                f"Next: delete them; or take the metrics out of spec.autoscaling; or, to have them replaced, set the "
+                f"annotation {meta.ADOPT} to true",
+            )
         return Settled(f"by {', '.join(sorted((*have.policies, *have.schedules)))}")
 
     def facts(self, have: Policies) -> Mapping[Fact, str]:
@@ -91,66 +105,87 @@ class ScalingPolicies:
 
     def observe(self, scene: Scene) -> Policies | None:
         resource = resource_id(scene.environment.cluster, scene.identity)
-        listed = scene.aws.listings.scalable_targets()
-        if not any((t["ResourceId"], t["ScalableDimension"]) == (resource, DIMENSION) for t in listed):
+        if listed(scene) is None:
             return None  # nor has it any policy
         scaling, where = scene.aws.scaling, address(resource)
-        policies = _pages(scaling.describe_scaling_policies, "ScalingPolicies", where)
-        actions = _pages(scaling.describe_scheduled_actions, "ScheduledActions", where)
+        policies = pages(scaling.describe_scaling_policies, "ScalingPolicies", where)
+        actions = pages(scaling.describe_scheduled_actions, "ScheduledActions", where)
         have = read(resource, policies, actions, tags.ownership(scene.identity))
-        return have if have.policies or have.schedules else None
+        if not have.policies and not have.schedules and Fact.SCALABLE_TARGET not in scene.facts:
+            return None
+        return have if have.policies or have.schedules or have.theirs else None
 
     def create(self, ctx: Context, want: Want) -> Policies:
-        nothing = Policies(resource=want.resource, policies={}, names={}, schedules={}, tags=want.tags)
+        nothing = Policies(resource=want.resource, policies={}, schedules={}, theirs={}, tags=want.tags)
         return self.update(ctx, want, nothing, self.diff(want, nothing))
 
     def update(self, ctx: Context, want: Want, have: Policies, change: Change) -> Policies:
-        scaling, where = ctx.aws.scaling, address(want.resource)
-        names = {measure: have.names.get(measure, PREFIX + measure) for measure in want.policies}
-        for measure in _different(want.policies, have.policies):
-            if measure in want.policies:
-                settings = {"PolicyType": "TargetTrackingScaling", TRACKING: want.policies[measure]}
-                scaling.put_scaling_policy(PolicyName=names[measure], **settings, **where)
+        scaling, theirs = ctx.aws.scaling, dict(have.theirs)
+        for path in change.paths:
+            what, _, name = path.partition(".")
+            if path in theirs:
+                _delete(scaling, want.resource, what, theirs.pop(path))
+            asked = (want.policies if what == "policies" else want.schedules).get(name)
+            if asked is None:
+                _delete(scaling, want.resource, what, PREFIX + name)
             else:
-                self._delete_policy(scaling, have.names[measure], where)
-        for name in _different(want.schedules, have.schedules):
-            if name in want.schedules:
-                scaling.put_scheduled_action(ScheduledActionName=name, **want.schedules[name], **where)
-            else:
-                self._delete_action(scaling, name, where)
-        return replace(have, policies=want.policies, names=names, schedules=want.schedules)
+                _put(scaling, want.resource, what, PREFIX + name, asked)
+        policies = {measure: asked for measure, asked in want.policies.items() if f"policies.{measure}" not in theirs}
+        return replace(have, policies=policies, schedules=want.schedules, theirs=theirs)
 
     def retag(self, scene: Scene, have: Policies, retag: Retag) -> Policies:
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: Policies) -> None:
-        scaling, where = scene.aws.scaling, address(have.resource)
-        for name in have.names.values():
-            self._delete_policy(scaling, name, where)
+        for measure in have.policies:
+            _delete(scene.aws.scaling, have.resource, "policies", PREFIX + measure)
         for name in have.schedules:
-            self._delete_action(scaling, name, where)
+            _delete(scene.aws.scaling, have.resource, "schedules", PREFIX + name)
 
     def tidy(self, ctx: Context, want: Want, have: Policies) -> Policies:
         return have
 
-    def _delete_policy(self, scaling: Scaling, name: str, where: Mapping[str, str]) -> None:
-        with suppress(NotFound):
-            scaling.delete_scaling_policy(PolicyName=name, **where)
 
-    def _delete_action(self, scaling: Scaling, name: str, where: Mapping[str, str]) -> None:
-        with suppress(NotFound):
+def _put(scaling: Scaling, resource: str, what: str, name: str, asked: Settings) -> None:
+    where = address(resource)
+    if what == "policies":
+        scaling.put_scaling_policy(PolicyName=name, PolicyType="TargetTrackingScaling", **{TRACKING: asked}, **where)
+    else:
+        scaling.put_scheduled_action(ScheduledActionName=name, **asked, **where)
+
+
+def _delete(scaling: Scaling, resource: str, what: str, name: str) -> None:
+    where = address(resource)
+    with suppress(NotFound):
+        if what == "policies":
+            scaling.delete_scaling_policy(PolicyName=name, **where)
+        else:
             scaling.delete_scheduled_action(ScheduledActionName=name, **where)
 
 
+def _taken(want: Want, have: Policies) -> frozenset[str]:
+    """What can't be had, since AWS allows it once and somebody else has it."""
+    asked = {f"policies.{measure}" for measure in want.policies}
+    return frozenset() if want.adopt else frozenset(asked & have.theirs.keys())
+
+
 def read(resource: str, policies: Iterable[Answer], actions: Iterable[Answer], found: Mapping[str, str]) -> Policies:
-    measured = {measure: policy for policy in policies if (measure := measure_of(policy)) is not None}
-    return Policies(
-        resource=resource,
-        policies={measure: _known(policy[TRACKING]) for measure, policy in measured.items()},
-        names={measure: policy["PolicyName"] for measure, policy in measured.items()},
-        schedules={a["ScheduledActionName"]: {"Timezone": "UTC", **_members(a, ACTION)} for a in actions},
-        tags=found,
-    )
+    ours: dict[str, Settings] = {}
+    theirs: dict[str, str] = {}
+    measured = [(measure, policy) for policy in policies if (measure := measure_of(policy)) is not None]
+    for measure, policy in measured:
+        if policy["PolicyName"] == PREFIX + measure:
+            ours[measure] = _known(policy[TRACKING])
+        else:
+            theirs[f"policies.{measure}"] = policy["PolicyName"]
+    schedules: dict[str, Settings] = {}
+    for action in actions:
+        name = action["ScheduledActionName"]
+        if name.startswith(PREFIX):
+            schedules[name.removeprefix(PREFIX)] = {"Timezone": "UTC", **_members(action, ACTION)}
+        else:
+            theirs[f"schedules.{name}"] = name
+    return Policies(resource=resource, policies=ours, schedules=schedules, theirs=theirs, tags=found)
 
 
 def _policies(ctx: Context, asked: Autoscaling) -> Iterator[tuple[str, Settings]]:
@@ -197,17 +232,3 @@ def _known(shown: Answer) -> Settings:
 
 def _members(shown: Answer, members: Iterable[str]) -> dict[str, Any]:
     return {member: shown[member] for member in members if shown.get(member) is not None}
-
-
-def _different(want: Mapping[str, Settings], have: Mapping[str, Settings]) -> list[str]:
-    return sorted(name for name in want.keys() | have.keys() if want.get(name) != have.get(name))
-
-
-def _pages(describe: Callable[..., Answer], member: str, where: Mapping[str, str]) -> Iterator[Answer]:
-    page: dict[str, str] = {}
-    while True:
-        answer = describe(**where, **page)
-        yield from answer[member]
-        if not answer.get("NextToken"):
-            return
-        page = {"NextToken": answer["NextToken"]}

@@ -30,6 +30,7 @@ from inference_operator.resources.base import (
     differing,
     shifts_requests,
 )
+from inference_operator.resources.scalable_target import Moved, moved
 from inference_operator.resources.service_rollout import Service, Want, follow, unfinished
 from inference_operator.resources.task_definition import revision_of
 
@@ -106,6 +107,14 @@ class Services:
         if seen.state is not State.COMPLETED:
             return unfinished(ctx, have, seen)
         desired, running = have.answer["desiredCount"], have.answer["runningCount"]
+        if have.moved is not None and _count(want, have) == desired:
+            low, high = have.moved.limits
+            return Failed(
+                Reason.SCALED_BY_OTHERS,
+                f"{running} of {desired} tasks run: scheduled actions of somebody else's ({', '.join(have.moved.by)}) "
+                f"have moved the limits to {low} and {high}. It is left so. "
+                f"Next: put them into spec.autoscaling.schedules, or delete them",
+            )
         lowest, highest = want.bounds
         if not min(desired, lowest) <= running <= max(desired, highest) or len(have.deployments) > 1:
             return Wait(f"{running} of {desired} tasks run", Reason.REPLICAS_UNAVAILABLE)
@@ -123,7 +132,7 @@ class Services:
         want = self.desire(scene) if isinstance(scene, Context) else None
         if isinstance(want, Want) and have.status == ACTIVE:
             have = _looked_into(scene, want, have)
-            have = replace(have, targets=service_targets.troubled(scene, have))
+            have = replace(have, targets=service_targets.troubled(scene, have), moved=_moved(scene, have))
         if scene.told:
             have = replace(have, stopped_tasks=service_tasks.newest_first(scene.told, have.stopped_tasks))
         if answer.get("enableExecuteCommand") and answer["runningCount"]:
@@ -208,8 +217,15 @@ def _may_change_behind_its_name(spec: InferenceDeploymentSpec) -> bool:
 
 def _count(want: Want, have: Service) -> int:
     """The number of tasks to ask for: the one that there is, as far as it is within the bounds."""
-    lowest, highest = want.bounds
+    lowest, highest = have.moved.limits if have.moved is not None else want.bounds
     return min(max(int(have.answer["desiredCount"]), lowest), highest)
+
+
+def _moved(ctx: Scene, have: Service) -> Moved | None:
+    if not isinstance(ctx, Context) or ctx.spec.autoscaling is None or ctx.spec.suspend:
+        return None
+    lowest, highest = ctx.spec.bounds
+    return None if lowest <= have.answer["desiredCount"] <= highest else moved(ctx)
 
 
 def _anew(paths: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from inference_operator.domain.rollout import ROLLBACK_ASKED, Asked, Known, Roll
 from inference_operator.domain.service_deployment import Pause, Record
 from inference_operator.resources import service_input
 from inference_operator.resources.base import Context, Failed, Wait
+from inference_operator.resources.scalable_target import Moved
 from inference_operator.resources.task_definition import revision_of
 
 
@@ -66,6 +67,8 @@ class Service:
     """A rollback has just been asked for."""
     running_tasks: Sequence[Answer] = ()
     """As DescribeTasks shows them; read only where ECS Exec is asked for, whose agents are told of there alone."""
+    moved: Moved | None = None
+    """Read only where the number of tasks is outside the bounds of the spec."""
     targets: Sequence[Answer] = ()
     """As DescribeTargetHealth shows them; read only where something may be the matter with them."""
 

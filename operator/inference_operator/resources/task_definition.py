@@ -79,13 +79,12 @@ class TaskDefinitions:
         return {Fact.TASK_DEFINITION: have.arn}
 
     def observe(self, scene: Scene) -> TaskDefinition | None:
-        try:
-            answer = scene.aws.ecs.describe_task_definition(taskDefinition=scene.identity.service, include=["TAGS"])
-        except AwsError as error:
-            if error.code == NO_SUCH_FAMILY:
-                return None
-            raise
-        return _read(answer)
+        """The newest revision of the family; of the object's own, if somebody else has registered one after it."""
+        newest = _described(scene, scene.identity.service)
+        if newest is None or scene.takes(newest.tags):
+            return newest
+        own = (_described(scene, arn) for arn in _known(scene))
+        return next((each for each in own if each is not None and tags.owned(each.tags, scene.identity)), newest)
 
     def create(self, ctx: Context, want: Want) -> TaskDefinition:
         listed = tags.list_of(want.tags, key="key", value="value")
@@ -104,12 +103,14 @@ class TaskDefinitions:
         return replace(have, tags=found, hash=found.get(tags.SPEC_HASH))
 
     def delete(self, scene: Scene, have: TaskDefinition) -> None:
-        """Deregisters the family's active revisions, if the newest is ours. AWS keeps inactive ones as a record."""
+        """Deregisters the family's active revisions that are ours. AWS keeps inactive ones as a record."""
         members: dict[str, str] = {"familyPrefix": scene.identity.service, "status": "ACTIVE"}
         while True:
             page = scene.aws.ecs.list_task_definitions(**members)
             for arn in page["taskDefinitionArns"]:
-                if family_of(arn) == scene.identity.service:  # the prefix matches longer names too
+                if family_of(arn) == scene.identity.service and _is_of(
+                    scene, arn, have
+                ):  # the prefix fits longer names
                     scene.aws.ecs.deregister_task_definition(taskDefinition=arn)
             if not page.get("nextToken"):
                 return
@@ -121,8 +122,7 @@ class TaskDefinitions:
             return have
         old = [arn for arn in _active(ctx) if arn not in _in_use(ctx)][KEPT:]
         for arn in old[:AT_A_TIME]:
-            shown = ctx.aws.ecs.describe_task_definition(taskDefinition=arn, include=["TAGS"])
-            if tags.parse(shown.get("tags")).get(tags.OWNER) == ctx.identity.key:
+            if _is_of(ctx, arn, have):
                 ctx.aws.ecs.deregister_task_definition(taskDefinition=arn)
         return replace(have, tidied=len(old) <= AT_A_TIME)
 
@@ -144,6 +144,28 @@ def render(ctx: Context) -> dict[str, Any]:
         "volumes": [_models_volume(ctx), {"name": SCRATCH}, *_router_volume(ctx)],
         **({"ephemeralStorage": {"sizeInGiB": int(storage.removesuffix("Gi"))}} if storage else {}),
     }
+
+
+def _described(scene: Scene, family_or_arn: str) -> TaskDefinition | None:
+    try:
+        return _read(scene.aws.ecs.describe_task_definition(taskDefinition=family_or_arn, include=["TAGS"]))
+    except AwsError as error:
+        if error.code == NO_SUCH_FAMILY:
+            return None
+        raise
+
+
+def _known(scene: Scene) -> list[str]:
+    """Revisions that the object had when its status was written, the newest first."""
+    previous = scene.previous
+    known = (named.revision for named in (previous.desired, previous.deployment, previous.running) if named is not None)
+    return list(dict.fromkeys(arn for arn in known if arn is not None))
+
+
+def _is_of(scene: Scene, arn: str, have: TaskDefinition) -> bool:
+    """Whether a revision of the family is the object's: anybody may register one."""
+    shown = have if arn == have.arn else _described(scene, arn)
+    return shown is not None and shown.tags.get(tags.OWNER) == scene.identity.key
 
 
 def _router_volume(ctx: Context) -> list[dict[str, str]]:

@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inference_operator.api.ingress import EVERYTHING
+from inference_operator.aws.ports import Answer
 from inference_operator.engine.importing import tasks
 from inference_operator.engine.importing.hints import next_step
-from inference_operator.engine.importing.live import Behind, Live
+from inference_operator.engine.importing.live import Behind, Live, Scaled
 from inference_operator.engine.importing.remarks import Remark
 from inference_operator.engine.importing.traffic import rule_of
 from inference_operator.resources import scalable_target, scaling_policies, service_input
 from inference_operator.resources.base import Change, Context, Fact, Wait
 from inference_operator.resources.listener_rule import HOST, PATH, ListenerRules, read
-from inference_operator.resources.scalable_target import ScalableTargets
+from inference_operator.resources.scalable_target import PREFIX, ScalableTargets
 from inference_operator.resources.scaling_policies import ScalingPolicies, measure_of
 from inference_operator.resources.target_group import TargetGroup, TargetGroups
 from inference_operator.resources.task_definition import essence, render
@@ -177,6 +178,17 @@ def _ruled(ctx: Context, behind: Behind) -> Iterator[Difference]:
             yield Difference(f"listenerRule.Actions[{action['Type']}]", ABSENT, "asked for before the requests go on")
 
 
+def _as_ours(scaled: Scaled) -> tuple[list[Answer], list[Answer]]:
+    """Policies and scheduled actions with the names that they would be given: a name is no difference to callers."""
+    policies: list[Answer] = [
+        {**p, "PolicyName": f"{PREFIX}{measure_of(p) or p['PolicyName']}"} for p in scaled.policies
+    ]
+    actions: list[Answer] = [
+        {**a, "ScheduledActionName": PREFIX + a["ScheduledActionName"].removeprefix(PREFIX)} for a in scaled.actions
+    ]
+    return policies, actions
+
+
 def _scaled(ctx: Context, live: Live) -> Iterator[Difference]:
     scaled = live.scaled
     if scaled is None:
@@ -191,7 +203,7 @@ def _scaled(ctx: Context, live: Live) -> Iterator[Difference]:
         yield Difference("scaling", ABSENT, "a scalable target that no measure or schedule of a spec moves")
         return
     yield from _changes("scaling", targets.diff(limits, scalable_target.read(scaled.target, limits.tags)))
-    have = scaling_policies.read(scaled.target["ResourceId"], scaled.policies, scaled.actions, rules.tags)
+    have = scaling_policies.read(scaled.target["ResourceId"], *_as_ours(scaled), rules.tags)
     yield from _changes("scaling", policies.diff(rules, have))
     for policy in scaled.policies:
         if policy.get(scaling_policies.TRACKING, {}).get("DisableScaleIn"):

@@ -15,7 +15,7 @@ from inference_operator.aws.ports import Answer
 from inference_operator.engine.importing.live import Live, Scaled
 from inference_operator.engine.importing.tasks import Members
 from inference_operator.resources import deployment_configuration
-from inference_operator.resources.scalable_target import SWITCHES
+from inference_operator.resources.scalable_target import PREFIX, SWITCHES
 from inference_operator.resources.scaling_policies import TRACKING, measure_of
 
 COOLDOWN = 300
@@ -73,7 +73,7 @@ def autoscaling(scaled: Scaled) -> Members | None:
 def _schedule(action: Answer) -> Members:
     limits = action.get("ScalableTargetAction") or {}
     return {
-        "name": action["ScheduledActionName"],
+        "name": action["ScheduledActionName"].removeprefix(PREFIX),
         "schedule": action["Schedule"],
         "timezone": None if action.get("Timezone") == "UTC" else action.get("Timezone"),
         "minReplicas": limits.get("MinCapacity"),

@@ -1,0 +1,166 @@
+"""Beside other controllers: what AWS's own and other people's tools change on and around the things that are kept is
+neither fought over, nor misread in the status, nor deleted. Raw boto3 plays the others.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from inference_operator.api.meta import ADOPT
+from inference_operator.domain.failures import stopped_task
+from tests.operator.builders import deployment_document
+from tests.operator.test_kinds import SCALABLE, SERVICE
+from tests.operator.world import CLUSTER, Object, World
+
+SCALED = {"minReplicas": 2, "maxReplicas": 10, "memoryPercent": 70}
+NIGHT = {"name": "night", "schedule": "cron(0 20 * * ? *)", "minReplicas": 2, "maxReplicas": 3}
+AUDITS = timedelta(hours=7)
+"""Within these everything is looked at again."""
+
+
+def up(world: World, **spec: Any) -> Object:
+    it = Object(world, deployment_document(**spec))
+    it.live(lambda: it.ready)
+    return it
+
+
+# -- Application Auto Scaling
+
+
+def put_policy(world: World, name: str, metric: str = "ECSServiceAverageCPUUtilization", target: float = 33.0) -> None:
+    world.client("application-autoscaling").put_scaling_policy(
+        **SCALABLE,
+        PolicyName=name,
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": target,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": metric},
+        },
+    )
+
+
+def put_schedule(world: World, name: str, low: int, high: int, schedule: str = "cron(0 20 * * ? *)") -> None:
+    world.client("application-autoscaling").put_scheduled_action(
+        **SCALABLE,
+        ScheduledActionName=name,
+        Schedule=schedule,
+        ScalableTargetAction={"MinCapacity": low, "MaxCapacity": high},
+    )
+
+
+def policies(world: World) -> dict[str, float]:
+    found = world.client("application-autoscaling").describe_scaling_policies(**SCALABLE)["ScalingPolicies"]
+    return {p["PolicyName"]: p["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] for p in found}
+
+
+def schedules(world: World) -> set[str]:
+    found = world.client("application-autoscaling").describe_scheduled_actions(**SCALABLE)["ScheduledActions"]
+    return {action["ScheduledActionName"] for action in found}
+
+
+def test_policies_and_schedules_of_somebody_else_s_on_our_scalable_target_stay_as_they_are(world: World) -> None:
+    it = up(world, autoscaling={**SCALED, "schedules": [NIGHT]})
+    put_policy(world, "their-cpu")
+    put_schedule(world, "their-morning", 2, 10)
+    mark = world.mark
+    it.live_on(AUDITS)
+    assert world.writes(since=mark) == []
+    it.change(autoscaling={**SCALED, "memoryPercent": 60})
+    it.live(lambda: it.ready)
+    assert policies(world) == {"their-cpu": 33, "ecs-inference-memory": 60}
+    assert schedules(world) == {"their-morning"}, "ours is no longer asked for"
+
+
+def test_a_metric_that_somebody_else_s_policy_has_is_told_with_its_name_and_theirs_is_left(world: World) -> None:
+    it = up(world, autoscaling=SCALED)
+    put_policy(world, "their-cpu")
+    it.change(autoscaling={**SCALED, "cpuPercent": 60})
+    it.live(lambda: it.stands("Ready") == ("False", "NotOwned"))
+    assert "cpu by their-cpu" in it.condition("Ready")["message"]
+    mark = world.mark
+    it.live_on(timedelta(hours=2))
+    assert world.writes(since=mark) == []
+    assert policies(world) == {"their-cpu": 33, "ecs-inference-memory": 70}
+
+
+def test_with_adoption_what_somebody_else_has_for_the_same_is_replaced(world: World) -> None:
+    it = up(world, autoscaling=SCALED)
+    put_policy(world, "their-cpu")
+    put_schedule(world, "night", 2, 3)
+    put_schedule(world, "another", 2, 10)
+    it.annotate(ADOPT, "true")
+    it.change(autoscaling={**SCALED, "cpuPercent": 60, "schedules": [NIGHT]})
+    it.live(lambda: it.ready)
+    assert policies(world) == {"ecs-inference-cpu": 60, "ecs-inference-memory": 70}
+    assert schedules(world) == {"ecs-inference-night", "another"}
+    it.change(autoscaling=SCALED)
+    it.live(lambda: it.ready)
+    assert (policies(world), schedules(world)) == ({"ecs-inference-memory": 70}, {"another"})
+
+
+def test_a_service_at_none_by_somebody_else_s_schedule_is_left_so_and_told_with_its_name(world: World) -> None:
+    it = up(world, autoscaling=SCALED)
+    put_schedule(world, "finops-night", 0, 0, schedule="cron(0 20 * * ? *)")
+    scaling = world.client("application-autoscaling")
+    scaling.register_scalable_target(**SCALABLE, MinCapacity=0, MaxCapacity=0)  # as at eight in the evening
+    world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=0)
+    mark = world.mark
+    it.live_on(AUDITS)
+    assert world.writes(since=mark) == []
+    assert it.stands("Ready") == ("False", "ScaledByOthers")
+    assert "finops-night" in it.condition("Ready")["message"]
+    assert "finops-night" in it.condition("ScalableTargetReady")["message"]
+
+    scaling.register_scalable_target(**SCALABLE, MinCapacity=2, MaxCapacity=10)  # and in the morning
+    it.live(lambda: it.ready)
+    assert it.stands("Ready") == ("True", "Ready")
+
+    scaling.register_scalable_target(**SCALABLE, MinCapacity=0, MaxCapacity=0)
+    world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=0)
+    scaling.delete_scheduled_action(**SCALABLE, ScheduledActionName="finops-night")
+    it.live(lambda: it.ready, at_most=AUDITS)
+    assert it.status["readyReplicas"] >= 2, "nobody moves the limits any more"
+
+
+def test_a_part_of_scaling_that_somebody_has_suspended_stays_so_and_is_told(world: World) -> None:
+    it = up(world, autoscaling=SCALED)
+    world.client("application-autoscaling").register_scalable_target(
+        **SCALABLE, SuspendedState={"DynamicScalingInSuspended": True}
+    )
+    mark = world.mark
+    it.live_on(AUDITS)
+    assert world.writes(since=mark) == []
+    assert "DynamicScalingInSuspended by somebody else" in it.condition("ScalableTargetReady")["message"]
+    assert it.ready
+
+
+# -- containers that AWS adds to a task
+
+GUARDDUTY = "aws-guardduty-agent-aB3dE"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "told"),
+    [
+        # The agent can't be pulled, which does not keep the task from running; later the server crashes.
+        ({"reason": "CannotPullContainerError: 403 Forbidden"}, {"exitCode": 1}, ("app", 1, "ContainerExited")),
+        # The agent is killed last of all, after the server has ended well.
+        ({"exitCode": 137}, {"exitCode": 0}, ("app", 0, "ContainerFinished")),
+        ({"exitCode": 1}, {"exitCode": 137, "reason": "OutOfMemoryError: killed"}, ("app", 137, "OutOfMemory")),
+    ],
+)
+def test_a_container_that_guardduty_adds_is_never_why_a_task_stopped(
+    theirs: dict[str, Any], ours: dict[str, Any], told: tuple[str, int, str]
+) -> None:
+    task = {
+        "taskArn": "arn:aws:ecs:eu-west-1:123456789012:task/inference/0123",
+        "stopCode": "EssentialContainerExited",
+        "stoppedReason": "Essential container in task exited",
+        "containers": [{"name": GUARDDUTY, **theirs}, {"name": "app", **ours}],
+    }
+    stopped = stopped_task(task)
+    assert (stopped.container, stopped.exit_code, stopped.cause) == told
+    assert "403" not in (stopped.reason or "")
