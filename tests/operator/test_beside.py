@@ -164,3 +164,48 @@ def test_a_container_that_guardduty_adds_is_never_why_a_task_stopped(
     stopped = stopped_task(task)
     assert (stopped.container, stopped.exit_code, stopped.cause) == told
     assert "403" not in (stopped.reason or "")
+
+
+# -- ECS itself, and those who use its API
+
+
+def register(world: World, family: str = SERVICE) -> str:
+    made = world.client("ecs").register_task_definition(
+        family=family,
+        networkMode="awsvpc",
+        requiresCompatibilities=["FARGATE"],
+        cpu="256",
+        memory="512",
+        containerDefinitions=[{"name": "theirs", "image": "theirs:1"}],
+    )
+    arn: str = made["taskDefinition"]["taskDefinitionArn"]
+    return arn
+
+
+@pytest.mark.parametrize("adopts", [False, True], ids=["", "with adoption"])
+def test_a_revision_that_somebody_else_registers_in_the_family_is_in_nobody_s_way(
+    world: World, *, adopts: bool
+) -> None:
+    it = up(world)
+    if adopts:
+        it.annotate(ADOPT, "true")
+    theirs = register(world)
+    it.restart()
+    mark = world.mark
+    it.live_on(AUDITS)
+    assert it.ready
+    assert world.writes(since=mark) == []
+    it.change(image="registry.example.com/inference-server:1.5.0")
+    it.live(lambda: it.ready)
+    assert it.status["running"]["revision"].endswith(":3")
+    it.vanish()
+    left = world.client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
+    assert left == [theirs]
+
+
+def test_an_object_goes_though_the_newest_revision_of_the_family_is_somebody_else_s(world: World) -> None:
+    it = up(world)
+    theirs = register(world)
+    it.restart()
+    it.vanish()
+    assert world.client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"] == [theirs]

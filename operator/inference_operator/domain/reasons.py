@@ -116,7 +116,7 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
         ),
     ),
     Reason.SCALED_BY_OTHERS: (
-        "A scheduled action that is not of the spec has moved the limits of scaling, and with them the number of tasks.",
+        "A scheduled action that is not of the spec has moved the limits of scaling, and with them how many tasks run.",
         "Put it into `spec.autoscaling.schedules`, or delete it (the message names it). It is left as it is.",
     ),
     Reason.ACCESS_DENIED: (

@@ -1,8 +1,8 @@
 """The scalable target: what tells Application Auto Scaling between which limits it may move the number of tasks.
 
-Schedules move the limits themselves, those of the spec and those that somebody else has made on the same target. So
-where there are some, the limits that AWS shows are theirs, and whether ours were sent is known by a hash that is kept as
-a tag.
+Schedules move the limits themselves: those of the spec, and those that somebody else has made on the same target. So
+where there are some, the limits that AWS shows are theirs, and whether ours were sent is known by a hash that is kept
+as a tag.
 """
 
 from __future__ import annotations

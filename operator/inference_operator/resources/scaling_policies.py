@@ -1,8 +1,8 @@
 """What makes Application Auto Scaling act on a scalable target: target-tracking policies and scheduled actions.
 
-They have no tags of their own, so their names say whose they are: ours begin with PREFIX. Those of somebody else's on a
-scalable target of ours are left alone. AWS allows one policy for a metric: where somebody else has it, ours can't be had
-until theirs is gone, or until adoption is asked for.
+They have no tags of their own, so their names say whose they are: ours begin with PREFIX. Those of somebody else's on
+a scalable target of ours are left alone. AWS allows one policy for a metric: where somebody else has it, ours can't be
+had until theirs is gone, or until adoption is asked for.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class TaskDefinitions:
     def observe(self, scene: Scene) -> TaskDefinition | None:
         """The newest revision of the family; of the object's own, if somebody else has registered one after it."""
         newest = _described(scene, scene.identity.service)
-        if newest is None or scene.takes(newest.tags):
+        if newest is None or tags.owned(newest.tags, scene.identity):
             return newest
         own = (_described(scene, arn) for arn in _known(scene))
         return next((each for each in own if each is not None and tags.owned(each.tags, scene.identity)), newest)
@@ -147,12 +147,14 @@ def render(ctx: Context) -> dict[str, Any]:
 
 
 def _described(scene: Scene, family_or_arn: str) -> TaskDefinition | None:
+    """None if there is no such one that is active."""
     try:
-        return _read(scene.aws.ecs.describe_task_definition(taskDefinition=family_or_arn, include=["TAGS"]))
+        answer = scene.aws.ecs.describe_task_definition(taskDefinition=family_or_arn, include=["TAGS"])
     except AwsError as error:
         if error.code == NO_SUCH_FAMILY:
             return None
         raise
+    return _read(answer) if answer["taskDefinition"].get("status", "ACTIVE") == "ACTIVE" else None
 
 
 def _known(scene: Scene) -> list[str]:
