@@ -4,6 +4,7 @@ neither fought over, nor misread in the status, nor deleted. Raw boto3 plays the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -209,3 +210,163 @@ def test_an_object_goes_though_the_newest_revision_of_the_family_is_somebody_els
     it.restart()
     it.vanish()
     assert world.client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"] == [theirs]
+
+
+# -- somebody who changes the same again and again
+
+DAY = timedelta(days=1)
+
+
+def fought(it: Object, interfere: Callable[[], object], duration: timedelta = DAY) -> None:
+    """Pass after pass, and after each one the other controller has its way."""
+    end = it.world.clock.now() + duration
+    while it.world.clock.now() < end:
+        outcome = it.look()
+        interfere()
+        it.world.advance(outcome.requeue_after)
+
+
+def told(it: Object, reason: str) -> list[str]:
+    return [e.message for outcome in it.outcomes for e in outcome.events if e.reason == reason]
+
+
+def count(world: World, mark: int, operation: str) -> int:
+    return world.writes(since=mark).count(operation)
+
+
+def set_count(world: World, desired: int) -> None:
+    """As another controller, which is not in the record of our calls."""
+    if world.holdings()["Service"][SERVICE]["desiredCount"] != desired:
+        world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=desired)
+
+
+def test_one_change_by_hand_is_put_back_and_told_with_what_it_was(world: World) -> None:
+    it = up(world, replicas=2)
+    set_count(world, 5)
+    it.live(lambda: it.ready)
+    it.live(lambda: bool(told(it, "ServiceUpdated")))
+    assert "put back what somebody else had changed: desiredCount (was 5)" in told(it, "ServiceUpdated")[0]
+    assert it.stands("Contested")[0] == "Absent"
+
+
+def test_a_count_that_somebody_else_sets_at_each_look_is_put_back_ever_more_seldom_and_told(world: World) -> None:
+    it = up(world, replicas=2)
+    theirs = 0
+
+    def interfere() -> None:
+        nonlocal theirs
+        if world.holdings()["Service"][SERVICE]["desiredCount"] != 5:
+            set_count(world, 5)
+            theirs += 1
+
+    mark = world.mark
+    fought(it, interfere)
+    ours = count(world, mark, "ecs:UpdateService") - theirs
+    assert 20 <= ours <= 30, "a handful at first, then one an hour"
+    assert it.stands("Contested") == ("True", "Contested")
+    assert "Service desiredCount (put back " in it.condition("Contested")["message"]
+    assert "CloudTrail" in it.condition("Contested")["message"]
+    assert it.stands("Ready") == ("False", "Contested")
+    assert len(told(it, "Contested")) == 2, "when it began to be told, and as the reason of Ready"
+    assert {"resource": "Service", "field": "desiredCount", "want": "2", "have": "5"} in it.status["drift"]
+
+
+def test_two_that_want_another_revision_do_not_begin_a_rollout_at_each_look(world: World) -> None:
+    it = up(world)
+    other = register(world, family="theirs")
+    mark, theirs = world.mark, 0
+
+    def interfere() -> None:
+        nonlocal theirs
+        if world.holdings()["Service"][SERVICE]["taskDefinition"] != other:
+            world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, taskDefinition=other)
+            theirs += 1
+
+    fought(it, interfere, timedelta(hours=6))
+    assert count(world, mark, "ecs:UpdateService") - theirs <= 10
+    assert "Service taskDefinition" in it.condition("Contested")["message"]
+
+
+def test_while_it_is_contested_a_changed_spec_goes_through_at_once_and_so_does_reconcile_at(world: World) -> None:
+    it = up(world, replicas=2)
+    fought(it, lambda: set_count(world, 5), timedelta(hours=2))
+    assert it.stands("Ready") == ("False", "Contested")
+    it.change(replicas=3)
+    it.look()
+    assert world.holdings()["Service"][SERVICE]["desiredCount"] == 3
+    set_count(world, 5)
+    it.reconcile_at("now")
+    it.live(lambda: it.ready)
+    assert world.holdings()["Service"][SERVICE]["desiredCount"] == 3
+    assert it.stands("Contested")[0] == "Absent", "it is counted anew"
+
+
+def test_it_is_told_no_more_a_day_after_the_other_has_stopped(world: World) -> None:
+    it = up(world, replicas=2)
+    fought(it, lambda: set_count(world, 5), timedelta(hours=1))
+    it.live(lambda: it.ready)
+    assert it.stands("Contested")[0] == "True"
+    it.live_on(timedelta(hours=25))
+    assert it.stands("Contested")[0] == "Absent"
+    assert it.ready
+
+
+def test_with_drift_reported_only_nobody_fights(world: World) -> None:
+    it = up(world, replicas=2, driftPolicy="Report")
+    mark = world.mark
+    fought(it, lambda: set_count(world, 5), timedelta(hours=3))
+    assert count(world, mark, "ecs:UpdateService") == 1, "theirs"
+    assert it.stands("Ready") == ("False", "Drifted")
+    assert it.stands("Contested")[0] == "Absent"
+
+
+def test_retention_that_a_compliance_rule_sets_each_time_is_put_back_at_each_audit_with_an_event_and_told(
+    world: World,
+) -> None:
+    it = up(world)
+    group = "/inference/shop/recommender"
+    logs = world.client("logs")
+    fought(it, lambda: logs.put_retention_policy(logGroupName=group, retentionInDays=365), timedelta(hours=25))
+    events = told(it, "LogGroupUpdated")
+    assert len(events) == 4, "one at each look at log groups"
+    assert all("somebody else had changed" in message and "365" in message for message in events)
+    assert "LogGroup retentionInDays (put back" in it.condition("Contested")["message"]
+    assert it.ready, "it is as asked after each pass"
+
+
+def test_a_rule_that_a_controller_of_the_load_balancer_deletes_each_time_is_made_again_at_each_audit_and_told(
+    world: World,
+) -> None:
+    it = up(world)
+    elb = world.client("elbv2")
+
+    def prune() -> None:
+        """As AWS Load Balancer Controller does on listeners that it has made."""
+        for rule in elb.describe_rules(ListenerArn=world.account.listener)["Rules"]:
+            if not rule["IsDefault"]:
+                elb.delete_rule(RuleArn=rule["RuleArn"])
+
+    mark = world.mark
+    fought(it, prune, timedelta(hours=5))
+    assert 4 <= count(world, mark, "elasticloadbalancing:CreateRule") <= 6
+    assert "ListenerRule (deleted)" in it.condition("Contested")["message"]
+    assert any("it was gone" in message for message in told(it, "ListenerRuleCreated"))
+
+
+def test_two_operators_that_both_may_adopt_do_not_take_it_from_each_other_in_turn(world: World) -> None:
+    one = up(world)
+    other = Object(world)
+    other.document["metadata"]["uid"] = "u-of-another-cluster"
+    one.annotate(ADOPT, "true")
+    other.annotate(ADOPT, "true")
+    one.live_on(timedelta(minutes=10))
+    other.live(lambda: other.ready)
+    mark = world.mark
+    for _ in range(8):
+        for each in (one, other):
+            each.look()
+            world.advance(timedelta(hours=1))
+    assert one.stands("Ready") == ("False", "NotOwned")
+    assert "u-of-another-cluster" in one.condition("ServiceReady")["message"]
+    assert other.ready
+    assert world.writes(since=mark) == []

@@ -34,6 +34,7 @@ class Type(StrEnum):
     LOGS_FLOWING = "LogsFlowing", "log routers lost no line and reach every destination; absent without routes"
     RECONCILING = "Reconciling", "the same as Progressing, for tools that follow kstatus; absent while it is not so"
     PAUSED = "Paused", "an annotation says to write nothing to AWS; absent while it is not so"
+    CONTESTED = "Contested", "somebody else keeps changing what the operator puts back; absent while it is not so"
     STALLED = "Stalled", "somebody has to act before it can be as asked (kstatus); absent while it is not so"
 
 

@@ -10,6 +10,7 @@ from inference_operator.api import meta
 from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
 from inference_operator.domain.conditions import Type, find
 from inference_operator.domain.reasons import Reason
+from inference_operator.engine import contest
 from inference_operator.engine.plan import Create, Delete, Replace, StepResult, Trouble, Update, describe
 from inference_operator.resources import service_input
 
@@ -29,7 +30,7 @@ def transitions(
     before: InferenceDeploymentStatus, after: InferenceDeploymentStatus, results: Sequence[StepResult] = ()
 ) -> list[Event]:
     """In the order in which a reader wants them: what was done, what could not be done, then how it stands."""
-    return [*_steps(results), *_in_vain(before, after, results), *_summary(before, after)]
+    return [*_steps(results), *_in_vain(before, after, results), *_contested(before, after), *_summary(before, after)]
 
 
 def _steps(results: Sequence[StepResult]) -> Iterator[Event]:
@@ -41,6 +42,8 @@ def _steps(results: Sequence[StepResult]) -> Iterator[Event]:
 
 
 def _told(result: StepResult) -> str:
+    if result.put_back:
+        return f"{result.subject}: put back what somebody else had changed: {contest.values(result.step)}"
     match result.step:
         case Update(change) | Replace(change):
             return f"{result.subject}: {', '.join(change.paths)}"
@@ -65,6 +68,12 @@ def _in_vain(
 
 
 _GO_BACK = "to go back to what was served before, put its values into the spec."
+
+
+def _contested(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> Iterator[Event]:
+    new = find(after.conditions, Type.CONTESTED)
+    if new is not None and find(before.conditions, Type.CONTESTED) is None:
+        yield Event("Warning", new.reason, new.message, Type.CONTESTED)
 
 
 def _summary(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> Iterator[Event]:

@@ -79,6 +79,8 @@ class StepResult:
     """None: not wanted and not there."""
     subject: str = ""
     """The thing's name, id or ARN."""
+    put_back: bool = False
+    """Somebody else had changed it."""
 
     @property
     def wrote(self) -> bool:

@@ -17,8 +17,9 @@ from inference_operator.api import meta
 from inference_operator.aws.errors import AwsError, Paced, Unavailable
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
-from inference_operator.engine import drift
+from inference_operator.engine import contest, drift
 from inference_operator.engine.backoff import AUDIT, RARELY, RESYNC
+from inference_operator.engine.contest import Contest
 from inference_operator.engine.log_health import Look
 from inference_operator.engine.plan import (
     Absent,
@@ -55,6 +56,7 @@ class Memory:
     """Passes in a row that ended in an error."""
     logs: Look | None = None
     """What the log routers told."""
+    contest: Contest = field(default_factory=Contest)
 
     def forget(self) -> None:
         self.seen.clear()
@@ -142,7 +144,7 @@ class _Run:
     def one(self, kind: AnyKind) -> StepResult:
         have = _look(kind, self.ctx, self.memory)
         want = kind.desire(self.ctx)
-        step = decide(kind, self.ctx, want, have)
+        step = self._taken_away(kind, want, have) or decide(kind, self.ctx, want, have)
         if self.act and kind.name in ROLLED_OUT and starts_tasks(step):
             blocked = self.permit()
             step = Hold(blocked.reason, blocked.message) if blocked is not None else step
@@ -150,21 +152,44 @@ class _Run:
             self._export(kind, have if have is not None and tags.owned(have.tags, self.ctx.identity) else None)
             return StepResult(kind=kind.name, step=step, outcome=_held(want, step))
         if self.ctx.withheld is not None and isinstance(step, Write):
-            return self._withhold(kind, step, want, have)
+            return self._withhold(kind, step, want, have, self.ctx.withheld, drift.sentence(kind.name, step))
+        put_back = self.memory.contest.puts_back(kind.name, step, self.ctx.asked)
+        due = self.memory.contest.due(put_back, self.ctx.now)
+        if due is not None and isinstance(step, Write):
+            told = contest.waiting(drift.sentence(kind.name, step), due)
+            return self._withhold(kind, step, want, have, Reason.CONTESTED, told)
         if self.act:
             have = self._do(kind, step, want, have)
+            self.memory.contest.note(put_back, self.ctx.now)
+            self.memory.contest.keeps(kind.name, self.ctx.asked)
         self._export(kind, have)
         self.want[kind.name] = want
         outcome = kind.settled(self.ctx, want, have) if want is not None and have is not None else None
         if isinstance(outcome, Wait | Failed):
             self.memory.seen.pop(kind.name, None)  # what is not as it should be is looked at
-        return StepResult(kind=kind.name, step=step, outcome=outcome, subject=_subject(kind, have))
+        return StepResult(
+            kind=kind.name, step=step, outcome=outcome, subject=_subject(kind, have), put_back=bool(put_back)
+        )
 
-    def _withhold(self, kind: AnyKind, step: Write, want: Any, have: Any) -> StepResult:
+    def _taken_away(self, kind: AnyKind, want: Any, have: Any) -> Hold | None:
+        """What was the object's and carries another one's tags now is not taken back, though adoption is asked for: of
+        two operators that do so, neither would ever keep it."""
+        if want is None or have is None or kind.name not in self.memory.contest.kept:
+            return None
+        if tags.OWNER not in have.tags or tags.owned(have.tags, self.ctx.identity):
+            return None
+        return Hold(
+            Reason.NOT_OWNED,
+            f"the {kind.name} was this object's, and belongs to {have.tags[tags.OWNER]} with the uid "
+            f"{have.tags.get(tags.UID, 'unknown')} now, so it is left alone. Next: let one object have it: delete "
+            f"the other with spec.deletionPolicy Retain, or rename it.",
+        )
+
+    def _withhold(self, kind: AnyKind, step: Write, want: Any, have: Any, reason: Reason, why: str) -> StepResult:
         self._export(kind, have)
         self.want[kind.name] = want
         self.memory.seen.pop(kind.name, None)
-        told = Failed(self.ctx.withheld or Reason.PAUSED, drift.sentence(kind.name, step))
+        told = Failed(reason, why)
         return StepResult(kind=kind.name, step=Withheld(step), outcome=told, subject=_subject(kind, have))
 
     def _do(self, kind: AnyKind, step: Step, want: Any, have: Any) -> Any:

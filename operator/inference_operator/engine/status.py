@@ -121,9 +121,14 @@ def deleting(
 
 
 def summarize(
-    ctx: Context, done: Pass, verification: VerificationState | None = None, logs: Look | None = None
+    ctx: Context,
+    done: Pass,
+    verification: VerificationState | None = None,
+    logs: Look | None = None,
+    contested: str | None = None,
 ) -> InferenceDeploymentStatus:
-    """What a pass found, told; with what was checked before, and what the log routers told."""
+    """What a pass found, told; with what was checked before, what the log routers told, and what somebody else keeps
+    changing."""
     previous, have = ctx.previous, done.have
     running: service.Service | None = have.get(SERVICE)
     rollout = _rollout(ctx, done)
@@ -133,7 +138,7 @@ def summarize(
         observed_generation=ctx.generation,
         conditions=merged(
             previous.conditions,
-            _conditions(ctx, done, rollout, verification, logs),
+            [*_conditions(ctx, done, rollout, verification, logs), *_contested(contested)],
             generation=ctx.generation,
             now=ctx.now,
         ),
@@ -231,6 +236,10 @@ def _conditions(
     if ready.status == "False" and _stuck(done):
         said.append(Said(Type.STALLED, "True", ready.reason, ready.message))
     return said
+
+
+def _contested(told: str | None) -> list[Said]:
+    return [Said(Type.CONTESTED, "True", Reason.CONTESTED, told)] if told is not None else []
 
 
 def _degraded(reason: Reason, message: str, *, serving: bool) -> Said:

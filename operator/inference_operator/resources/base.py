@@ -65,6 +65,11 @@ class Scene:
     withheld: Reason | None = None
     """Why nothing is written in this pass: it is only told what differs."""
 
+    @property
+    def asked(self) -> object:
+        """Stands for what is asked for: while it is the same, nobody has asked for anything else. None: not known."""
+        return None
+
     def takes(self, found: tags.Tags) -> bool:
         """Whether something with these tags is the object's, or may become it."""
         return tags.owned(found, self.identity) or tags.may_be_taken(found, self.identity, adopt=self.adopt)
@@ -85,6 +90,10 @@ class Context(Scene):
     """A `rollback-at` value that has not been honoured yet: what is under way is rolled back."""
     proceed: str | None = None
     """A `continue-at` value that has not been honoured yet: what is paused goes on."""
+
+    @property
+    def asked(self) -> object:
+        return self.generation, self.environment_generation
 
     @property
     def tags(self) -> dict[str, str]:

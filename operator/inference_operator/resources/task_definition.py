@@ -108,9 +108,8 @@ class TaskDefinitions:
         while True:
             page = scene.aws.ecs.list_task_definitions(**members)
             for arn in page["taskDefinitionArns"]:
-                if family_of(arn) == scene.identity.service and _is_of(
-                    scene, arn, have
-                ):  # the prefix fits longer names
+                # The prefix matches longer names too.
+                if family_of(arn) == scene.identity.service and _is_of(scene, arn, have):
                     scene.aws.ecs.deregister_task_definition(taskDefinition=arn)
             if not page.get("nextToken"):
                 return
