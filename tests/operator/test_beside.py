@@ -177,7 +177,7 @@ def register(world: World, family: str = SERVICE) -> str:
         requiresCompatibilities=["FARGATE"],
         cpu="256",
         memory="512",
-        containerDefinitions=[{"name": "theirs", "image": "theirs:1"}],
+        containerDefinitions=[{"name": "app", "image": "theirs:1", "portMappings": [{"containerPort": 8080}]}],
     )
     arn: str = made["taskDefinition"]["taskDefinitionArn"]
     return arn
@@ -234,9 +234,15 @@ def count(world: World, mark: int, operation: str) -> int:
     return world.writes(since=mark).count(operation)
 
 
+def shown(world: World) -> dict[str, Any]:
+    """The service, as AWS has it."""
+    found = world.client("ecs").describe_services(cluster=CLUSTER, services=[SERVICE])["services"]
+    service: dict[str, Any] = found[0]
+    return service
+
+
 def set_count(world: World, desired: int) -> None:
-    """As another controller, which is not in the record of our calls."""
-    if world.holdings()["Service"][SERVICE]["desiredCount"] != desired:
+    if shown(world)["desiredCount"] != desired:
         world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=desired)
 
 
@@ -255,19 +261,19 @@ def test_a_count_that_somebody_else_sets_at_each_look_is_put_back_ever_more_seld
 
     def interfere() -> None:
         nonlocal theirs
-        if world.holdings()["Service"][SERVICE]["desiredCount"] != 5:
+        if shown(world)["desiredCount"] != 5:
             set_count(world, 5)
             theirs += 1
 
     mark = world.mark
-    fought(it, interfere)
+    fought(it, interfere, timedelta(hours=8))
     ours = count(world, mark, "ecs:UpdateService") - theirs
-    assert 20 <= ours <= 30, "a handful at first, then one an hour"
+    assert 10 <= ours <= 14, "a handful at first, then one an hour"
     assert it.stands("Contested") == ("True", "Contested")
     assert "Service desiredCount (put back " in it.condition("Contested")["message"]
     assert "CloudTrail" in it.condition("Contested")["message"]
     assert it.stands("Ready") == ("False", "Contested")
-    assert len(told(it, "Contested")) == 2, "when it began to be told, and as the reason of Ready"
+    assert len(told(it, "Contested")) <= ours, "once, and as the reason of Ready after each time that it was put back"
     assert {"resource": "Service", "field": "desiredCount", "want": "2", "have": "5"} in it.status["drift"]
 
 
@@ -278,7 +284,7 @@ def test_two_that_want_another_revision_do_not_begin_a_rollout_at_each_look(worl
 
     def interfere() -> None:
         nonlocal theirs
-        if world.holdings()["Service"][SERVICE]["taskDefinition"] != other:
+        if shown(world)["taskDefinition"] != other:
             world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, taskDefinition=other)
             theirs += 1
 
@@ -293,11 +299,11 @@ def test_while_it_is_contested_a_changed_spec_goes_through_at_once_and_so_does_r
     assert it.stands("Ready") == ("False", "Contested")
     it.change(replicas=3)
     it.look()
-    assert world.holdings()["Service"][SERVICE]["desiredCount"] == 3
+    assert shown(world)["desiredCount"] == 3
     set_count(world, 5)
     it.reconcile_at("now")
     it.live(lambda: it.ready)
-    assert world.holdings()["Service"][SERVICE]["desiredCount"] == 3
+    assert shown(world)["desiredCount"] == 3
     assert it.stands("Contested")[0] == "Absent", "it is counted anew"
 
 

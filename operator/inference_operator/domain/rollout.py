@@ -150,8 +150,9 @@ def _was_given_up(asked: Asked, stand: Stand, primary: Deployment, known: Known)
     if known.asked == asked.hash and known.state in HELD:
         return True
     if known.asked == asked.hash and known.state in UNDER_WAY and known.started_at is not None:
-        # ECS goes back to an earlier deployment under its old id; a later one is somebody else's, and to be mended.
-        return bool(primary["createdAt"].replace(microsecond=0) <= known.started_at)
+        # ECS goes back to an earlier deployment under its old id; a later one is somebody else's, and to be mended. One
+        # of the same second is no earlier one either: none completes so soon.
+        return bool(primary["createdAt"].replace(microsecond=0) < known.started_at)
     if stand.left is not None and stand.left.get("rolloutState") == "FAILED" and stand.left["id"] != known.id:
         return True
     record = stand.record
