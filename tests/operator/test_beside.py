@@ -4,14 +4,20 @@ neither fought over, nor misread in the status, nor deleted. Raw boto3 plays the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from inference_operator.api.meta import ADOPT
+from inference_operator.domain import tags
 from inference_operator.domain.failures import stopped_task
+from inference_operator.domain.names import Identity
+from inference_operator.resources import service_input
+from inference_operator.resources.base import Fact, differing
+from inference_sandbox.ecs.failures import Failure
 from tests.operator.builders import deployment_document
 from tests.operator.test_kinds import SCALABLE, SERVICE
 from tests.operator.world import CLUSTER, Object, World
@@ -376,3 +382,128 @@ def test_two_operators_that_both_may_adopt_do_not_take_it_from_each_other_in_tur
     assert "u-of-another-cluster" in one.condition("ServiceReady")["message"]
     assert other.ready
     assert world.writes(since=mark) == []
+
+
+# -- what ECS does by itself
+
+
+def deployments(world: World) -> int:
+    listed = world.client("ecs").list_service_deployments(cluster=CLUSTER, service=SERVICE)["serviceDeployments"]
+    return len(listed)
+
+
+def test_tasks_that_ecs_moves_to_another_zone_leave_it_ready(world: World) -> None:
+    zones = sorted({subnet["AvailabilityZone"] for subnet in world.client("ec2").describe_subnets()["Subnets"]})[:2]
+    gone = Failure(service="*", cause="capacity", zone=zones[1])
+    world.cloud.fail(gone)
+    it = up(world, replicas=4)
+    world.cloud.clear_failures()
+    ran, mark = set(), world.mark
+    for _ in range(60):
+        world.advance(timedelta(seconds=5))
+        it.restart()
+        it.look()
+        ran.add(shown(world)["runningCount"])
+        assert it.ready, it.condition("Ready")
+    assert max(ran) > 4, "new tasks are started first"
+    assert any("AZ rebalancing" in event["message"] for event in it.status["events"])
+    assert {event["severity"] for event in it.status["events"] if "AZ" in event["message"]} == {"Info"}
+    assert world.writes(since=mark) == []
+
+
+def test_a_deployment_of_the_same_that_somebody_forces_is_followed_and_not_undone(world: World) -> None:
+    it = up(world, replicas=2)
+    world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, forceNewDeployment=True)
+    mark, begun = world.mark, deployments(world)
+    world.advance(timedelta(seconds=5))
+    it.restart()
+    it.look()
+    assert it.stands("Ready") == ("False", "RollingOut")
+    it.live(lambda: it.ready)
+    it.live_on(timedelta(hours=2))
+    assert world.writes(since=mark) == []
+    assert deployments(world) == begun
+    assert [entry["outcome"] for entry in it.status["history"]] == ["Completed"] * 2
+    assert it.stands("Contested")[0] == "Absent"
+
+
+def test_members_of_a_service_that_ecs_or_somebody_else_has_set_are_no_drift(world: World) -> None:
+    it = up(world)
+    ctx = world.context()
+    ctx.facts.update({Fact.TASK_DEFINITION: shown(world)["taskDefinition"]})
+    ctx.facts.update({Fact.TARGET_GROUP: it.status["resources"]["targetGroup"]})
+    asked = service_input.settings(ctx)
+    answer = shown(world)
+    more = {
+        **answer,
+        "platformFamily": "Linux",
+        "deploymentController": {"type": "ECS"},
+        "schedulingStrategy": "REPLICA",
+        "placementStrategy": [{"type": "spread", "field": "attribute:ecs.availability-zone"}],
+        "serviceConnectConfiguration": {"enabled": True, "namespace": "theirs"},
+        "createdBy": "arn:aws:iam::123456789012:role/theirs",
+        "somethingNew": {"of": "another year"},
+        "loadBalancers": [{**answer["loadBalancers"][0], "somethingNew": 1}],
+        "deploymentConfiguration": {
+            **answer["deploymentConfiguration"],
+            "bakeTimeInMinutes": 0,
+            "earlySuccessCriteria": {"enable": False, "healthyPercent": 100},
+        },
+    }
+    assert not differing(service_input.compared(asked, answer))
+    assert not differing(service_input.compared(asked, more))
+
+
+# -- tags of other people's tools
+
+THEIRS = {"CostCenter": "4711", "backup": "daily", "map-migrated": "d-1"}
+SYSTEM = {"aws:cloudformation:stack-name": "theirs", "aws:ecs:clusterName": "inference", "aws:backup:source": "x"}
+
+
+def tag_everything(world: World, found: Mapping[str, str]) -> None:
+    ecs, holdings = world.client("ecs"), world.holdings()
+    listed = [{"key": k, "value": v} for k, v in found.items()]
+    for arn in [shown(world)["serviceArn"], *ecs.list_task_definitions()["taskDefinitionArns"]]:
+        ecs.tag_resource(resourceArn=arn, tags=listed)
+    of_elb = [group[0]["TargetGroupArn"] for group in holdings["TargetGroup"].values()]
+    world.client("elbv2").add_tags(
+        ResourceArns=[*of_elb, *holdings["ListenerRule"]], Tags=[{"Key": k, "Value": v} for k, v in found.items()]
+    )
+    for group in world.client("logs").describe_log_groups()["logGroups"]:
+        world.client("logs").tag_resource(resourceArn=group["arn"].removesuffix(":*"), tags=dict(found))
+    for point in world.client("efs").describe_access_points()["AccessPoints"]:
+        world.client("efs").tag_resource(
+            ResourceId=point["AccessPointId"], Tags=[{"Key": k, "Value": v} for k, v in found.items()]
+        )
+    for target in world.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="ecs")[
+        "ScalableTargets"
+    ]:
+        world.client("application-autoscaling").tag_resource(ResourceARN=target["ScalableTargetARN"], Tags=dict(found))
+
+
+def tagged(world: World, key: str) -> int:
+    """How many things have a tag of that key."""
+    return json.dumps(world.holdings(), default=str).count(f'"{key}"')
+
+
+def test_tags_that_others_add_stay_whatever_becomes_of_ours(world: World) -> None:
+    it = up(world, autoscaling=SCALED, tags=[{"key": "team", "value": "search"}])
+    tag_everything(world, THEIRS)
+    before, mark = tagged(world, "CostCenter"), world.mark
+    assert before >= 7
+    it.live_on(AUDITS)
+    assert world.writes(since=mark) == []
+    it.change(tags=[{"key": "owner", "value": "search"}])
+    it.live(lambda: it.ready)
+    it.restart()
+    it.live_on(AUDITS)
+    assert [tagged(world, key) for key in THEIRS] == [before] * 3
+    assert tagged(world, "team") == 0
+
+
+def test_tags_of_aws_s_own_are_neither_removed_nor_counted_as_a_difference() -> None:
+    ours = tags.wanted(Identity(namespace="shop", name="recommender", uid="u-1"), {"team": "search"})
+    assert not tags.retag(ours, {**ours, **SYSTEM})
+    change = tags.retag({k: v for k, v in ours.items() if k not in ("team", tags.KEYS)}, {**ours, **SYSTEM})
+    assert set(change.remove) == {"team", tags.KEYS}
+    assert not change.put

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,8 +29,8 @@ def new(**members: Any) -> dict[str, Any]:
     return ecs_deployment(NEW, name="ecs-svc/2", **members)
 
 
-def of_somebody_else() -> dict[str, Any]:
-    return ecs_deployment("arn:…:task-definition/f:9", name="ecs-svc/9", createdAt=NOW)
+def of_somebody_else(at: datetime = NOW) -> dict[str, Any]:
+    return ecs_deployment("arn:…:task-definition/f:9", name="ecs-svc/9", createdAt=at)
 
 
 def followed(
@@ -111,6 +111,11 @@ def followed(
         (
             "replaced half-way by somebody else's: that is drift too",
             followed(of_somebody_else(), new(status="ACTIVE"), known=SENT),
+            State.NOT_SENT,
+        ),
+        (
+            "so, within a second, and ECS has forgotten ours already",
+            followed(of_somebody_else(NOW - timedelta(minutes=5)), known=SENT),
             State.NOT_SENT,
         ),
         (

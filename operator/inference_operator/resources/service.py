@@ -15,6 +15,7 @@ from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, Sidecar
 from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import failures, rollout, tags
+from inference_operator.domain.conditions import Type, find
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.rollout import Rollout, State
 from inference_operator.domain.tags import Retag
@@ -116,7 +117,8 @@ class Services:
                 f"Next: put them into spec.autoscaling.schedules, or delete them",
             )
         lowest, highest = want.bounds
-        if not min(desired, lowest) <= running <= max(desired, highest) or len(have.deployments) > 1:
+        surplus = running > max(desired, highest) and not _was_ready(ctx)
+        if running < min(desired, lowest) or surplus or len(have.deployments) > 1:
             return Wait(f"{running} of {desired} tasks run", Reason.REPLICAS_UNAVAILABLE)
         return Settled(f"{revision_of(want.revision)}, {running} of {desired} tasks run")
 
@@ -219,6 +221,13 @@ def _count(want: Want, have: Service) -> int:
     """The number of tasks to ask for: the one that there is, as far as it is within the bounds."""
     lowest, highest = have.moved.limits if have.moved is not None else want.bounds
     return min(max(int(have.answer["desiredCount"]), lowest), highest)
+
+
+def _was_ready(ctx: Context) -> bool:
+    """Then tasks beyond those asked for are ECS's way to move some: to another availability zone, or off a host that
+    AWS takes away. It starts new ones before it stops others, and all replicas serve."""
+    ready = find(ctx.previous.conditions, Type.READY)
+    return ready is not None and ready.status == "True" and ready.observed_generation == ctx.generation
 
 
 def _moved(ctx: Scene, have: Service) -> Moved | None:
