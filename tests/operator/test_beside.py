@@ -5,11 +5,13 @@ neither fought over, nor misread in the status, nor deleted. Raw boto3 plays the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from inference_operator.api.meta import ADOPT
 from inference_operator.domain import tags
@@ -17,6 +19,7 @@ from inference_operator.domain.failures import stopped_task
 from inference_operator.domain.names import Identity
 from inference_operator.resources import service_input
 from inference_operator.resources.base import Fact, differing
+from inference_sandbox.aws import in_process
 from inference_sandbox.ecs.failures import Failure
 from tests.operator.builders import deployment_document
 from tests.operator.test_kinds import SCALABLE, SERVICE
@@ -507,3 +510,68 @@ def test_tags_of_aws_s_own_are_neither_removed_nor_counted_as_a_difference() -> 
     change = tags.retag({k: v for k, v in ours.items() if k not in ("team", tags.KEYS)}, {**ours, **SYSTEM})
     assert set(change.remove) == {"team", tags.KEYS}
     assert not change.put
+
+
+def test_fifty_tags_of_which_others_have_added_most_are_told_as_the_limit_that_they_are(world: World) -> None:
+    it = up(world)
+    group = it.status["resources"]["targetGroup"]
+    elb = world.client("elbv2")
+    free = 50 - len(elb.describe_tags(ResourceArns=[group])["TagDescriptions"][0]["Tags"])
+    elb.add_tags(ResourceArns=[group], Tags=[{"Key": f"theirs-{n}", "Value": "x"} for n in range(free)])
+    it.restart()
+    it.live_on(timedelta(hours=2))
+    assert it.ready, "nothing is asked for that needs another tag"
+    it.change(tags=[{"key": "team", "value": "search"}], replicas=2)
+    it.look()
+    assert it.stands("TargetGroupReady") == ("False", "LimitExceeded")
+    assert "50 tags" in it.condition("TargetGroupReady")["message"]
+    assert shown(world)["desiredCount"] == 2, "nothing else is held up by it"
+    elb.remove_tags(ResourceArns=[group], TagKeys=["theirs-0", "theirs-1"])
+    it.live(lambda: it.ready)
+
+
+# -- other people's rules on the same listener
+
+
+def another_rule(world: World, priority: int, path: str = "/theirs/*") -> str:
+    made = world.client("elbv2").create_rule(
+        ListenerArn=world.account.listener,
+        Priority=priority,
+        Conditions=[{"Field": "path-pattern", "PathPatternConfig": {"Values": [path]}}],
+        Actions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}],
+    )
+    arn: str = made["Rules"][0]["RuleArn"]
+    return arn
+
+
+def test_a_place_that_somebody_takes_between_the_look_and_the_call_costs_one_more_try(world: World) -> None:
+    it, taken = Object(world), list[int]()
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        found = re.search(r"Action=CreateRule&.*Priority=(\d+)", str(request.body))
+        if found and not taken:
+            taken.append(int(found[1]))
+            another_rule(world, taken[0])
+        return in_process.send(request)
+
+    world.answer_with(send)
+    it.look()
+    assert it.stands("ListenerRuleReady") == ("False", "Waiting")
+    assert "PriorityInUse" in it.condition("ListenerRuleReady")["message"]
+    it.live(lambda: it.ready)
+    rules = world.client("elbv2").describe_rules(ListenerArn=world.account.listener)["Rules"]
+    assert sorted(r["Priority"] for r in rules if not r["IsDefault"]) == [str(taken[0]), str(taken[0] + 1)]
+
+
+def test_a_rule_that_somebody_has_put_behind_another_keeps_its_place_and_what_it_misses_is_told(world: World) -> None:
+    it = up(world)
+    elb = world.client("elbv2")
+    another_rule(world, 100, "/*")
+    elb.set_rule_priorities(
+        RulePriorities=[{"RuleArn": it.status["resources"]["listenerRule"], "Priority": 49_999}],
+    )
+    mark = world.mark
+    it.live(lambda: it.stands("Ready") == ("False", "PathTaken"), at_most=AUDITS)
+    it.live_on(timedelta(hours=3))
+    assert world.writes(since=mark) == []
+    assert "(priority 100)" in it.condition("Ready")["message"]

@@ -140,6 +140,31 @@ def test_what_somebody_changed_is_put_right(world: World, environment: Environme
     assert attributes(world)["VisibilityTimeout"] == "30"
 
 
+def test_what_a_rule_of_compliance_denies_at_the_queue_stays_and_what_it_allows_does_not(
+    world: World, environment: Environment
+) -> None:
+    environment.look()
+    ours = json.loads(attributes(world)["Policy"])
+    everybody = {"Principal": "*", "Action": "sqs:*", "Resource": ARN}
+    without_tls = {"Sid": "tls", "Effect": "Deny", **everybody, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    put_policy(world, {**ours, "Id": "theirs", "Statement": [without_tls, *ours["Statement"]]})
+    mark = world.mark
+    environment.restart()
+    environment.look()
+    assert world.writes(since=mark) == []
+    put_policy(world, {**ours, "Statement": [without_tls, {"Effect": "Allow", **everybody}]})
+    environment.restart()
+    environment.look()
+    kept = json.loads(attributes(world)["Policy"])["Statement"]
+    assert len(kept) == 2
+    assert without_tls in kept
+    assert ours["Statement"][0] in kept
+
+
+def put_policy(world: World, policy: dict[str, Any]) -> None:
+    world.client("sqs").set_queue_attributes(QueueUrl=url(world), Attributes={"Policy": json.dumps(policy)})
+
+
 def test_a_queue_that_is_gone_is_made_again(world: World, environment: Environment) -> None:
     environment.look()
     world.client("sqs").delete_queue(QueueUrl=url(world))

@@ -101,6 +101,8 @@ LIMIT = frozenset(
         "TooManyTargetGroups",
         "TooManyRules",
         "TooManyTags",
+        "TooManyTagsException",
+        "TagLimitExceeded",
         "ServiceQuotaExceededException",
         "TooManyUniqueTargetGroupsPerLoadBalancer",
         "RulesPerSecurityGroupLimitExceeded",
@@ -196,6 +198,10 @@ class LimitReached(AwsError):
     reason = Reason.LIMIT_EXCEEDED
 
     def next_step(self) -> str:
+        if "Tag" in self.code and "Target" not in self.code:
+            return (
+                "AWS takes 50 tags at most on one thing: remove some of other people's, or ask for fewer in spec.tags"
+            )
         return "raise the quota in Service Quotas, or remove what is no longer used"
 
 

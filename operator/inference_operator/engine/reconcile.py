@@ -214,6 +214,10 @@ class _Run:
         if rest:
             have = kind.update(self.ctx, want, have, rest)
         retag = tags.retag(want.tags, have.tags)
+        if tags.owned(have.tags, self.ctx.identity):
+            self._export(
+                kind, have
+            )  # a tag that can't be put, since others have used them all up, holds up nothing else
         for step in retag.steps() if retag else ():
             have = kind.retag(self.ctx, have, step)
         return have

@@ -1,9 +1,11 @@
-"""The SQS queue of an environment's events. Who may send to it is part of it: its policy lets in one rule alone."""
+"""The SQS queue of an environment's events. Who may send to it is part of it: its policy lets in one rule alone. What
+somebody else denies in it, as rules of compliance do for calls without TLS, stays.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -47,7 +49,7 @@ class EventQueues:
         return Want(name=asked.queue, tags=ctx.tags) if asked is not None and asked.queue == name_of(ctx) else None
 
     def diff(self, want: Want, have: EventQueue) -> Change:
-        asked = wanted_attributes(have.arn)
+        asked = wanted_attributes(have)
         return changed({name: (asked[name], have.attributes.get(name)) for name in asked})
 
     def settled(self, ctx: Site, want: Want, have: EventQueue) -> Settled:
@@ -66,7 +68,7 @@ class EventQueues:
             found = tags.parse(sqs.list_queue_tags(QueueUrl=url).get("Tags"))
         except NotFound:
             return None
-        attributes = {**shown["Attributes"], "Policy": _parsed(shown["Attributes"].get("Policy"))}
+        attributes = {**shown["Attributes"], "Policy": _statements(shown["Attributes"].get("Policy"))}
         return EventQueue(name=name, url=url, arn=attributes["QueueArn"], attributes=attributes, tags=found)
 
     def create(self, ctx: Site, want: Want) -> EventQueue:
@@ -77,9 +79,10 @@ class EventQueues:
         return self.update(ctx, want, have, Change())
 
     def update(self, ctx: Site, want: Want, have: EventQueue, change: Change) -> EventQueue:
-        asked = wanted_attributes(have.arn)
+        asked = wanted_attributes(have)
+        document = {**policy(have.arn), "Statement": asked["Policy"]}
         ctx.aws.sqs.set_queue_attributes(
-            QueueUrl=have.url, Attributes={**asked, "Policy": json.dumps(asked["Policy"], separators=(",", ":"))}
+            QueueUrl=have.url, Attributes={**asked, "Policy": json.dumps(document, separators=(",", ":"))}
         )
         return replace(have, attributes=asked)
 
@@ -105,9 +108,10 @@ def name_of(site: Site) -> str | None:
     return site.environment.events.queue if site.environment.events is not None else None
 
 
-def wanted_attributes(queue_arn: str) -> dict[str, Any]:
-    """What is set on the queue; `Policy` as a document, which the API takes as text."""
-    return {**ATTRIBUTES, "Policy": policy(queue_arn)}
+def wanted_attributes(have: EventQueue) -> dict[str, Any]:
+    """What is set on the queue; `Policy` as its statements, which the API takes in a text."""
+    denied = [each for each in have.attributes.get("Policy") or () if each.get("Effect") == "Deny"]
+    return {**ATTRIBUTES, "Policy": _in_order([*policy(have.arn)["Statement"], *denied])}
 
 
 def policy(queue_arn: str) -> dict[str, Any]:
@@ -133,8 +137,16 @@ def rule_arn(queue_arn: str) -> str:
     return f"arn:{partition}:events:{region}:{account}:rule/{name}"
 
 
-def _parsed(policy: str | None) -> Any:
+def _statements(text: str | None) -> list[dict[str, Any]] | None:
+    """Those of a policy. None: there is none, or none that can be read, and it is set anew."""
     try:
-        return json.loads(policy) if policy else None
-    except ValueError:  # it is set anew
-        return policy
+        found = json.loads(text)["Statement"] if text else None
+    except (ValueError, KeyError, TypeError):
+        return None
+    listed = [found] if isinstance(found, dict) else found
+    return _in_order(listed) if isinstance(listed, list) and all(isinstance(each, dict) for each in listed) else None
+
+
+def _in_order(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What they say does not depend on their order."""
+    return sorted(statements, key=lambda each: json.dumps(each, sort_keys=True))

@@ -7,6 +7,7 @@
 - Deleting a rule that does not exist is RuleNotFound.
 - A rule has at most 5 condition values and 5 wildcards, a load balancer 100 rules ("Quotas for your Application Load
   Balancers").
+- A thing has at most 50 tags, as one call would leave it.
 - A slow start and the algorithm of the least outstanding requests exclude one another; gRPC codes can be changed.
 
 This module must not know ECS.
@@ -25,6 +26,7 @@ from moto.elbv2.exceptions import (
     InvalidConfigurationRequest,
     RuleNotFoundError,
     TargetGroupNotFoundError,
+    TooManyTagsError,
     ValidationError,
 )
 from moto.elbv2.models import ELBv2Backend, FakeTargetGroup, elbv2_backends
@@ -46,6 +48,7 @@ OWN_TO_EACH = (
 PRIORITIES = range(1, 50_001)
 MOST_VALUES = MOST_WILDCARDS = 5
 MOST_RULES = 100
+MOST_TAGS = 50
 LARGEST_PAGE = 400
 
 
@@ -131,6 +134,18 @@ class Elbv2(ELBV2Response):
         if not any(arn == rule.arn for listener in listeners(self.elbv2_backend) for rule in listener.rules.values()):
             raise RuleNotFoundError
         return super().delete_rule()
+
+    def add_tags(self) -> ActionResult:
+        backend: ELBv2Backend = self.elbv2_backend
+        arns, added = self._get_param("ResourceArns"), self._get_param("Tags")
+        for arn in arns:
+            backend._get_resource_by_arn(arn)  # raises  # noqa: SLF001 moto has no public way
+            known = backend.tagging_service.get_tag_dict_for_resource(arn)
+            if len({*known, *(tag["Key"] for tag in added)}) > MOST_TAGS:
+                raise TooManyTagsError
+        for arn in arns:
+            backend.tagging_service.tag_resource(arn, added)
+        return EmptyResult()
 
     def register_targets(self) -> ActionResult:
         group = self._group()

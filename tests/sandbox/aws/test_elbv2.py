@@ -243,3 +243,20 @@ def test_a_service_registers_its_tasks_and_takes_them_out_again(world: World) ->
     world.ecs.update_service(cluster="inference", service="web", desiredCount=0)
     world.advance(400)
     assert world.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"] == []
+
+
+@follows("Elastic Load Balancing API reference, AddTags: TooManyTags; user guide, “Tag restrictions”: 50")
+def test_a_thing_has_fifty_tags_at_most(world: World) -> None:
+    group = world.target_group()
+
+    def tag(*numbers: int) -> None:
+        world.elb.add_tags(ResourceArns=[group], Tags=[{"Key": f"tag-{n}", "Value": "x"} for n in numbers])
+
+    tag(*range(50))
+    tag(0)  # it has that one already
+    assert refusal(lambda: tag(50))[::2] == ("TooManyTags", 400)
+    world.elb.remove_tags(ResourceArns=[group], TagKeys=["tag-0"])
+    assert refusal(lambda: tag(50, 51))[0] == "TooManyTags"
+    tag(50)
+    [described] = world.elb.describe_tags(ResourceArns=[group])["TagDescriptions"]
+    assert len(described["Tags"]) == 50
