@@ -170,6 +170,12 @@ def test_an_object_of_which_nothing_is_known_yet_has_an_empty_story() -> None:
     assert "nothing is known yet" in "\n".join(summary(deployment_document()))
 
 
+def test_the_summary_says_what_somebody_else_keeps_changing() -> None:
+    contested = {"type": "Contested", "status": "True", "message": "somebody else keeps changing Service desiredCount"}
+    it = {**deployment_document(), "status": {"conditions": [contested]}}
+    assert "Contested: somebody else keeps changing Service desiredCount" in "\n".join(summary(it))
+
+
 def test_the_summary_says_what_serves_what_failed_and_what_to_do() -> None:
     told = "\n".join(summary(document()))
     assert "Running:   shop_recommender:1, registry.example.com/inference-server:1.4.0, /recommender/1" in told

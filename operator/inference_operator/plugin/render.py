@@ -12,7 +12,7 @@ from rich.tree import Tree
 from inference_operator.plugin.timeline import brief, duration, moment, rollouts, short
 
 Document = Mapping[str, Any]
-_SKIPPED = ("Accepted", "Ready", "Progressing", "Degraded", "Reconciling", "Stalled")
+_SKIPPED = ("Accepted", "Ready", "Progressing", "Degraded", "Reconciling", "Stalled", "Contested")
 """Conditions that are about the whole object; the others are each about one AWS resource."""
 
 
@@ -48,6 +48,7 @@ def summary(document: Document) -> list[str]:
         ("Replicas", f"{status.get('readyReplicas', 0)} ready, {document['spec'].get('replicas', 1)} asked for"),
         ("Rollout", _rollout(status.get("deployment") or {})),
         ("URL", status.get("url", "")),
+        ("Contested", _condition(document, "Contested").get("message", "")),
     ]
     failure = status.get("lastFailure") or {}
     if failure:
