@@ -118,7 +118,7 @@ class AwsError(Exception):
     """Whether the same call may succeed shortly with nothing changed."""
 
     def __init__(self, *, code: str, message: str, operation: str, detail: Mapping[str, Any] | None = None) -> None:
-        super().__init__(f"{operation}: {code}: {message}")
+        super().__init__(f"{operation}: {code}: {message.rstrip('.')}")  # what shows it goes on after it
         self.code = code
         self.message = message
         self.operation = operation

@@ -24,7 +24,8 @@ def look_at_subnets(case: Case) -> Iterator[Finding]:
     try:
         subnets = subnets_of(case)
     except NotFound as error:
-        yield failed(f"a subnet of the environment does not exist: {error.message}", "Name subnets that exist.")
+        told = error.message.rstrip(".")
+        yield failed(f"a subnet of the environment does not exist: {told}", "Name subnets that exist.")
         return
     if len({subnet["VpcId"] for subnet in subnets}) > 1:
         yield failed("the environment's subnets are in several VPCs", "Name subnets of one VPC.")

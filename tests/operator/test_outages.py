@@ -1,0 +1,114 @@
+"""The API server goes away for a while, as when a managed control plane is updated, and comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from tests.operator.live import Stage
+from tests.operator.world import CLUSTER, REGION
+
+BETTER = "registry.example.com/inference-server:1.5.0"
+
+
+class Gate:
+    """A way to a server that can be shut: then whoever is inside is thrown out, and nobody is let in."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to = (host, port)
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self._inside: list[socket.socket] = []
+        self.port: int = self._door.getsockname()[1]
+        self.open = True
+        threading.Thread(target=self._let_in, daemon=True).start()
+
+    def shut(self) -> None:
+        self.open = False
+        for end in self._inside:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._door.shutdown(socket.SHUT_RDWR)
+        self.shut()
+        for end in (self._door, *self._inside):
+            end.close()
+
+    def _let_in(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                caller, _ = self._door.accept()
+                if not self.open:
+                    caller.close()
+                    continue
+                server = socket.create_connection(self._to)
+                self._inside += (caller, server)
+                for ends in ((caller, server), (server, caller)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, to: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                to.sendall(data)
+            to.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def gate_before(stage: Stage, folder: Path) -> Iterator[Gate]:
+    """Within the block the operator, once started, reaches the API server through a gate."""
+    document = yaml.safe_load(Path(stage.operator.environment["KUBECONFIG"]).read_text())
+    cluster = document["clusters"][0]["cluster"]
+    server = urlsplit(cluster["server"])
+    gate = Gate(server.hostname or "", server.port or 0)
+    cluster["server"] = f"https://127.0.0.1:{gate.port}"
+    own = folder / "kubeconfig-through-the-gate"
+    own.write_text(yaml.safe_dump(document))
+    stage.operator.environment = {**stage.operator.environment, "KUBECONFIG": str(own)}
+    try:
+        yield gate
+    finally:
+        stage.operator.kill()
+        gate.close()
+
+
+def test_what_was_asked_for_while_the_api_server_was_away_is_done_when_it_is_back(stage: Stage, tmp_path: Path) -> None:
+    with gate_before(stage, tmp_path) as gate, stage.operator:
+        stage.apply("recommender")
+        stage.until_ready("recommender")
+        mark = stage.live.mark
+
+        gate.shut()
+        stage.patch("recommender", {"spec": {"image": BETTER}})
+        stage.until(lambda: "Request attempt #2" in stage.operator.log.read_text())  # so it has missed the watch
+        assert stage.live.writes(mark) == []
+        gate.open = True
+
+        stage.until_ready("recommender")
+        assert stage.operator.stop() == 0  # it has lived through that
+        assert stage.live.writes(mark) == ["ecs:RegisterTaskDefinition", "ecs:UpdateService"]
+
+
+def test_a_rollout_that_ends_while_the_api_server_is_away_is_told_when_it_is_back(stage: Stage, tmp_path: Path) -> None:
+    with gate_before(stage, tmp_path) as gate, stage.operator:
+        stage.apply("recommender")
+        stage.until(lambda: "ecs:CreateService" in stage.live.calls())
+        gate.shut()
+        ecs = stage.live.cloud.client("ecs", REGION)
+
+        def over() -> bool:
+            [service] = ecs.describe_services(cluster=CLUSTER, services=[f"{stage.namespace}_recommender"])["services"]
+            return bool(service["deployments"][0]["rolloutState"] == "COMPLETED")
+
+        stage.until(over)
+        stage.until(lambda: "status not written" in stage.operator.log.read_text())
+        gate.open = True
+
+        stage.until_ready("recommender")
+        assert stage.live.calls().count("ecs:CreateService") == 1
