@@ -18,7 +18,9 @@ _ERROR = re.compile(
 _TOO_LARGE = re.compile(r"\[WARNING\] unable to add |invalid HTTP request size|not enough space in wsgi_req")
 _QUOTED_UP_TO = "to uwsgi packet, consider increasing buffer size"
 """Ends what uWSGI says of a header that it has no room for, all of which it quotes before."""
-TOO_LARGE = "a request had more headers than 64 kB, or a path of more than 32 kB; uWSGI gives no answer to those"
+TOO_LARGE = (
+    "a request had more than 64 kB of headers or 32 kB of path: uWSGI gives it no answer, or leaves a part of it out"
+)
 _WARNING = re.compile(r"!!!|WARNING|respawn|listen queue.*full", re.IGNORECASE)
 
 

@@ -28,6 +28,8 @@ _SHARED_MEMORY = ("shared_memory_region", "shared_memory_offset", "shared_memory
 _LENGTH_PREFIX = 4
 _SHOWN = 40
 _NO_TAIL = memoryview(b"")
+_NULL_IS_NAN = frozenset({"np", "pd"})
+"""Content types of MLServer's codecs for NumPy and pandas, which write a missing number so."""
 _MOST_KNOWN = 1000
 """Inputs that a reader remembers."""
 _R, _L = b"rl"
@@ -163,7 +165,8 @@ def _parse(text: bytes | memoryview) -> dict[str, Any]:
 
 
 def _from_document(document: dict[str, Any], tail: memoryview, signature: Signature, limits: Limits) -> InferRequest:
-    inputs = _read_inputs(document.get("inputs"), tail, signature, limits)
+    content_type = _content_type(document, "the request", None)
+    inputs = _read_inputs(document.get("inputs"), tail, signature, limits, content_type)
     return _with_options(inputs, document, signature)
 
 
@@ -199,7 +202,9 @@ def _flag(parameters: Mapping[str, Any], name: str, where: str, *, default: bool
     return value
 
 
-def _read_inputs(entries: Any, tail: memoryview, signature: Signature, limits: Limits) -> dict[str, np.ndarray]:
+def _read_inputs(
+    entries: Any, tail: memoryview, signature: Signature, limits: Limits, content_type: str | None
+) -> dict[str, np.ndarray]:
     if type(entries) is not list:
         raise InvalidRequestError(f"'inputs' is a JSON {_json_type(entries)}; it must be an array of tensors")
     arrays: dict[str, np.ndarray] = {}
@@ -215,9 +220,8 @@ def _read_inputs(entries: Any, tail: memoryview, signature: Signature, limits: L
         data = entry.get("data")
         size = _binary_size(entry, name, len(tail)) if data is None or "parameters" in entry else None
         if size is None:
-            arrays[name] = _from_json(data, spec, shape, count)
-            if "parameters" in entry and spec.datatype == "BYTES":
-                arrays[name] = _undo_base64(arrays[name], _parameters(entry, f"input '{name}'"), name)
+            kind = _content_type(entry, f"input '{name}'", content_type)
+            arrays[name] = _from_codec(data, spec, shape, count, kind)
         else:
             arrays[name] = _from_binary(tail[:size], spec, shape, count)
             tail = tail[size:]
@@ -337,10 +341,24 @@ def _from_json(data: Any, spec: TensorSpec, shape: tuple[int, ...], count: int) 
     return _numbers(data, types, spec, shape)
 
 
-def _undo_base64(array: np.ndarray, parameters: Mapping[str, Any], name: str) -> np.ndarray:
-    """Bytes that are no text go into JSON like this. Source: MLServer, "Content Types", `base64`."""
-    if parameters.get("content_type") != "base64":
-        return array
+def _content_type(holder: dict[str, Any], where: str, default: str | None) -> str | None:
+    """How MLServer's clients have put something into JSON. Source: MLServer, "Content Types"."""
+    if "parameters" not in holder:
+        return default
+    value = _parameters(holder, where).get("content_type")
+    return value if type(value) is str else default
+
+
+def _from_codec(
+    data: Any, spec: TensorSpec, shape: tuple[int, ...], count: int, content_type: str | None
+) -> np.ndarray:
+    if content_type in _NULL_IS_NAN and spec.type.array.kind == "f" and type(data) is list:
+        data = [math.nan if element is None else element for element in data]
+    array = _from_json(data, spec, shape, count)
+    return _undo_base64(array, spec.name) if content_type == "base64" and spec.datatype == "BYTES" else array
+
+
+def _undo_base64(array: np.ndarray, name: str) -> np.ndarray:
     try:
         return _array_of_bytes([base64.b64decode(element, validate=True) for element in array.flat], array.shape)
     except binascii.Error as error:

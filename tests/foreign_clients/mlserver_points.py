@@ -4,6 +4,7 @@ URL."""
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -60,6 +61,19 @@ def vectors_may_be_sent_as_its_columns(url: str) -> None:
     expect(NumpyCodec.decode_output(answer.outputs[0]).tolist(), [3, -4])
     answer = infer(url, "echo-BYTES", StringCodec.encode_input("x", ["ä", ""], use_bytes=False))
     expect(StringCodec.decode_output(answer.outputs[0]), ["ä", ""])
+
+
+@point
+def a_number_may_be_missing(url: str) -> None:
+    rows = np.array([[1, np.nan, 0, 0]], np.float32)
+    body = InferenceRequest(inputs=[NumpyCodec.encode_input("x", rows)]).model_dump_json().encode()
+    expect(b"null" in body, True)
+    try:
+        post(f"{url}/v2/models/linear/infer", body)
+    except urllib.error.HTTPError as error:  # it has been read, and what comes of it is not a number either
+        expect("has NaN" in json.loads(error.read())["error"], True)
+    else:
+        raise AssertionError("it answered")
 
 
 @point

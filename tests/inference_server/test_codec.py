@@ -84,6 +84,26 @@ def test_bytes_may_be_base64_if_they_are_said_to_be() -> None:
         assert as_sent(other) == [b"/wA=", b""]
 
 
+@pytest.mark.parametrize("kind", ["np", "pd"])
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
+def test_null_is_nan_if_a_codec_of_mlserver_has_written_it(kind: str, datatype: str) -> None:
+    document = one([1, None], [2, 1], datatype)
+    for holder in (document, document["inputs"][0]):
+        with pytest.raises(InvalidRequestError, match="null"):
+            read(document, vector(datatype))
+        holder["parameters"] = {"content_type": kind}
+        array = read(document, vector(datatype)).inputs["x"]
+        np.testing.assert_array_equal(array, [1, np.nan])
+        del holder["parameters"]
+
+
+@pytest.mark.parametrize("kind", ["np", "pd", "str", None, 7])
+def test_null_is_no_other_element(kind: Any) -> None:
+    for datatype in ("INT64", "BOOL", "BYTES"):
+        with pytest.raises(InvalidRequestError, match="null"):
+            read(one([None], [1], datatype, parameters={"content_type": kind}), vector(datatype))
+
+
 @pytest.mark.parametrize("element", ["/w", "_-==", "ä", "a b="])
 def test_what_is_not_the_base64_that_it_is_said_to_be_is_refused(element: str) -> None:
     document = one([element], [1], "BYTES")
