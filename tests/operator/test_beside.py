@@ -22,6 +22,7 @@ from inference_operator.resources.base import Fact, differing
 from inference_sandbox.aws import in_process
 from inference_sandbox.ecs.failures import Failure
 from tests.operator.builders import deployment_document
+from tests.operator.test_checks import allow_tasks, statement
 from tests.operator.test_kinds import SCALABLE, SERVICE
 from tests.operator.world import CLUSTER, Object, World
 
@@ -262,6 +263,15 @@ def test_one_change_by_hand_is_put_back_and_told_with_what_it_was(world: World) 
     it.live(lambda: bool(told(it, "ServiceUpdated")))
     assert "put back what somebody else had changed: desiredCount (was 5)" in told(it, "ServiceUpdated")[0]
     assert it.stands("Contested")[0] == "Absent"
+
+
+def test_a_spec_that_means_something_else_by_itself_is_nobody_else_s_doing(world: World) -> None:
+    until = (world.clock.now() + timedelta(minutes=20)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    allow_tasks(world, statement("logs:CreateLogStream"), statement("logs:PutLogEvents"))
+    it = up(world, logging={"routes": [{"to": ["errors"]}], "debugUntil": until})
+    it.live_on(timedelta(minutes=40))
+    assert it.status["running"]["revision"].endswith(":2")
+    assert [message.partition(": ")[2] for message in told(it, "TaskDefinitionReplaced")] == ["revision"]
 
 
 def test_a_count_that_somebody_else_sets_at_each_look_is_put_back_ever_more_seldom_and_told(world: World) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from inference_operator.aws.clients import Translating, ignore
+from inference_operator.aws.errors import Throttled
 from inference_operator.aws.quotas import QUOTAS, Pace
 from inference_sandbox.aws.quotas import GROUP_OF, GROUPS, Quotas
+from tests.operator.world import CLUSTER, World, connected
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 REGISTER = "RegisterTaskDefinition"
@@ -85,3 +90,45 @@ def test_turns_that_nobody_comes_for_do_not_add_up_to_a_burst_that_aws_refuses()
 def test_calls_that_nobody_publishes_a_quota_for_never_wait() -> None:
     pace = Pace(Clock())
     assert {pace.wait("DescribeClusters") for _ in range(1000)} == {0.0}
+
+
+def test_an_operation_whose_quota_others_have_used_up_gets_turns_and_the_others_go_on() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    assert pace.wait("UpdateService") == 0
+    pace.refused("UpdateService")
+    waits = [pace.wait("UpdateService") for _ in range(5)]
+    assert waits == [pytest.approx(n / 5) for n in range(1, 6)], "five a second, as AWS refills it"
+    assert pace.wait("DescribeServices") == pace.wait(REGISTER) == 0
+    pace.refused("DescribeClusters")
+    assert pace.wait("DescribeClusters") == 0
+
+
+def test_an_operation_that_aws_throttles_slows_no_other_one_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Botocore's adaptive mode would: its limiter is that of all operations of a client."""
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)  # between its own tries
+    aws = connected(patient=True).ecs
+    world.fault("throttle", "ecs:UpdateService")
+    for _ in range(8):
+        with pytest.raises(Throttled):
+            aws.update_service(cluster=CLUSTER, service="any")
+    began = time.perf_counter()
+    for _ in range(20):
+        aws.describe_clusters(clusters=[CLUSTER])
+    assert time.perf_counter() - began < 5
+
+
+def test_what_aws_throttles_is_told_to_the_pace(world: World) -> None:
+    refused: list[str] = []
+
+    class Noting(Pace):
+        def refused(self, operation: str) -> None:
+            refused.append(operation)
+
+    client = world.cloud.client("ecs", "eu-west-1")
+    world.fault("throttle", "ecs:UpdateService")
+    ecs: Any = Translating(lambda _config: client, ignore, Noting(Clock()))
+    with pytest.raises(Throttled):
+        ecs.update_service(cluster=CLUSTER, service="any")
+    ecs.describe_clusters(clusters=[CLUSTER])
+    assert refused == ["UpdateService"]

@@ -26,7 +26,7 @@ from botocore.loaders import JSONFileLoader, Loader, create_loader
 from botocore.model import ServiceModel
 
 from inference_operator import __version__
-from inference_operator.aws.errors import AwsError, Denied, Paced, Unavailable, from_answer
+from inference_operator.aws.errors import AwsError, Denied, Paced, Throttled, Unavailable, from_answer
 from inference_operator.aws.models import CLIENTS, operations, reduced, without_prose
 from inference_operator.aws.ports import Aws
 from inference_operator.aws.quotas import Pace
@@ -38,11 +38,12 @@ SESSION_NAME = "inference-operator"
 """As CloudTrail shows who did something with a role that was taken on."""
 
 # Short timeouts: a pass must end within the grace period of a shutdown. The engine retries by itself, so botocore only
-# mends what a second try within the second mends; adaptive mode slows the client down once AWS throttles it.
+# mends what a second try within the second mends. Not in its adaptive mode: that slows down all operations of a client
+# when AWS throttles one of them, whose quota others may have used up.
 CONFIG = Config(
     connect_timeout=3,
     read_timeout=15,
-    retries={"mode": "adaptive", "total_max_attempts": 3},
+    retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=MAX_CONNECTIONS,
     user_agent_extra=f"ecs-inference/{__version__}",
 )
@@ -50,7 +51,7 @@ CONFIG = Config(
 # Without an idempotency token a second try makes a second revision, or finds the first one in its way. So these are not
 # tried again before it has been looked what the first try did.
 TRIED_ONCE = frozenset({"RegisterTaskDefinition", "CreateService", "CreateRule", "RegisterScalableTarget"})
-ONCE = CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 1}))
+ONCE = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
 
 
 WORTH_A_RETURN = 0.3
@@ -235,6 +236,8 @@ class Translating:
             except (ClientError, BotoCoreError) as error:
                 mine = _translate(error, operation)
                 code = mine.code
+                if self._pace is not None and isinstance(mine, Throttled):
+                    self._pace.refused(name)
                 raise mine from error
             finally:
                 self._observer(operation=operation, code=code, seconds=(utc_now() - started).total_seconds())

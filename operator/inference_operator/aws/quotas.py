@@ -73,6 +73,13 @@ class Pace:
         for quota, operations in QUOTAS.items():
             self._buckets |= dict.fromkeys(operations, _Bucket(quota))
 
+    def refused(self, operation: str) -> None:
+        """AWS has throttled it: others of the account have taken from its bucket too."""
+        bucket = self._buckets.get(operation)
+        if bucket is not None:
+            with self._lock:
+                bucket.tokens = min(bucket.tokens, 0)
+
     def wait(self, operation: str) -> float:
         """0 if a call of ECS may be sent now; else the seconds after which to come back, to a turn that is kept."""
         bucket = self._buckets.get(operation)

@@ -93,7 +93,8 @@ class Context(Scene):
 
     @property
     def asked(self) -> object:
-        return self.generation, self.environment_generation
+        until = self.spec.logging.debug_until
+        return self.generation, self.environment_generation, until is not None and self.now < until
 
     @property
     def tags(self) -> dict[str, str]:
