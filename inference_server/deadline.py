@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from threading import get_ident
 
 from inference_server.http import as_bytes, error_answer
 from inference_server.logs import Logger
@@ -37,19 +36,17 @@ class Watch:
     too late: it must not close the connection while the watch is writing to it.
     """
 
-    __slots__ = ("_asked", "_writing")
+    __slots__ = ("_writing", "asked")
 
     def __init__(self) -> None:
-        self._asked: list[Asked] = []
+        self.asked: list[Asked] = []
+        """Where the thread puts a request before it asks the model."""
         self._writing = threading.Lock()
-
-    def begin(self, connection: int, deadline: float, model: str) -> None:
-        self._asked.append((deadline, connection, model))
 
     def finish(self) -> bool:
         """The model is back. False if the request has been answered already."""
         try:
-            self._asked.pop()
+            self.asked.pop()
         except IndexError:
             with self._writing:
                 return False
@@ -57,12 +54,12 @@ class Watch:
 
     def look(self, now: float) -> None:
         """Send the 504 if it is time. The connection stays the worker's to close."""
-        late = next((asked for asked in self._asked if now >= asked[0]), None)
+        late = next((asked for asked in self.asked if now >= asked[0]), None)
         if late is None:
             return
         with self._writing:
             try:
-                self._asked.remove(late)
+                self.asked.remove(late)
             except ValueError:  # the model has come back in this moment
                 return
             _, descriptor, model = late
@@ -73,28 +70,30 @@ class Watch:
         log.error("a request passed its deadline", model=model)
 
 
+class _Own(threading.local):
+    """What the calling thread has for itself."""
+
+    def __init__(self, watches: list[Watch]) -> None:
+        self.watch = Watch()
+        watches.append(self.watch)
+
+
 class Watchdog:
     """Watches what the threads of one worker process are at."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._watches: dict[int, Watch] = {}
+        self._watches: list[Watch] = []
+        self.own = _Own(self._watches)
+        """The calling thread's watch is in it."""
 
     def start(self) -> None:
         """Called in a worker, after the fork: a thread from before it would not exist here."""
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
 
-    def mine(self) -> Watch:
-        """The calling thread's watch."""
-        thread = get_ident()
-        watch = self._watches.get(thread)
-        if watch is None:
-            watch = self._watches[thread] = Watch()
-        return watch
-
     def look(self) -> None:
         now = self._clock()
-        for watch in list(self._watches.values()):
+        for watch in list(self._watches):
             watch.look(now)
 
     def _run(self) -> None:

@@ -85,8 +85,8 @@ class Inference:
 
     def _predict(self, model: LoadedModel, request: InferRequest, connection: int, deadline: float) -> Prediction:
         """Ask the model. Raises DeadlineError if the answer is too late, whoever notices first."""
-        watch = self._watchdog.mine()
-        watch.begin(connection, deadline, model.name)
+        watch = self._watchdog.own.watch
+        watch.asked.append((deadline, connection, model.name))
         try:
             return model.predict(request.inputs, list(request.outputs), request.parameters)
         except RequestError:

@@ -13,7 +13,8 @@ import itertools
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -27,6 +28,7 @@ _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 _SHARED_MEMORY = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
 _LENGTH_PREFIX = 4
 _SHOWN = 40
+_NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 _NO_TAIL = memoryview(b"")
 _NULL_IS_NAN = frozenset({"np", "pd"})
 """Content types of MLServer's codecs for NumPy and pandas, which write a missing number so."""
@@ -51,15 +53,16 @@ class InferRequest:
 
     inputs: Mapping[str, np.ndarray]
     outputs: WantedOutputs
-    id: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None
+    parameters: Mapping[str, Any]
 
     @property
     def rows(self) -> int:
         """The size of the batch: the first dimension of the first input, 1 for a scalar or without any input."""
-        for array in self.inputs.values():
-            return len(array) if array.ndim else 1
-        return 1
+        try:
+            return len(next(iter(self.inputs.values())))
+        except (StopIteration, TypeError):
+            return 1
 
     @property
     def timeout_seconds(self) -> float | None:
@@ -96,7 +99,7 @@ class Reader:
             self._remember(request.inputs)
             return request
         if len(document) == 1:
-            return InferRequest(inputs, self._signature.all_outputs[False])
+            return InferRequest(inputs, self._signature.all_outputs[False], None, _NO_PARAMETERS)
         return _with_options(inputs, document, self._signature)
 
     def _read_known(self, entries: Any) -> dict[str, np.ndarray] | None:
@@ -174,7 +177,7 @@ def _with_options(inputs: Mapping[str, np.ndarray], document: dict[str, Any], si
     request_id = document.get("id")
     if request_id is not None and type(request_id) is not str:
         raise InvalidRequestError(f"'id' is {_show(request_id)}; it must be a string")
-    parameters: dict[str, Any] = {}
+    parameters = _NO_PARAMETERS
     if "parameters" in document:
         parameters = _parameters(document, "the request")
         for name in _SEQUENCES:
@@ -490,7 +493,7 @@ def _from_raw(body: bytes, signature: Signature, limits: Limits) -> InferRequest
         if limits.rows is not None and shape and shape[0] > limits.rows:
             raise InvalidRequestError(f"input '{spec.name}' has {shape[0]} rows; the limit is {limits.rows}")
         array = _from_binary(memoryview(body), spec, shape, math.prod(shape))
-    return InferRequest({spec.name: array}, signature.all_outputs[True])
+    return InferRequest({spec.name: array}, signature.all_outputs[True], None, _NO_PARAMETERS)
 
 
 def _raw_shape(size: int, itemsize: int, spec: TensorSpec) -> tuple[int, ...]:

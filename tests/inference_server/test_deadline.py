@@ -27,7 +27,7 @@ def received(caller: socket.socket) -> bytes:
 def test_a_model_in_time_is_answered_by_its_worker(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, caller = ends
     watch = Watch()
-    watch.begin(worker.fileno(), 10.0, "m")
+    watch.asked.append((10.0, worker.fileno(), "m"))
     watch.look(9.9)
     assert watch.finish()
     watch.look(20.0)
@@ -38,7 +38,7 @@ def test_a_model_in_time_is_answered_by_its_worker(ends: tuple[socket.socket, so
 def test_a_late_model_is_answered_by_the_watch_and_once(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, caller = ends
     watch = Watch()
-    watch.begin(worker.fileno(), 10.0, "m")
+    watch.asked.append((10.0, worker.fileno(), "m"))
     watch.look(10.0)
     watch.look(11.0)
     assert not watch.finish()
@@ -50,10 +50,10 @@ def test_a_late_model_is_answered_by_the_watch_and_once(ends: tuple[socket.socke
 def test_a_late_request_leaves_the_next_one_alone(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, _ = ends
     watch = Watch()
-    watch.begin(worker.fileno(), 10.0, "m")
+    watch.asked.append((10.0, worker.fileno(), "m"))
     watch.look(10.0)
     watch.finish()
-    watch.begin(worker.fileno(), 20.0, "m")
+    watch.asked.append((20.0, worker.fileno(), "m"))
     watch.look(19.0)
     assert watch.finish()
 
@@ -61,15 +61,15 @@ def test_a_late_request_leaves_the_next_one_alone(ends: tuple[socket.socket, soc
 def test_each_thread_has_a_watch_of_its_own_and_the_watchdog_looks_at_all() -> None:
     now = 0.0
     watchdog = Watchdog(lambda: now)
-    mine = watchdog.mine()
+    mine = watchdog.own.watch
     others: list[Watch] = []
-    thread = threading.Thread(target=lambda: others.append(watchdog.mine()))
+    thread = threading.Thread(target=lambda: others.append(watchdog.own.watch))
     thread.start()
     thread.join()
-    assert watchdog.mine() is mine is not others[0]
+    assert watchdog.own.watch is mine is not others[0]
     worker, caller = socket.socketpair()
     with worker, caller:
-        others[0].begin(worker.fileno(), 5.0, "m")
+        others[0].asked.append((5.0, worker.fileno(), "m"))
         watchdog.start()
         now = 6.0
         caller.settimeout(5)
