@@ -161,6 +161,25 @@ def test_what_a_rule_of_compliance_denies_at_the_queue_stays_and_what_it_allows_
     assert ours["Statement"][0] in kept
 
 
+def test_a_rule_that_somebody_disables_again_and_again_is_enabled_ever_more_seldom_and_that_is_told(
+    world: World, environment: Environment
+) -> None:
+    environment.look()
+    mark, end = world.mark, world.clock.now() + timedelta(hours=6)
+    while world.clock.now() < end:
+        outcome = environment.look()
+        assert outcome.requeue_after >= timedelta(minutes=5)
+        world.client("events").disable_rule(Name=QUEUE)
+        world.advance(outcome.requeue_after)
+    assert 6 <= world.writes(since=mark).count("events:PutRule") <= 12
+    assert "EventRule State (put back" in environment.message("Contested")
+    assert environment.stands("EventRuleReady") == ("False", "Contested")
+    assert environment.stands("Ready")[0] == "True", "services run all the same"
+    environment.edit()
+    environment.look()
+    assert environment.stands("EventRuleReady")[0] == "True", "another generation is asked for"
+
+
 def put_policy(world: World, policy: dict[str, Any]) -> None:
     world.client("sqs").set_queue_attributes(QueueUrl=url(world), Attributes={"Policy": json.dumps(policy)})
 

@@ -54,7 +54,7 @@ class Contest:
         latest = max((self._due(each, now) for each in what), default=now)
         return latest if latest > now else None
 
-    def told(self, now: datetime) -> str | None:
+    def told(self, now: datetime, ways_out: str = "") -> str | None:
         """What somebody else keeps changing; None if nothing."""
         often = {each: times for each in sorted(self.times) if len(times := self._recent(each, now)) >= OFTEN}
         if not often:
@@ -63,7 +63,7 @@ class Contest:
             f"{each} (put back {len(times)} times since {_text(times[0])}, last at {_text(times[-1])})"
             for each, times in often.items()
         )
-        return f"somebody else keeps changing {counts}. Next: {NEXT}"
+        return f"somebody else keeps changing {counts}. Next: {NEXT}{ways_out}"
 
     def _due(self, each: str, now: datetime) -> datetime:
         times = self._recent(each, now)
@@ -75,10 +75,12 @@ class Contest:
         return [at for at in self.times.get(each, ()) if now - at < WITHIN]
 
 
-NEXT = (
-    "see in AWS CloudTrail who calls for it, and let one of the two be responsible: take it out of the other, put its "
-    f"value into the spec, or set spec.driftPolicy to Report; a new value of {meta.RECONCILE_AT} puts it back at once"
+NEXT = "see in AWS CloudTrail who calls for it, and let one of the two be responsible"
+WAYS_OUT = (
+    ": take it out of the other, put its value into the spec, or set spec.driftPolicy to Report; a new value of "
+    f"{meta.RECONCILE_AT} puts it back at once"
 )
+"""Of an InferenceDeployment."""
 
 
 def waiting(told: str, due: datetime) -> str:

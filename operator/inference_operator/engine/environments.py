@@ -25,9 +25,9 @@ from inference_operator.engine import backoff
 from inference_operator.engine.objects import Document, Outcome, World
 from inference_operator.engine.plan import StepResult, Trouble
 from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile
-from inference_operator.engine.status import of_kind
+from inference_operator.engine.status import contested, of_kind
 from inference_operator.resources import ENVIRONMENT_KINDS
-from inference_operator.resources.base import Fact, Settled, Site
+from inference_operator.resources.base import Fact, Failed, Settled, Site
 from inference_operator.resources.event_queue import EventQueues, name_of
 from inference_operator.resources.event_rule import EventRules
 from inference_operator.resources.security_group_rules import Rules, SecurityGroupRules
@@ -56,7 +56,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     done = reconcile(ENVIRONMENT_KINDS, site, memory)
     results = done.results
     kinds = [of_kind(result) for result in results if result.outcome is not None]
-    said = [_judged(spec, results), *_notifies(spec, world), *kinds]
+    said = [_judged(spec, results), *_notifies(spec, world), *kinds, *contested(memory.contest.told(now))]
     return Outcome(
         status=_told(document, said, users, now, events=_events(site, results), rules=_rules(site, done)),
         requeue_after=_requeue(results, memory),
@@ -120,6 +120,7 @@ def _site(document: Document, spec: InferenceEnvironmentSpec, world: World, now:
         freshness=timedelta(),
         known=_previous(document),
         ports=_ports(world.objects),
+        generation=meta.generation,
     )
 
 
@@ -178,7 +179,7 @@ def _requeue(results: Sequence[StepResult], memory: Memory) -> timedelta:
         memory.failures += 1
         return backoff.after_failures(memory.failures)
     memory.failures = 0
-    return backoff.RESYNC if all(isinstance(r.outcome, Settled | None) for r in results) else backoff.ROLLING
+    return backoff.RESYNC if all(isinstance(r.outcome, Settled | Failed | None) for r in results) else backoff.ROLLING
 
 
 def _in_the_way(users: Sequence[Document]) -> str:

@@ -29,7 +29,7 @@ from inference_operator.domain import members, policy
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff, log_health, notifications, status
-from inference_operator.engine.contest import Contest
+from inference_operator.engine.contest import WAYS_OUT, Contest
 from inference_operator.engine.events import Event, transitions
 from inference_operator.engine.notifications import Notice
 from inference_operator.engine.plan import StepResult, Trouble
@@ -172,7 +172,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     verifies = world.verifies and ctx.withheld is None
     done = reconcile(KINDS, ctx, memory, permit=gate if verifies else lambda: None)
     memory.logs = log_health.look(ctx, memory.logs, running=status.running_tasks(done))
-    told = status.summarize(ctx, done, gate.told, memory.logs, memory.contest.told(now))
+    told = status.summarize(ctx, done, gate.told, memory.logs, memory.contest.told(now, WAYS_OUT))
     told = notifications.with_notified(told, world.news.notified)
     memory.interval = _interval(done, world.news)
     return Outcome(

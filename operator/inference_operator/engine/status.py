@@ -125,7 +125,7 @@ def summarize(
     done: Pass,
     verification: VerificationState | None = None,
     logs: Look | None = None,
-    contested: str | None = None,
+    keeps_changing: str | None = None,
 ) -> InferenceDeploymentStatus:
     """What a pass found, told; with what was checked before, what the log routers told, and what somebody else keeps
     changing."""
@@ -138,7 +138,7 @@ def summarize(
         observed_generation=ctx.generation,
         conditions=merged(
             previous.conditions,
-            [*_conditions(ctx, done, rollout, verification, logs), *_contested(contested)],
+            [*_conditions(ctx, done, rollout, verification, logs), *contested(keeps_changing)],
             generation=ctx.generation,
             now=ctx.now,
         ),
@@ -238,7 +238,7 @@ def _conditions(
     return said
 
 
-def _contested(told: str | None) -> list[Said]:
+def contested(told: str | None) -> list[Said]:
     return [Said(Type.CONTESTED, "True", Reason.CONTESTED, told)] if told is not None else []
 
 

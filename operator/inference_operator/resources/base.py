@@ -109,6 +109,11 @@ class Site(Scene):
     known: InferenceEnvironmentStatus = field(default_factory=InferenceEnvironmentStatus)
     ports: frozenset[int] | None = frozenset()
     """Ports of the services in it; None if they can't be listed."""
+    generation: int = 0
+
+    @property
+    def asked(self) -> object:
+        return self.generation, self.ports
 
     @property
     def tags(self) -> dict[str, str]:
