@@ -43,6 +43,11 @@ class StandardQueue(Queue):
     # -- what moto's answers show
 
     @property
+    def attributes(self) -> dict[str, Any]:
+        shown = super().attributes
+        return shown | {name: int(shown[name]) for name in ("CreatedTimestamp", "LastModifiedTimestamp")}
+
+    @property
     def messages(self) -> list[Message]:
         with self._messages_lock:
             self._catch_up()

@@ -107,6 +107,7 @@ def test_attributes_out_of_range_are_refused_and_others_kept(sqs: Any, name: str
     shown = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert json.loads(shown["Policy"]) == json.loads(policy)
     assert (shown["VisibilityTimeout"], shown["QueueArn"]) == ("45", QUEUE)
+    assert int(shown["CreatedTimestamp"]) <= int(shown["LastModifiedTimestamp"]), "in whole seconds"
 
 
 @follows("SQS developer guide, “Amazon SQS visibility timeout”")
