@@ -161,7 +161,8 @@ class _Run:
         if self.act:
             have = self._do(kind, step, want, have)
             self.memory.contest.note(put_back, self.ctx.now)
-            self.memory.contest.keeps(kind.name, self.ctx.asked)
+            if not (isinstance(step, Delete) and have is not None):  # else it is on its way, and asked for again
+                self.memory.contest.keeps(kind.name, self.ctx.asked)
         self._export(kind, have)
         self.want[kind.name] = want
         outcome = kind.settled(self.ctx, want, have) if want is not None and have is not None else None
