@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.server.contenders.work import MODEL_VARIABLE, answer, load
+from benchmarks.server.contenders.codec import answer
+from benchmarks.server.contenders.work import MODEL_VARIABLE, load
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request, Response  # type: ignore[import-not-found]  # only in its own environment
 
-from benchmarks.server.contenders.work import MODEL_VARIABLE, answer, load
+from benchmarks.server.contenders.codec import answer
+from benchmarks.server.contenders.work import MODEL_VARIABLE, load
 
 predict = load(Path(os.environ[MODEL_VARIABLE]))
 application = FastAPI()

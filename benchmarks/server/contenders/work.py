@@ -1,4 +1,4 @@
-"""The work that every contender does: the same model, and for those without a codec of their own the same JSON.
+"""The work that every contender does: the same model.
 
 Knows no web framework, and nothing of this project, as it is imported in environments that lack it.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,6 @@ MODEL_VARIABLE = "BENCHMARK_MODEL"
 """Environment variable: the folder with model.onnx or factors.npz."""
 PORT_VARIABLE = "BENCHMARK_PORT"
 TOP = 10
-DATATYPES = {"FP32": np.float32, "INT64": np.int64}
 NAMES = {"f": "FP32", "i": "INT64"}
 
 
@@ -47,20 +45,3 @@ def _top_n(path: Path) -> Predict:
         return {"items": items, "scores": np.take_along_axis(scores, items, axis=1)}
 
     return predict
-
-
-def answer(predict: Predict, body: bytes) -> bytes:
-    """Parse JSON, run the model, dump JSON: nothing is checked."""
-    import orjson  # noqa: PLC0415  (only for those without a codec)
-
-    tensors: list[dict[str, Any]] = orjson.loads(body)["inputs"]
-    inputs = {
-        tensor["name"]: np.array(tensor["data"], DATATYPES[tensor["datatype"]]).reshape(tensor["shape"])
-        for tensor in tensors
-    }
-    outputs = [
-        {"name": name, "shape": array.shape, "datatype": NAMES[array.dtype.kind], "data": array.ravel()}
-        for name, array in predict(inputs).items()
-    ]
-    document = {"model_name": "small", "model_version": "1", "outputs": outputs}
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
