@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 from unittest import mock
 
-from inference_operator.api.meta import CONTINUE_AT, ROLLBACK_AT
+from inference_operator.api.meta import ADOPT, CONTINUE_AT, ROLLBACK_AT
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
 from inference_operator.aws import clients
 from inference_operator.domain.ecs_events import News
@@ -25,6 +25,7 @@ from inference_sandbox.aws import in_process
 from inference_sandbox.aws.calls import Call
 from tests.operator.builders import deployment_document
 from tests.operator.test_checks import index, push, secret, with_places, without_rules
+from tests.operator.test_keeping import made_by_hand
 from tests.operator.test_matrix import BAD, BETTER, by_image
 from tests.operator.world import ACCOUNT, CLUSTER, NOWHERE, REGION, Environment, Object, World
 
@@ -130,17 +131,19 @@ ONE_OF_EACH: tuple[Life, ...] = (minimal, everything, environment)
 
 
 def mended_environment(world: World) -> Iterator[str]:
-    """What somebody puts on a queue and a rule that looks like ours goes again, and so does a rule that is needless."""
+    """A queue and a rule that an earlier environment of the name has left are taken, and a needless rule of a security
+    group goes."""
     for prepared in environment(world):
         if prepared.startswith("update"):
             break
     it = Environment(world, [deployment_document(port=9000)])
     it.edit(**{key: world.environments["default"]["spec"][key] for key in ("network", "events")})
     sqs, events = world.client("sqs"), world.client("events")
-    left = {"ecs-inference.dev/retained": "true"}
+    left = {"ecs-inference.dev/retained": "true", "ecs-inference.dev/uid": "u-earlier"}
     sqs.tag_queue(QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"], Tags=left)
     rule = events.describe_rule(Name=QUEUE)["Arn"]
     events.tag_resource(ResourceARN=rule, Tags=[{"Key": key, "Value": value} for key, value in left.items()])
+    events.disable_rule(Name=QUEUE)
     yield "mend"
     it.look()
 
@@ -291,6 +294,25 @@ def elsewhere(world: World) -> Iterator[str]:
         made.ecs.list_tasks(cluster=CLUSTER)
 
 
+def adopted(world: World) -> Iterator[str]:
+    """What somebody made by hand becomes the object's, and is changed where it differs."""
+    world.discover()
+    yield "create"
+    it = made_by_hand(world, autoscaling=SCALED, ingress=EVERYTHING["ingress"], tags=EVERYTHING["tags"])
+    yield "adopt"
+    it.change(
+        autoscaling={**SCALED, "maxReplicas": 5},
+        health={"interval": "20s"},
+        ingress={"paths": ["/other/*"]},
+        port=9000,
+    )
+    it.annotate(ADOPT, "true")
+    it.live(lambda: it.ready)
+    yield "delete"
+    it.vanish()
+    assert {kind for kind, things in world.holdings().items() if things} == {"TaskDefinition"}, "that which differed"
+
+
 def document(**statement: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
 
@@ -304,6 +326,7 @@ OTHERS: tuple[Life, ...] = (
     told,
     elsewhere,
     mended_environment,
+    adopted,
 )
 LIVES = (*ONE_OF_EACH, *OTHERS)
 

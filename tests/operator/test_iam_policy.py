@@ -18,7 +18,6 @@ import pytest
 
 from inference_operator.aws.errors import DENIED
 from inference_operator.aws.iam import policy
-from inference_sandbox.aws.authorization import Own, accesses
 from inference_sandbox.aws.calls import Call
 from inference_sandbox.aws.policies import Access, allowed
 from tests.operator import lives
@@ -26,6 +25,8 @@ from tests.operator.lives import LIVES, Life
 from tests.operator.world import World
 
 Policy = Mapping[str, Any]
+MAKE, USE = "MakeOrAdoptWhatNamesItsOwner", "UseWhatNamesItsOwner"
+"""Statements."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,7 @@ def needless(of: Policy, asked: Sequence[Access]) -> list[str]:
 
 
 def asked_in(calls: Sequence[Call]) -> list[Access]:
-    found = {repr(access): access for call in calls for access in accesses(call, Own())}
-    return list(found.values())
+    return list({repr(access): access for call in calls for access in call.asked}.values())
 
 
 def refused(calls: Sequence[Call]) -> set[str]:
@@ -149,8 +149,8 @@ def test_a_permission_that_nothing_needs_is_found(action: str, asked: list[Acces
 @pytest.mark.parametrize(
     ("life", "permission", "call"),
     [
-        (lives.minimal, Permission("Manage", "ecs:CreateService", "*"), "ecs:CreateService"),
-        (lives.minimal, Permission("Manage", "ecs:TagResource", "*"), "ecs:RegisterTaskDefinition"),
+        (lives.minimal, Permission(MAKE, "ecs:CreateService", "*"), "ecs:CreateService"),
+        (lives.minimal, Permission(MAKE, "ecs:TagResource", "*"), "ecs:RegisterTaskDefinition"),
         (lives.minimal, Permission("Manage", "ecs:DescribeClusters", "*"), "ecs:DescribeClusters"),
         (
             lives.minimal,
@@ -162,8 +162,12 @@ def test_a_permission_that_nothing_needs_is_found(action: str, asked: list[Acces
             Permission("PassTheRoleThatShiftsRequests", "iam:PassRole", lives.INFRASTRUCTURE),
             "ecs:CreateService",
         ),
-        (lives.environment, Permission("Manage", "ec2:CreateTags", "*"), "ec2:AuthorizeSecurityGroupIngress"),
-        (lives.environment, Permission("Manage", "sqs:TagQueue", "*"), "sqs:CreateQueue"),
+        (
+            lives.environment,
+            Permission("TagRulesOfSecurityGroups", "ec2:CreateTags", "*"),
+            "ec2:AuthorizeSecurityGroupIngress",
+        ),
+        (lives.environment, Permission(MAKE, "sqs:TagQueue", "*"), "sqs:CreateQueue"),
     ],
     ids=lambda value: str(value) if isinstance(value, Permission) else "",
 )

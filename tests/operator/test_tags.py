@@ -50,7 +50,7 @@ OLDER = Identity(namespace="shop", name="recommender", uid="u-0")
 def test_cut_short_anywhere_it_ends_with_the_same_tags_when_it_is_tried_again(had: dict[str, str]) -> None:
     wanted = tags.wanted(IDENTITY, {"stage": "live", "cost": "1"})
     whole = tags.retag(wanted, had)
-    calls = [call for step in whole.steps() for call in (tags.Retag({}, step.remove), tags.Retag(step.put, ()))]
+    calls = [call for step in whole.split() for call in (tags.Retag({}, step.remove), tags.Retag(step.put, ()))]
     for done in range(len(calls) + 1):
         found = had
         for call in calls[:done]:

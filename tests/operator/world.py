@@ -283,7 +283,7 @@ class World:
         """From now on the operator may do what the policy allows, and nothing else."""
         iam = self.client("iam")
         iam.create_user(UserName=OPERATOR)
-        iam.put_user_policy(UserName=OPERATOR, PolicyName="operator", PolicyDocument=json.dumps(policy))
+        self.allow(policy)
         key = iam.create_access_key(UserName=OPERATOR)["AccessKey"]
         self.credentials = {
             "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
@@ -292,6 +292,11 @@ class World:
         self._clients = _connect(**self.credentials)
         self.cloud.enforce_iam()
         self.restart()
+
+    def allow(self, policy: Mapping[str, Any]) -> None:
+        """Another policy for the operator that is confined."""
+        document = json.dumps(policy)
+        self.client("iam").put_user_policy(UserName=OPERATOR, PolicyName="operator", PolicyDocument=document)
 
     @property
     def surroundings(self) -> Surroundings:

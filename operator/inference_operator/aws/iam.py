@@ -1,4 +1,9 @@
-"""The IAM policy of the operator's role, read off the ports: one action for each operation that it can ask for."""
+"""The IAM policy of the operator's role, read off the ports: one action for each operation that it can ask for.
+
+What AWS can tell by its tags may be made only with the tag that names the owner, and used only if it has that tag.
+Which actions know these conditions is in the Service Authorization Reference, in the tables of actions and of resource
+types. Actions that are in neither set below have no condition; docs/iam.md says which of those change things, and why.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from typing import Any
 
 from inference_operator.aws import ports
 from inference_operator.aws.models import operations
+from inference_operator.domain.tags import OWNER
 
 _SERVICES: tuple[tuple[type, str], ...] = (
     (ports.Ecs, "ecs"),
@@ -39,6 +45,70 @@ _TAGGING = {
 # "Identity-based policy examples": permissions for target tracking).
 _ALARMS = ("cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm")
 
+_TAKE_OVER = frozenset(
+    {
+        "application-autoscaling:TagResource",
+        "ecs:TagResource",
+        "elasticfilesystem:TagResource",
+        "elasticloadbalancing:AddTags",
+        "events:TagResource",
+        "logs:TagResource",
+        "sqs:TagQueue",
+    }
+)
+"""Tags are put on what is made, and, with the owner's among them, on what is adopted; others on what is owned."""
+_MAKE = _TAKE_OVER | {
+    "application-autoscaling:RegisterScalableTarget",
+    "ecs:CreateService",
+    "ecs:RegisterTaskDefinition",
+    "elasticfilesystem:CreateAccessPoint",
+    "elasticloadbalancing:CreateRule",
+    "elasticloadbalancing:CreateTargetGroup",
+    "events:PutRule",
+    "logs:CreateLogGroup",
+    "servicediscovery:CreateService",
+    "sqs:CreateQueue",
+}
+_USE = _TAKE_OVER | {
+    "application-autoscaling:DeleteScalingPolicy",
+    "application-autoscaling:DeleteScheduledAction",
+    "application-autoscaling:DeregisterScalableTarget",
+    "application-autoscaling:PutScalingPolicy",
+    "application-autoscaling:PutScheduledAction",
+    "application-autoscaling:RegisterScalableTarget",
+    "application-autoscaling:UntagResource",
+    "ecs:DeleteService",
+    "ecs:UntagResource",
+    "ecs:UpdateService",
+    "elasticfilesystem:DeleteAccessPoint",
+    "elasticfilesystem:UntagResource",
+    "elasticloadbalancing:DeleteRule",
+    "elasticloadbalancing:DeleteTargetGroup",
+    "elasticloadbalancing:ModifyRule",
+    "elasticloadbalancing:ModifyTargetGroup",
+    "elasticloadbalancing:ModifyTargetGroupAttributes",
+    "elasticloadbalancing:RemoveTags",
+    "events:DeleteRule",
+    "events:PutRule",
+    "events:PutTargets",
+    "events:RemoveTargets",
+    "events:UntagResource",
+    "logs:DeleteLogGroup",
+    "logs:FilterLogEvents",
+    "logs:PutRetentionPolicy",
+    "logs:UntagResource",
+    "servicediscovery:DeleteService",
+    "servicediscovery:UpdateService",
+    "sqs:DeleteMessage",
+    "sqs:DeleteQueue",
+    "sqs:ReceiveMessage",
+    "sqs:SetQueueAttributes",
+    "sqs:UntagQueue",
+}
+_TAG_RULES = "ec2:CreateTags"
+"""Would tag anything in EC2, so it is allowed as part of making a rule alone (EC2 user guide, "Grant permission to tag
+Amazon EC2 resources during creation")."""
+
 _LOOK_AT_BUCKETS = "s3:ListBucket"
 """Allows to list a bucket's objects as well, so it is for the buckets alone that logs go to."""
 
@@ -60,8 +130,29 @@ def policy() -> dict[str, Any]:
             {
                 "Sid": "Manage",
                 "Effect": "Allow",
-                "Action": [action for action in actions() if action != _LOOK_AT_BUCKETS],
+                "Action": [each for each in actions() if each not in {*_MAKE, *_USE, _TAG_RULES, _LOOK_AT_BUCKETS}],
                 "Resource": "*",
+            },
+            {
+                "Sid": "MakeOrAdoptWhatNamesItsOwner",
+                "Effect": "Allow",
+                "Action": [each for each in actions() if each in _MAKE],
+                "Resource": "*",
+                "Condition": {"Null": {f"aws:RequestTag/{OWNER}": "false"}},
+            },
+            {
+                "Sid": "UseWhatNamesItsOwner",
+                "Effect": "Allow",
+                "Action": [each for each in actions() if each in _USE],
+                "Resource": "*",
+                "Condition": {"Null": {f"aws:ResourceTag/{OWNER}": "false"}},
+            },
+            {
+                "Sid": "TagRulesOfSecurityGroups",
+                "Effect": "Allow",
+                "Action": _TAG_RULES,
+                "Resource": "*",
+                "Condition": {"StringEquals": {"ec2:CreateAction": "AuthorizeSecurityGroupIngress"}},
             },
             {
                 "Sid": "LookForTheBucketsOfLogs",  # without it, whether they exist is not checked before a rollout

@@ -5,7 +5,7 @@ Tags are a plain `{key: value}` here; the AWS APIs spell them four ways (`list_o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inference_operator.api.meta import OWNER_TAG as OWNER
@@ -51,13 +51,13 @@ class Retag:
     def applied(self, have: Tags) -> dict[str, str]:
         return {**{k: v for k, v in have.items() if k not in self.remove}, **self.put}
 
-    def steps(self) -> Iterator[Retag]:
-        """The same in an order in which it may be cut short anywhere: what is taken over is the object's own before it
-        loses what allows that, and what is to go does so while KEYS still names it."""
-        owner = {key: value for key, value in self.put.items() if key in (OWNER, UID)} if self.remove else {}
-        if owner:
-            yield Retag(put=owner, remove=())
-        yield Retag(put={k: v for k, v in self.put.items() if k not in owner}, remove=self.remove)
+    def split(self) -> tuple[Retag, Retag]:
+        """What makes the thing the object's own, and the rest. The first comes before all else that is done to it: the
+        operator's policy allows to change only what is owned (`aws/iam.py`). In this order it may be cut short
+        anywhere: what allowed to take the thing over goes last, and what is to go does so while KEYS still names it."""
+        owner = {key: value for key, value in self.put.items() if key in (OWNER, UID)}
+        rest = {key: value for key, value in self.put.items() if key not in owner}
+        return Retag(put=owner, remove=()), Retag(put=rest, remove=self.remove)
 
 
 def wanted(identity: Identity, asked: Tags) -> dict[str, str]:

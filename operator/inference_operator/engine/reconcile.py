@@ -212,15 +212,14 @@ class _Run:
 
     def _update(self, kind: AnyKind, want: Any, have: Any, change: Change) -> Any:
         rest = replace(change, paths=tuple(path for path in change.paths if path != TAGS))
+        taken, others = tags.retag(want.tags, have.tags).split()
+        if taken:
+            have = kind.retag(self.ctx, have, taken)
         if rest:
             have = kind.update(self.ctx, want, have, rest)
-        retag = tags.retag(want.tags, have.tags)
-        if tags.owned(have.tags, self.ctx.identity):
-            self._export(
-                kind, have
-            )  # a tag that can't be put, since others have used them all up, holds up nothing else
-        for step in retag.steps() if retag else ():
-            have = kind.retag(self.ctx, have, step)
+        self._export(kind, have)  # a tag that can't be put, since others have used them all up, holds up nothing else
+        if others:
+            have = kind.retag(self.ctx, have, others)
         return have
 
     def _export(self, kind: AnyKind, have: Any) -> None:

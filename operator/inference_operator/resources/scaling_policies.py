@@ -137,6 +137,8 @@ class ScalingPolicies:
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: Policies) -> None:
+        if listed(scene) is None:
+            return  # they went with it
         for measure in have.policies:
             _delete(scene.aws.scaling, have.resource, "policies", PREFIX + measure)
         for name in have.schedules:

@@ -14,8 +14,12 @@ from typing import Any, Protocol
 
 from moto.efs.models import efs_backends
 from moto.elbv2.models import elbv2_backends
+from moto.events.models import events_backends
 from moto.iam.models import iam_backends
+from moto.logs.models import logs_backends
 from moto.secretsmanager.models import secretsmanager_backends
+from moto.servicediscovery.models import servicediscovery_backends
+from moto.sqs.models import sqs_backends
 from moto.sts.models import sts_backends
 
 from inference_sandbox.aws.policies import Access, Policy, allowed
@@ -61,12 +65,9 @@ class Own:
         return free is None or not free(_caller(call))
 
 
-def refused(call: Asked, own: Own) -> Access | None:
-    """The first access that the caller's policies do not allow; None if the call may be performed."""
-    policies = policies_of(call.principal, call.account)
-    if policies is None:
-        return None
-    return next((access for access in accesses(call, own) if not _may(policies, access)), None)
+def refused(policies: Sequence[Policy], asked: Iterable[Access]) -> Access | None:
+    """The first access that the policies do not allow; None if the call may be performed."""
+    return next((access for access in asked if not _may(policies, access)), None)
 
 
 def _may(policies: Sequence[Policy], access: Access) -> bool:
@@ -136,8 +137,9 @@ def accesses(call: Asked, own: Own) -> Iterable[Access]:
         yield Access(action=_action(prefix, call.operation), resource=resource, context=context | tags)
     if given and call.operation.startswith(MAKING) and own.needs_tagging(call):
         tagging = TAGGING.get(call.service, "TagResource")
+        making = {f"{prefix}:createaction": [call.operation]} if call.service in TELLS_WHAT_MAKES else {}
         for resource in resources:
-            yield Access(action=f"{prefix}:{tagging}", resource=resource, context=context)
+            yield Access(action=f"{prefix}:{tagging}", resource=resource, context=context | making)
     for role, to in _passed_roles(call):
         yield Access(action="iam:PassRole", resource=role, context={"iam:passedtoservice": [to]})
 
@@ -146,6 +148,8 @@ MAKING = ("Create", "Register", "RunTask", "PutRule", "AuthorizeSecurityGroup")
 """How operations begin that make something which may have tags from the start."""
 TAGGING = {"elasticloadbalancing": "AddTags", "ec2": "CreateTags", "sqs": "TagQueue"}
 """What tagging is called where it is not TagResource."""
+TELLS_WHAT_MAKES = frozenset({"ec2", "ecs", "elasticfilesystem", "elasticloadbalancing"})
+"""Services whose tagging has the condition key CreateAction, where something is tagged as it is made."""
 
 ACTIONS = {
     "s3": {
@@ -227,6 +231,7 @@ def _resources(call: Asked) -> list[str]:
         "elasticloadbalancing": _elb_resources,
         "logs": _logs_resources,
         "events": _named_resource("Name", "Rule", form="rule/{}"),
+        "servicediscovery": _cloud_map_resources,
         "sqs": _sqs_resources,
         "sns": _named_resource("Name", form="{}", arn="TopicArn"),
         "s3": _s3_resources,
@@ -265,7 +270,16 @@ def _ecs_resources(call: Asked) -> list[str]:
         ]
     if call.operation in ("DeleteCluster", "UpdateCluster", "UpdateClusterSettings", "PutClusterCapacityProviders"):
         return [_cluster(call)]
-    return _arns_in(given)
+    return [arn for each in _arns_in(given) for arn in _and_its_service(each)]
+
+
+def _and_its_service(arn: str) -> list[str]:
+    """What is done to a service's deployment or revision is done to the service too."""
+    prefix, _, name = arn.rpartition(":")
+    kind, *path = name.split("/")
+    return (
+        [arn, f"{prefix}:service/{'/'.join(path[:2])}"] if kind in ("service-deployment", "service-revision") else [arn]
+    )
 
 
 def _efs_resources(call: Asked) -> list[str]:
@@ -287,6 +301,8 @@ def _elb_resources(call: Asked) -> list[str]:
         return []  # no Describe action takes a resource
     if call.operation == "CreateTargetGroup":
         return [_arn(call, "elasticloadbalancing", f"targetgroup/{call.parameters.get('Name')}/*")]
+    if call.operation == "SetRulePriorities":
+        return [str(each.get("RuleArn")) for each in call.parameters.get("RulePriorities") or []]
     return [arn for arn in _arns_in(call.parameters) if ":elasticloadbalancing:" in arn]
 
 
@@ -295,6 +311,16 @@ def _logs_resources(call: Asked) -> list[str]:
     if name:
         return [_arn(call, "logs", f"log-group:{name}")]
     return [_arn(call, "logs", "log-group:*")] if call.operation == "DescribeLogGroups" else _arns_in(call.parameters)
+
+
+def _cloud_map_resources(call: Asked) -> list[str]:
+    """Tagging has no resource there."""
+    given = call.parameters
+    if call.operation == "CreateService":
+        namespace = given.get("NamespaceId") or (given.get("DnsConfig") or {}).get("NamespaceId")
+        return [_arn(call, "servicediscovery", f"namespace/{namespace}"), _arn(call, "servicediscovery", "service/*")]
+    kind = call.operation.removeprefix("Get").removeprefix("Update").removeprefix("Delete").lower()
+    return [_arn(call, "servicediscovery", f"{kind}/{given['Id']}")] if kind in ("service", "namespace") else []
 
 
 def _sqs_resources(call: Asked) -> list[str]:
@@ -379,4 +405,16 @@ def _tags_of(resource: str, call: Asked, own: Own) -> Tags:
         return dict(efs_backends[call.account][call.region].tagging_service.get_tag_dict_for_resource(identifier))
     if ":elasticloadbalancing:" in resource:
         return dict(elbv2_backends[call.account][call.region].tagging_service.get_tag_dict_for_resource(resource))
-    return {}
+    if ":sqs:" in resource:
+        queue = sqs_backends[call.account][call.region].queues.get(resource.rpartition(":")[2])
+        return dict(queue.tags) if queue is not None else {}
+    backends = TAGGED.get(call.service)
+    return dict(backends[call.account][call.region].tagger.get_tag_dict_for_resource(resource)) if backends else {}
+
+
+TAGGED: Mapping[str, Any] = {
+    "events": events_backends,
+    "logs": logs_backends,
+    "servicediscovery": servicediscovery_backends,
+}
+"""Where moto keeps tags by ARN."""

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from inference_sandbox.aws.policies import Access
+
 SECRETS = frozenset({"SecretString", "SecretBinary", "secretString"})
 MAXIMUM_CALLS = 100_000
 
@@ -32,6 +34,8 @@ class Call:
     error: str | None = None
     fault: str | None = field(default=None)
     """The fault that was injected, if any."""
+    asked: Sequence[Access] = ()
+    """In IAM mode, what the caller's policies were asked, unless it is root."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"at": self.at.isoformat(), "parameters": _plain(self.parameters)}

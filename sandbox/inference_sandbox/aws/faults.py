@@ -128,12 +128,23 @@ def answer(fault: Fault, service: str, operation: str, principal: str) -> ErrorA
     return denied(service, f"{prefix}:{operation}", principal, code=fault.code)
 
 
-def denied(service: str, action: str, principal: str, *, resource: str = "*", code: str | None = None) -> ErrorAnswer:
+def denied(
+    service: str,
+    action: str,
+    principal: str,
+    *,
+    resource: str = "*",
+    code: str | None = None,
+    explicitly: bool = False,
+) -> ErrorAnswer:
+    """The two texts: IAM user guide, "Troubleshoot access denied error messages"."""
     code = code or DENIALS.get(service, "AccessDeniedException")
-    message = (
-        f"User: {principal} is not authorized to perform: {action} on resource: {resource} "
-        f"because no identity-based policy allows the {action} action"
+    why = (
+        "with an explicit deny in an identity-based policy"
+        if explicitly
+        else f"because no identity-based policy allows the {action} action"
     )
+    message = f"User: {principal} is not authorized to perform: {action} on resource: {resource} {why}"
     return ErrorAnswer(
         code=code, message=message, status=403 if service in ("elasticfilesystem", "ec2", *DENIALS) else 400
     )

@@ -32,6 +32,7 @@ from werkzeug.wrappers import Response
 from inference_sandbox.aws import authorization, faults, json_protocol, operations
 from inference_sandbox.aws.calls import Call, Calls
 from inference_sandbox.aws.faults import ErrorAnswer, Fault, Faults
+from inference_sandbox.aws.policies import verdict
 from inference_sandbox.aws.quotas import Quotas
 from inference_sandbox.aws.staleness import StaleReads
 from inference_sandbox.ecs.api import Caller, Ecs
@@ -138,23 +139,30 @@ class Gateway:
                 time.sleep(fault.seconds)
             if fault.kind in ("throttle", "error", "deny"):
                 return error_response(found, faults.answer(fault, found.service, found.operation, found.principal))
-        refused = self._refused(found)
+        refused = self._refused(found, call)
         response = error_response(found, refused) if refused is not None else self._perform(request, found)
         if fault is not None and fault.kind == "lost":
             call.status, call.error = response.status_code, "ReplyLost"
             raise ReplyLost("the reply is lost on request")
         return response
 
-    def _refused(self, found: Identified) -> ErrorAnswer | None:
+    def _refused(self, found: Identified, call: Call) -> ErrorAnswer | None:
         """By a quota, or in IAM mode by the caller's policies."""
         if found.service == "ecs" and not self.quotas.take(found.account, found.region, found.operation):
             return faults.answer(Fault(kind="throttle"), found.service, found.operation, found.principal)
         if not self.iam:
             return None
-        access = authorization.refused(found, self._known)
+        policies = authorization.policies_of(found.principal, found.account)
+        if policies is None:
+            return None
+        call.asked = list(authorization.accesses(found, self._known))
+        access = authorization.refused(policies, call.asked)
         if access is None:
             return None
-        return faults.denied(found.service, access.action, found.principal, resource=access.resource)
+        explicitly = verdict(policies, access) == "explicitDeny"
+        return faults.denied(
+            found.service, access.action, found.principal, resource=access.resource, explicitly=explicitly
+        )
 
     def _perform(self, request: Request, found: Identified) -> Response:
         own = self._own.get(found.service)

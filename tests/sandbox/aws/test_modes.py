@@ -144,7 +144,9 @@ def test_an_explicit_deny_wins(world: World) -> None:
     role = Role(world, allow("ecs:*"), {"Effect": "Deny", "Action": "ecs:DeleteCluster", "Resource": "*"})
     ecs = role.client("ecs")
     ecs.list_clusters()
-    assert refusal(ecs.delete_cluster, cluster="inference")[0] == "AccessDeniedException"
+    code, message, _ = refusal(ecs.delete_cluster, cluster="inference")
+    assert code == "AccessDeniedException"
+    assert message.endswith("with an explicit deny in an identity-based policy")
     world.aws.stop()
 
 
@@ -166,6 +168,37 @@ def test_making_something_with_tags_needs_leave_to_tag_it(world: World) -> None:
     request = world.service_request(tags=[{"key": "team", "value": "shop"}])
     ecs = Role(world, allow("ecs:CreateService")).client("ecs")
     assert "ecs:TagResource" in refusal(ecs.create_service, **request)[1]
+    world.aws.stop()
+
+
+@follows("Developer guides of ECS, EFS, ELB and EC2, “Grant permission to tag resources on creation”: CreateAction")
+def test_leave_to_tag_may_be_given_for_the_making_of_things_alone(world: World) -> None:
+    system, targets = world.file_system(), world.target_group()
+    group = world.aws.client("ec2").create_security_group(GroupName="g", Description="g")["GroupId"]
+    role = Role(
+        world,
+        allow("ecs:CreateCluster", "elasticfilesystem:CreateAccessPoint", "ec2:AuthorizeSecurityGroupIngress"),
+        allow("elasticloadbalancing:CreateTargetGroup"),
+        allow("ecs:TagResource", Condition={"StringEquals": {"ecs:CreateAction": "CreateCluster"}}),
+        allow("elasticfilesystem:TagResource", Condition={"Null": {"elasticfilesystem:CreateAction": "false"}}),
+        allow("elasticloadbalancing:AddTags", Condition={"Null": {"elasticloadbalancing:CreateAction": "false"}}),
+        allow("ec2:CreateTags", Condition={"StringEquals": {"ec2:CreateAction": "AuthorizeSecurityGroupIngress"}}),
+    )
+    tag = {"Key": "team", "Value": "shop"}
+    ecs, efs, elb, ec2 = (role.client(service) for service in ("ecs", "efs", "elbv2", "ec2"))
+    small = [{"key": "team", "value": "shop"}]
+    cluster = ecs.create_cluster(clusterName="other", tags=small)["cluster"]["clusterArn"]
+    point = efs.create_access_point(ClientToken="t", FileSystemId=system, Tags=[tag])["AccessPointId"]
+    elb.create_target_group(Name="t", TargetType="lambda", Tags=[tag])
+    ec2.authorize_security_group_ingress(
+        GroupId=group,
+        IpPermissions=[{"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}],
+        TagSpecifications=[{"ResourceType": "security-group-rule", "Tags": [tag]}],
+    )
+    assert "ecs:TagResource" in refusal(ecs.tag_resource, resourceArn=cluster, tags=small)[1]
+    assert "elasticfilesystem:TagResource" in refusal(efs.tag_resource, ResourceId=point, Tags=[tag])[1]
+    assert "elasticloadbalancing:AddTags" in refusal(elb.add_tags, ResourceArns=[targets], Tags=[tag])[1]
+    assert "ec2:CreateTags" in refusal(ec2.create_tags, Resources=[group], Tags=[tag])[1]
     world.aws.stop()
 
 

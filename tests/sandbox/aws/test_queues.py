@@ -520,6 +520,34 @@ def test_in_iam_mode_topics_secrets_parameters_and_images_are_allowed_by_their_a
     world.aws.stop()
 
 
+@follows(
+    "Service authorization reference: the resource types of SQS, EventBridge, Logs and Cloud Map know aws:ResourceTag"
+)
+def test_in_iam_mode_queues_rules_log_groups_and_cloud_map_services_are_allowed_by_their_tags(world: World) -> None:
+    tags, tag = {"owner": "us"}, {"Key": "owner", "Value": "us"}
+    sqs, events, logs, cloud_map = (
+        world.aws.client(service) for service in ("sqs", "events", "logs", "servicediscovery")
+    )
+    urls, ids = {}, {}
+    for name, own in (("ours", True), ("theirs", False)):
+        urls[name] = sqs.create_queue(QueueName=name, **({"tags": tags} if own else {}))["QueueUrl"]
+        events.put_rule(Name=name, EventPattern="{}", **({"Tags": [tag]} if own else {}))
+        logs.create_log_group(logGroupName=name, **({"tags": tags} if own else {}))
+        ids[name] = cloud_map.create_service(Name=name, **({"Tags": [tag]} if own else {}))["Service"]["Id"]
+    deletions = ("sqs:DeleteQueue", "events:DeleteRule", "logs:DeleteLogGroup", "servicediscovery:DeleteService")
+    role = Role(world, allow(*deletions, Condition={"StringEquals": {"aws:ResourceTag/owner": "us"}}))
+    for service, call, member, named in (
+        ("sqs", "delete_queue", "QueueUrl", urls),
+        ("events", "delete_rule", "Name", {"ours": "ours", "theirs": "theirs"}),
+        ("logs", "delete_log_group", "logGroupName", {"ours": "ours", "theirs": "theirs"}),
+        ("servicediscovery", "delete_service", "Id", ids),
+    ):
+        method = getattr(role.client(service), call)
+        assert refusal(method, **{member: named["theirs"]})[0].startswith("AccessDenied"), service
+        method(**{member: named["ours"]})
+    world.aws.stop()
+
+
 @follows("Application Auto Scaling user guide, “Identity-based policies”; Service authorization reference")
 def test_in_iam_mode_scalable_targets_are_allowed_by_their_tags_and_namespace(world: World) -> None:
     world.create()
