@@ -585,3 +585,15 @@ def test_a_rule_that_somebody_has_put_behind_another_keeps_its_place_and_what_it
     it.live_on(timedelta(hours=3))
     assert world.writes(since=mark) == []
     assert "(priority 100)" in it.condition("Ready")["message"]
+
+
+def test_what_takes_several_passes_to_go_is_nobody_else_s_doing(world: World) -> None:
+    world.discover()
+    it = up(world)
+    world.change_environment(serviceDiscovery=None)
+    it.memory.forget()
+    it.change(image="registry.example.com/inference-server:1.5.0")
+    it.live(lambda: it.ready)
+    it.live_on(timedelta(hours=2))
+    assert "DiscoveryService" not in world.holdings()
+    assert it.stands("Contested")[0] == "Absent"
