@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from tests.eventually import eventually
+from tests.images.conftest import SIZE
 from tests.inference_server.models import linear, published, write_linear, write_top_n
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,9 +82,12 @@ def inside(reference: str, command: str) -> list[str]:
     return engine("run", "--rm", "--network", "host", "--entrypoint", "sh", reference, "-c", command).split()
 
 
-def test_an_image_is_small_and_belongs_to_no_root(image: tuple[str, str]) -> None:
+def test_an_image_is_small_and_belongs_to_no_root(
+    image: tuple[str, str], record_property: Callable[[str, object], None]
+) -> None:
     name, reference = image
     described = json.loads(engine("image", "inspect", reference))[0]
+    record_property(SIZE, f"{name} has {described['Size'] / MB:.0f} MB, and may have {LIMITS[name] // MB}")
     assert described["Size"] < LIMITS[name]
     assert described["Config"]["User"].partition(":")[0] not in ("", "0", "root")
 
