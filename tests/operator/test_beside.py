@@ -23,7 +23,7 @@ from inference_sandbox.aws import in_process
 from inference_sandbox.ecs.failures import Failure
 from tests.operator.builders import deployment_document
 from tests.operator.test_checks import allow_tasks, statement
-from tests.operator.test_kinds import SCALABLE, SERVICE
+from tests.operator.test_kinds import SCALABLE, SERVICE, strange_task_definition
 from tests.operator.world import CLUSTER, Object, World
 
 SCALED = {"minReplicas": 2, "maxReplicas": 10, "memoryPercent": 70}
@@ -180,19 +180,6 @@ def test_a_container_that_guardduty_adds_is_never_why_a_task_stopped(
 # -- ECS itself, and those who use its API
 
 
-def register(world: World, family: str = SERVICE) -> str:
-    made = world.client("ecs").register_task_definition(
-        family=family,
-        networkMode="awsvpc",
-        requiresCompatibilities=["FARGATE"],
-        cpu="256",
-        memory="512",
-        containerDefinitions=[{"name": "app", "image": "theirs:1", "portMappings": [{"containerPort": 8080}]}],
-    )
-    arn: str = made["taskDefinition"]["taskDefinitionArn"]
-    return arn
-
-
 @pytest.mark.parametrize("adopts", [False, True], ids=["", "with adoption"])
 def test_a_revision_that_somebody_else_registers_in_the_family_is_in_nobody_s_way(
     world: World, *, adopts: bool
@@ -200,7 +187,7 @@ def test_a_revision_that_somebody_else_registers_in_the_family_is_in_nobody_s_wa
     it = up(world)
     if adopts:
         it.annotate(ADOPT, "true")
-    theirs = register(world)
+    theirs = strange_task_definition(world)
     it.restart()
     mark = world.mark
     it.live_on(AUDITS)
@@ -216,7 +203,7 @@ def test_a_revision_that_somebody_else_registers_in_the_family_is_in_nobody_s_wa
 
 def test_an_object_goes_though_the_newest_revision_of_the_family_is_somebody_else_s(world: World) -> None:
     it = up(world)
-    theirs = register(world)
+    theirs = strange_task_definition(world)
     it.restart()
     it.vanish()
     assert world.client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"] == [theirs]
@@ -298,7 +285,7 @@ def test_a_count_that_somebody_else_sets_at_each_look_is_put_back_ever_more_seld
 
 def test_two_that_want_another_revision_do_not_begin_a_rollout_at_each_look(world: World) -> None:
     it = up(world)
-    other = register(world, family="theirs")
+    other = strange_task_definition(world, family="theirs")
     mark, theirs = world.mark, 0
 
     def interfere() -> None:

@@ -225,14 +225,14 @@ def _strange_discovery_service(world: World) -> None:
     )
 
 
-def _strange_task_definition(world: World, family: str = SERVICE) -> str:
+def strange_task_definition(world: World, family: str = SERVICE) -> str:
     made = world.client("ecs").register_task_definition(
         family=family,
         networkMode="awsvpc",
         requiresCompatibilities=["FARGATE"],
         cpu="256",
         memory="512",
-        containerDefinitions=[{"name": "theirs", "image": "theirs:1"}],
+        containerDefinitions=[{"name": "app", "image": "theirs:1", "portMappings": [{"containerPort": 8080}]}],
     )
     arn: str = made["taskDefinition"]["taskDefinitionArn"]
     return arn
@@ -259,7 +259,7 @@ def _strange_service(world: World) -> None:
     world.client("ecs").create_service(
         cluster=CLUSTER,
         serviceName=SERVICE,
-        taskDefinition=_strange_task_definition(world, family="theirs"),
+        taskDefinition=strange_task_definition(world, family="theirs"),
         desiredCount=0,
         launchType="FARGATE",
         networkConfiguration={
@@ -283,7 +283,7 @@ STRANGERS: Mapping[str, Stranger] = {
     "TargetGroup": Stranger(make=_strange_target_group),
     "ListenerRule": Stranger(make=_strange_rule, named_by_aws=True),
     "DiscoveryService": Stranger(make=_strange_discovery_service),
-    "TaskDefinition": Stranger(make=_strange_task_definition),
+    "TaskDefinition": Stranger(make=strange_task_definition),
     "Service": Stranger(make=_strange_service),
     "ScalableTarget": Stranger(make=_strange_target),
     "ScalingPolicies": Stranger(make=_strange_policy, named_by_aws=True),

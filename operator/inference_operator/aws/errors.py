@@ -94,15 +94,13 @@ BUSY = frozenset(
         "AWS.SimpleQueueService.QueueDeletedRecently",
     }
 )
-LIMIT = frozenset(
+TAG_LIMIT = frozenset({"TooManyTags", "TooManyTagsException", "TagLimitExceeded"})
+LIMIT = TAG_LIMIT | frozenset(
     {
         "LimitExceededException",
         "AccessPointLimitExceeded",
         "TooManyTargetGroups",
         "TooManyRules",
-        "TooManyTags",
-        "TooManyTagsException",
-        "TagLimitExceeded",
         "ServiceQuotaExceededException",
         "TooManyUniqueTargetGroupsPerLoadBalancer",
         "RulesPerSecurityGroupLimitExceeded",
@@ -198,7 +196,7 @@ class LimitReached(AwsError):
     reason = Reason.LIMIT_EXCEEDED
 
     def next_step(self) -> str:
-        if "Tag" in self.code and "Target" not in self.code:
+        if self.code in TAG_LIMIT:
             return (
                 "AWS takes 50 tags at most on one thing: remove some of other people's, or ask for fewer in spec.tags"
             )

@@ -37,7 +37,7 @@ def refusals(
     if policy.images is not None:
         found += _images(spec, policy.images)
     if policy.model_paths is not None:
-        found += _others(("spec.models.path", spec.models.path), policy.model_paths, "folders", identity)
+        found += _unmatched("spec.models.path", spec.models.path, "folders", _own(policy.model_paths, identity))
     if policy.ingress is not None and environment.load_balancer is not None:
         found += _ingress(spec.ingress, policy.ingress, identity)
     if policy.maximum is not None:
@@ -102,36 +102,35 @@ def _images(spec: InferenceDeploymentSpec, allowed: Sequence[str]) -> Iterator[s
     if spec.logging.custom is not None and spec.logging.custom.image is not None:
         images.append(("spec.logging.custom.image", spec.logging.custom.image))
     for field, image in images:
-        if not any(fnmatchcase(image, pattern) for pattern in allowed):
-            yield f"{field} '{image}' matches none of the allowed images ({', '.join(allowed)})"
+        yield from _unmatched(field, image, "images", allowed)
 
 
 def _ingress(asked: Ingress, allowed: IngressPolicy, identity: Identity) -> Iterator[str]:
     if allowed.paths is not None:
+        paths = _own(allowed.paths, identity)
         for number, path in enumerate(asked.paths):
-            yield from _others((f"spec.ingress.paths[{number}]", path), allowed.paths, "paths", identity)
+            yield from _unmatched(f"spec.ingress.paths[{number}]", path, "paths", paths)
         if not asked.paths:
-            absent = "spec.ingress.paths is absent; the default"
-            yield from _others((absent, identity.path), allowed.paths, "paths", identity)
+            yield from _unmatched("spec.ingress.paths is absent; the default", identity.path, "paths", paths)
     if allowed.hosts is not None:
+        hosts = _own(allowed.hosts, identity)
         for number, host in enumerate(asked.hosts):
-            yield from _others((f"spec.ingress.hosts[{number}]", host), allowed.hosts, "hosts", identity)
+            yield from _unmatched(f"spec.ingress.hosts[{number}]", host, "hosts", hosts)
         if not asked.hosts:
-            shown = ", ".join(_of_namespace(allowed.hosts, identity))
+            shown = ", ".join(hosts)
             yield f"spec.ingress.hosts is absent, which means every host; name some of the allowed hosts ({shown})"
 
 
-def _others(asked: tuple[str, str], allowed: Sequence[str], what: str, identity: Identity) -> Iterator[str]:
+def _own(patterns: Sequence[str], identity: Identity) -> list[str]:
+    """The patterns as they are for the services of one namespace."""
+    return [pattern.replace(NAMESPACE, identity.namespace) for pattern in patterns]
+
+
+def _unmatched(field: str, value: str, what: str, allowed: Sequence[str]) -> Iterator[str]:
     """What a service asks for may hold a `*` itself. It is matched like any other character, by a `*` alone: what the
     asked one stands for is then within what the allowed one stands for."""
-    field, value = asked
-    patterns = _of_namespace(allowed, identity)
-    if not any(fnmatchcase(value, pattern) for pattern in patterns):
-        yield f"{field} '{value}' matches none of the allowed {what} ({', '.join(patterns)})"
-
-
-def _of_namespace(patterns: Sequence[str], identity: Identity) -> list[str]:
-    return [pattern.replace(NAMESPACE, identity.namespace) for pattern in patterns]
+    if not any(fnmatchcase(value, pattern) for pattern in allowed):
+        yield f"{field} '{value}' matches none of the allowed {what} ({', '.join(allowed)})"
 
 
 def _sizes(spec: InferenceDeploymentSpec, most: Maximum) -> Iterator[str]:
