@@ -7,12 +7,9 @@ tensors are read-only views of the body; nothing is copied.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import itertools
 import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -20,18 +17,15 @@ from typing import Any, NoReturn
 import numpy as np
 import orjson
 
-from inference_server.protocol.datatypes import widen_bf16
 from inference_server.protocol.errors import InvalidRequestError, NotSupportedError
 from inference_server.protocol.signature import MAX_DIMENSION, Signature, TensorSpec, WantedOutputs
+from inference_server.protocol.tensors import array_of_bytes, flatten, from_binary, from_json
+from inference_server.protocol.wording import json_type, names_of, quoted, show
 
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 _SHARED_MEMORY = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
-_LENGTH_PREFIX = 4
-_SHOWN = 40
 _NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 _NO_TAIL = memoryview(b"")
-_NULL_IS_NAN = frozenset({"np", "pd"})
-"""Content types of MLServer's codecs for NumPy and pandas, which write a missing number so."""
 _MOST_KNOWN = 1000
 """Inputs that a reader remembers."""
 _R, _L = b"rl"
@@ -71,7 +65,7 @@ class InferRequest:
         if timeout is None:
             return None
         if type(timeout) not in (int, float) or timeout < 0:
-            raise InvalidRequestError(f"parameter 'timeout' is {_show(timeout)}; give microseconds, 0 for none")
+            raise InvalidRequestError(f"parameter 'timeout' is {show(timeout)}; give microseconds, 0 for none")
         return timeout / 1_000_000 or None
 
 
@@ -119,7 +113,7 @@ class Reader:
                     return None
                 data = entry["data"]
                 if len(data) != count:
-                    data = _flatten(data, spec, shape)
+                    data = flatten(data, spec, shape)
                 arrays[spec.name] = array = np.empty(shape, dtype)
                 put(array, 0, *data)
         except (KeyError, TypeError, struct.error, OverflowError, InvalidRequestError):
@@ -149,7 +143,7 @@ def _header_length(text: str, body_length: int) -> int:
     text = text.strip(" \t")  # which may stand around the value of a header
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(body_length)) or int(text) > body_length:
         raise InvalidRequestError(
-            f"Inference-Header-Content-Length is {_show(text)}; "
+            f"Inference-Header-Content-Length is {show(text)}; "
             f"it must be a whole number from 0 to the length of the body, {body_length}"
         )
     return int(text)
@@ -163,7 +157,7 @@ def _parse(text: bytes | memoryview) -> dict[str, Any]:
             raise InvalidRequestError("the body is empty; send a JSON object with 'inputs'") from None
         raise InvalidRequestError(f"the body is not JSON: {error}") from None
     if type(document) is not dict:
-        raise InvalidRequestError(f"the body is a JSON {_json_type(document)}; send an object with 'inputs'")
+        raise InvalidRequestError(f"the body is a JSON {json_type(document)}; send an object with 'inputs'")
     return document
 
 
@@ -176,7 +170,7 @@ def _from_document(document: dict[str, Any], tail: memoryview, signature: Signat
 def _with_options(inputs: Mapping[str, np.ndarray], document: dict[str, Any], signature: Signature) -> InferRequest:
     request_id = document.get("id")
     if request_id is not None and type(request_id) is not str:
-        raise InvalidRequestError(f"'id' is {_show(request_id)}; it must be a string")
+        raise InvalidRequestError(f"'id' is {show(request_id)}; it must be a string")
     parameters = _NO_PARAMETERS
     if "parameters" in document:
         parameters = _parameters(document, "the request")
@@ -192,7 +186,7 @@ def _parameters(holder: dict[str, Any], where: str) -> dict[str, Any]:
     if parameters is None:
         return {}
     if type(parameters) is not dict:
-        raise InvalidRequestError(f"'parameters' of {where} is a JSON {_json_type(parameters)}; it must be an object")
+        raise InvalidRequestError(f"'parameters' of {where} is a JSON {json_type(parameters)}; it must be an object")
     return parameters
 
 
@@ -201,7 +195,7 @@ def _flag(parameters: Mapping[str, Any], name: str, where: str, *, default: bool
     if value is None:
         return default
     if type(value) is not bool:
-        raise InvalidRequestError(f"parameter '{name}' of {where} is {_show(value)}; it must be true or false")
+        raise InvalidRequestError(f"parameter '{name}' of {where} is {show(value)}; it must be true or false")
     return value
 
 
@@ -209,7 +203,7 @@ def _read_inputs(
     entries: Any, tail: memoryview, signature: Signature, limits: Limits, content_type: str | None
 ) -> dict[str, np.ndarray]:
     if type(entries) is not list:
-        raise InvalidRequestError(f"'inputs' is a JSON {_json_type(entries)}; it must be an array of tensors")
+        raise InvalidRequestError(f"'inputs' is a JSON {json_type(entries)}; it must be an array of tensors")
     arrays: dict[str, np.ndarray] = {}
     room = limits.elements
     for entry in entries:
@@ -224,9 +218,9 @@ def _read_inputs(
         size = _binary_size(entry, name, len(tail)) if data is None or "parameters" in entry else None
         if size is None:
             kind = _content_type(entry, f"input '{name}'", content_type)
-            arrays[name] = _from_codec(data, spec, shape, count, kind)
+            arrays[name] = from_json(data, spec, shape, count, kind)
         else:
-            arrays[name] = _from_binary(tail[:size], spec, shape, count)
+            arrays[name] = from_binary(tail[:size], spec, shape, count)
             tail = tail[size:]
     if tail:
         raise InvalidRequestError(f"the body has {len(tail)} bytes after the last binary tensor; remove them")
@@ -234,7 +228,7 @@ def _read_inputs(
         missing = [name for name, spec in signature.inputs.items() if name not in arrays and not spec.optional]
         if missing:
             raise InvalidRequestError(
-                f"input {_quoted(missing)} is missing; the model takes {_names(signature.inputs)}"
+                f"input {quoted(missing)} is missing; the model takes {names_of(signature.inputs)}"
             )
     return arrays
 
@@ -242,14 +236,14 @@ def _read_inputs(
 def _read_header(entry: Any, signature: Signature, limits: Limits) -> tuple[TensorSpec, tuple[int, ...], int]:
     """Name, datatype and shape of an input, held against what the model wants; and its number of elements."""
     if type(entry) is not dict:
-        raise InvalidRequestError(f"an element of 'inputs' is a JSON {_json_type(entry)}; it must be an object")
+        raise InvalidRequestError(f"an element of 'inputs' is a JSON {json_type(entry)}; it must be an object")
     name = entry.get("name")
     spec = signature.inputs.get(name) if type(name) is str else None
     if spec is None:
-        raise InvalidRequestError(f"input {_show(name)} is not known; the model takes {_names(signature.inputs)}")
+        raise InvalidRequestError(f"input {show(name)} is not known; the model takes {names_of(signature.inputs)}")
     if entry.get("datatype") != spec.datatype:
         raise InvalidRequestError(
-            f"input '{name}' has datatype {_show(entry.get('datatype'))}; the model takes {spec.datatype}"
+            f"input '{name}' has datatype {show(entry.get('datatype'))}; the model takes {spec.datatype}"
         )
     shape = _shape(entry.get("shape"), spec)
     if limits.rows is not None and shape and shape[0] > limits.rows:
@@ -260,7 +254,7 @@ def _read_header(entry: Any, signature: Signature, limits: Limits) -> tuple[Tens
     if not count and math.prod(size for size in shape if size) > limits.elements:
         # NumPy can't hold such a shape, though there is nothing in it.
         raise InvalidRequestError(
-            f"input '{name}' has shape {_show(entry.get('shape'))}, whose other dimensions are too large"
+            f"input '{name}' has shape {show(entry.get('shape'))}, whose other dimensions are too large"
         )
     return spec, shape, count
 
@@ -269,20 +263,20 @@ def _shape(given: Any, spec: TensorSpec) -> tuple[int, ...]:
     if type(given) is list and spec.admits(given):
         return tuple(given)
     if type(given) is not list:
-        raise InvalidRequestError(f"input '{spec.name}' has shape {_show(given)}; it must be an array of whole numbers")
+        raise InvalidRequestError(f"input '{spec.name}' has shape {show(given)}; it must be an array of whole numbers")
     for size in given:
         # Some generated clients send every number as a float.
         if type(size) is not int and not (type(size) is float and size.is_integer()):
-            raise InvalidRequestError(f"input '{spec.name}' has shape {_show(given)}; dimensions must be whole numbers")
+            raise InvalidRequestError(f"input '{spec.name}' has shape {show(given)}; dimensions must be whole numbers")
         if not 0 <= size < MAX_DIMENSION:
-            raise InvalidRequestError(f"input '{spec.name}' has shape {_show(given)}; dimensions must be 0 to 2^63-1")
+            raise InvalidRequestError(f"input '{spec.name}' has shape {show(given)}; dimensions must be 0 to 2^63-1")
     shape = tuple(map(int, given))
     if shape[1:] == (1,) and spec.admits(shape[:1]):
         # MLServer's codecs make a column of every vector. What it holds is the same.
         return shape[:1]
     if not spec.admits(shape):
         raise InvalidRequestError(
-            f"input '{spec.name}' has shape {_show(given)}; the model takes {list(spec.shape)} (-1 is any size)"
+            f"input '{spec.name}' has shape {show(given)}; the model takes {list(spec.shape)} (-1 is any size)"
         )
     return shape
 
@@ -300,7 +294,7 @@ def _binary_size(entry: dict[str, Any], name: str, available: int) -> int | None
     size = int(given) if type(given) is float and given.is_integer() else given
     if type(size) is not int or size < 0:
         raise InvalidRequestError(
-            f"'binary_data_size' of input '{name}' is {_show(given)}; it must be a number of bytes"
+            f"'binary_data_size' of input '{name}' is {show(given)}; it must be a number of bytes"
         )
     if size > available:
         raise InvalidRequestError(f"'binary_data_size' of input '{name}' is {size}; only {available} bytes are left")
@@ -314,34 +308,9 @@ def _refuse_without_data(parameters: Mapping[str, Any], name: str) -> NoReturn:
     raise InvalidRequestError(f"input '{name}' has neither 'data' nor 'binary_data_size'")
 
 
-# --- JSON tensors -----------------------------------------------------------------------------------------------------
-
-
 def _may_have_booleans(body: bytes) -> bool:
     """Looks for one letter of each word first, as most bodies have neither and a letter is found much sooner."""
     return (_R in body and body.find(b"true") >= 0) or (_L in body and body.find(b"false") >= 0)
-
-
-def _from_json(data: Any, spec: TensorSpec, shape: tuple[int, ...], count: int) -> np.ndarray:
-    if type(data) is not list:
-        raise InvalidRequestError(f"'data' of input '{spec.name}' is a JSON {_json_type(data)}; it must be an array")
-    types = set(map(type, data))
-    if list in types:
-        data = _flatten(data, spec, shape)
-        types = set(map(type, data))
-    if len(data) != count:
-        raise InvalidRequestError(
-            f"'data' of input '{spec.name}' has {len(data)} elements; shape {list(shape)} wants {count}"
-        )
-    if not types <= spec.type.json_types:
-        raise InvalidRequestError(_wrong_type(types, spec))
-    if not data:
-        return np.empty(shape, spec.type.array)
-    if spec.datatype == "BYTES":
-        return _array_of_bytes([element.encode() for element in data], shape)
-    if spec.datatype == "BOOL":
-        return np.array([_truth(element, spec) for element in data], bool).reshape(shape)
-    return _numbers(data, types, spec, shape)
 
 
 def _content_type(holder: dict[str, Any], where: str, default: str | None) -> str | None:
@@ -352,147 +321,28 @@ def _content_type(holder: dict[str, Any], where: str, default: str | None) -> st
     return value if type(value) is str else default
 
 
-def _from_codec(
-    data: Any, spec: TensorSpec, shape: tuple[int, ...], count: int, content_type: str | None
-) -> np.ndarray:
-    if content_type in _NULL_IS_NAN and spec.type.array.kind == "f" and type(data) is list:
-        data = [math.nan if element is None else element for element in data]
-    array = _from_json(data, spec, shape, count)
-    return _undo_base64(array, spec.name) if content_type == "base64" and spec.datatype == "BYTES" else array
-
-
-def _undo_base64(array: np.ndarray, name: str) -> np.ndarray:
-    try:
-        return _array_of_bytes([base64.b64decode(element, validate=True) for element in array.flat], array.shape)
-    except binascii.Error as error:
-        raise InvalidRequestError(
-            f"'data' of input '{name}' is not base64, as its content_type says: {error}"
-        ) from None
-
-
-def _wrong_type(types: set[type], spec: TensorSpec) -> str:
-    if not spec.type.json_types:
-        return f"input '{spec.name}' is {spec.datatype}, which JSON can't carry; send it as binary data"
-    wrong = sorted(_JSON_TYPES.get(kind, kind.__name__) for kind in types - spec.type.json_types)
-    return (
-        f"'data' of input '{spec.name}' has elements of JSON type {', '.join(wrong)}; its datatype is {spec.datatype}"
-    )
-
-
-def _flatten(data: list[Any], spec: TensorSpec, shape: tuple[int, ...]) -> list[Any]:
-    """Nested rows -> one row-major list. The nesting must be that of the shape, or of a vector's column."""
-    level: list[Any] = [data]
-    for size in shape:
-        if set(map(type, level)) - {list} or set(map(len, level)) - {size}:
-            raise InvalidRequestError(f"'data' of input '{spec.name}' is nested otherwise than its shape {list(shape)}")
-        level = list(itertools.chain.from_iterable(level))
-    if len(shape) == 1 and set(map(type, level)) == {list} and set(map(len, level)) == {1}:
-        level = list(itertools.chain.from_iterable(level))
-    return level
-
-
-def _numbers(data: list[Any], types: set[type], spec: TensorSpec, shape: tuple[int, ...]) -> np.ndarray:
-    whole = float in types and spec.type.array.kind in "iu"
-    numbers = [_whole(element, spec) for element in data] if whole else data
-    array = np.empty(shape, spec.type.array)
-    buffer: Any = array  # which NumPy's types tell only from Python 3.12 on
-    try:  # twice as fast as `np.array`, which looks at each element for what it might be
-        struct.pack_into(f"={len(numbers)}{spec.type.code}", buffer, 0, *numbers)
-    except (struct.error, OverflowError):
-        wrong = next(element for element, number in zip(data, numbers, strict=True) if not _fits(number, spec))
-        raise _misfit(spec, f"{_show(wrong)} is out of its range") from None
-    return array
-
-
-def _fits(element: float, spec: TensorSpec) -> bool:
-    try:
-        struct.pack(f"={spec.type.code}", element)
-    except (struct.error, OverflowError):
-        return False
-    return True
-
-
-def _whole(element: float, spec: TensorSpec) -> int:
-    if type(element) is float and not element.is_integer():
-        raise _misfit(spec, f"{element!r} is not a whole number")
-    return int(element)
-
-
-def _truth(element: float, spec: TensorSpec) -> bool:
-    if element not in (0, 1):
-        raise _misfit(spec, f"{element!r} is neither true nor false, 0 nor 1")
-    return bool(element)
-
-
-def _misfit(spec: TensorSpec, why: str) -> InvalidRequestError:
-    return InvalidRequestError(f"'data' of input '{spec.name}' does not fit {spec.datatype}: {why}")
-
-
-def _array_of_bytes(elements: Sequence[bytes], shape: tuple[int, ...]) -> np.ndarray:
-    array = np.empty(len(elements), dtype=object)
-    array[:] = elements
-    return array.reshape(shape)
-
-
-# --- Binary tensors ---------------------------------------------------------------------------------------------------
-
-
-def _from_binary(raw: memoryview, spec: TensorSpec, shape: tuple[int, ...], count: int) -> np.ndarray:
-    wire = spec.type.wire
-    if wire is None:
-        return _array_of_bytes(_split_bytes(raw, spec.name, count), shape)
-    if len(raw) != count * wire.itemsize:
-        raise InvalidRequestError(
-            f"input '{spec.name}' has {len(raw)} bytes of binary data; {spec.datatype} of shape {list(shape)} "
-            f"has {count * wire.itemsize}"
-        )
-    array = np.frombuffer(raw, wire).reshape(shape)
-    if not array.flags.aligned:
-        array = array.copy()
-    if spec.datatype == "BF16":
-        return widen_bf16(array)
-    if spec.datatype == "BOOL":
-        return np.not_equal(array, 0)
-    return array.astype(spec.type.array, copy=False)
-
-
-def _split_bytes(raw: memoryview, name: str, count: int) -> list[bytes]:
-    """BYTES elements are each a little-endian 32-bit length and that many bytes."""
-    elements: list[bytes] = []
-    position = 0
-    while len(elements) < count:
-        start = position + _LENGTH_PREFIX
-        size = int.from_bytes(raw[position:start], "little")
-        position = start + size
-        if start > len(raw) or position > len(raw):
-            raise InvalidRequestError(f"binary data of input '{name}' ends inside element {len(elements)} of {count}")
-        elements.append(bytes(raw[start:position]))
-    if position != len(raw):
-        raise InvalidRequestError(
-            f"binary data of input '{name}' has {len(raw) - position} bytes after its last element"
-        )
-    return elements
+# --- One raw tensor ---------------------------------------------------------------------------------------------------
 
 
 def _from_raw(body: bytes, signature: Signature, limits: Limits) -> InferRequest:
     """A request without JSON: the body is the one input, and all outputs are binary."""
     if len(signature.inputs) != 1:
         raise InvalidRequestError(
-            f"a raw binary request is for models of one input; this one takes {_names(signature.inputs)}"
+            f"a raw binary request is for models of one input; this one takes {names_of(signature.inputs)}"
         )
     (spec,) = signature.inputs.values()
     wire = spec.type.wire
     if wire is None:
         if spec.shape not in {(1,), (-1,)}:
             raise InvalidRequestError(f"a raw binary BYTES request is for inputs of shape [1], not {list(spec.shape)}")
-        array = _array_of_bytes([bytes(body)], (1,))
+        array = array_of_bytes([bytes(body)], (1,))
     else:
         shape = _raw_shape(len(body), wire.itemsize, spec)
         if math.prod(shape) > limits.elements:
             raise InvalidRequestError(f"the input has more than {limits.elements} elements, the limit")
         if limits.rows is not None and shape and shape[0] > limits.rows:
             raise InvalidRequestError(f"input '{spec.name}' has {shape[0]} rows; the limit is {limits.rows}")
-        array = _from_binary(memoryview(body), spec, shape, math.prod(shape))
+        array = from_binary(memoryview(body), spec, shape, math.prod(shape))
     return InferRequest({spec.name: array}, signature.all_outputs[True], None, _NO_PARAMETERS)
 
 
@@ -515,9 +365,9 @@ def _read_outputs(entries: Any, parameters: Mapping[str, Any], signature: Signat
     if not entries:
         if entries is None or entries == []:
             return signature.all_outputs[binary]
-        raise InvalidRequestError(f"'outputs' is {_show(entries)}; it must be an array of outputs")
+        raise InvalidRequestError(f"'outputs' is {show(entries)}; it must be an array of outputs")
     if type(entries) is not list:
-        raise InvalidRequestError(f"'outputs' is a JSON {_json_type(entries)}; it must be an array of outputs")
+        raise InvalidRequestError(f"'outputs' is a JSON {json_type(entries)}; it must be an array of outputs")
     wanted: dict[str, bool] = {}
     for entry in entries:
         name, as_binary = _read_output(entry, signature, default=binary)
@@ -529,10 +379,10 @@ def _read_outputs(entries: Any, parameters: Mapping[str, Any], signature: Signat
 
 def _read_output(entry: Any, signature: Signature, *, default: bool) -> tuple[str, bool]:
     if type(entry) is not dict:
-        raise InvalidRequestError(f"an element of 'outputs' is a JSON {_json_type(entry)}; it must be an object")
+        raise InvalidRequestError(f"an element of 'outputs' is a JSON {json_type(entry)}; it must be an object")
     name = entry.get("name")
     if type(name) is not str or name not in signature.outputs:
-        raise InvalidRequestError(f"output {_show(name)} is not known; the model gives {_names(signature.outputs)}")
+        raise InvalidRequestError(f"output {show(name)} is not known; the model gives {names_of(signature.outputs)}")
     where = f"output '{name}'"
     parameters = _parameters(entry, where)
     if parameters.get("classification"):
@@ -541,37 +391,3 @@ def _read_output(entry: Any, signature: Signature, *, default: bool) -> tuple[st
         if parameter in parameters:
             raise NotSupportedError(f"{where} uses '{parameter}': shared memory is not supported")
     return name, _flag(parameters, "binary_data", where, default=default)
-
-
-# --- Words for messages -----------------------------------------------------------------------------------------------
-
-_JSON_TYPES: Mapping[type, str] = {
-    bool: "boolean",
-    int: "number",
-    float: "number",
-    str: "string",
-    list: "array",
-    dict: "object",
-    type(None): "null",
-}
-
-
-def _json_type(value: Any) -> str:
-    return _JSON_TYPES.get(type(value), type(value).__name__)
-
-
-def _show(value: Any) -> str:
-    """A value as JSON, cut short: it is the caller's, and may be long."""
-    try:
-        text = orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:
-        text = _json_type(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
-
-
-def _names(specs: Mapping[str, TensorSpec]) -> str:
-    return _quoted(list(specs)) or "none"
