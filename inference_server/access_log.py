@@ -27,19 +27,20 @@ class AccessLog:
         self._log = Logger("inference_server.access")
         self._pause = 1 / successes_per_second if successes_per_second else math.inf
         self._burst = max(0.0, 1 - self._pause)
-        self._next = -math.inf if successes_per_second else math.inf
+        self.next_success = -math.inf if successes_per_second else math.inf
         """When the next success may be logged. It lags behind by up to a second, whose lines may then come at once."""
-        self._skipped = 0
+        self.skipped = 0
+        """Successes since the last line. Who knows that one is too early may count it here, and not call `write`."""
 
     def write(self, environ: Mapping[str, Any], exchange: Exchange, status: int, size: int, now: float) -> None:
         if status < _FIRST_ERROR:
             if not exchange.inference and environ.get("PATH_INFO") in HEALTH_PATHS:
                 write = self._log.debug
-            elif now < self._next:
-                self._skipped += 1
+            elif now < self.next_success:
+                self.skipped += 1
                 return
             else:
-                self._next = max(self._next, now - self._burst) + self._pause
+                self.next_success = max(self.next_success, now - self._burst) + self._pause
                 write = self._log.info
         else:
             # A readiness of 503 is an answer, not a failure.
@@ -63,8 +64,8 @@ class AccessLog:
             record |= {"model": exchange.model.name, "version": exchange.model.version_text, "rows": exchange.rows}
             for stage, seconds in zip(STAGES, exchange.stages, strict=True):
                 record[f"{stage}_ms"] = _milliseconds(seconds)
-        if self._skipped:
-            record["skipped"], self._skipped = self._skipped, 0
+        if self.skipped:
+            record["skipped"], self.skipped = self.skipped, 0
         return record
 
 

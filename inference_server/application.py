@@ -11,7 +11,7 @@ import io
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from inference_server.access_log import AccessLog
@@ -19,12 +19,14 @@ from inference_server.body import read_body
 from inference_server.catalog import Catalog, LoadedModel
 from inference_server.chunked import Receive
 from inference_server.exchange import ENVIRON_KEY, Clock, Exchange
-from inference_server.http import STATUS_LINES, Answer, answer_for, as_bytes, error_answer
+from inference_server.express import Express
+from inference_server.http import Answer, answer_for, error_answer
 from inference_server.inference import Inference
 from inference_server.logs import Logger
 from inference_server.metrics.store import UNKNOWN, Store
 from inference_server.protocol.errors import RequestError, SlowClientError
-from inference_server.request_line import VERSIONS, put_right, wrong_version
+from inference_server.request_line import check_version, put_right
+from inference_server.sending import Sender
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -57,7 +59,7 @@ class Application:
         receive: Receive,
     ) -> None:
         self._catalog = catalog
-        self._paths: dict[str, LoadedModel] = {}
+        self._paths: dict[str, Express] = {}
         self._flask = flask
         self._inference = inference
         self._store = store
@@ -66,6 +68,7 @@ class Application:
         self._connection = connection
         self._clock = clock
         self._receive = receive
+        self._sender = Sender()
         self.trace: Trace | None = None
         """Told of each inference, if set."""
         self.leave: Callable[[], None] | None = None
@@ -73,38 +76,51 @@ class Application:
 
     def refresh(self) -> None:
         """Called when the catalog is complete."""
-        self._paths = dict(_infer_paths(self._catalog))
+        self._paths = {
+            path: Express(model, self._inference, self._store, self._access_log, self._sender, self._clock)
+            for path, model in _infer_paths(self._catalog)
+        }
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def respond(self, environ: WSGIEnvironment, _: StartResponse) -> list[bytes]:
+        """What the WSGI server calls. Returns what the connection did not take."""
         connection = self._connection()
         exchange = Exchange(self._clock(), connection)
         body: bytes | None = None
         try:
-            if environ.get("SERVER_PROTOCOL") in VERSIONS:
-                body = read_body(environ, connection, self._max_body_bytes, self._receive)
-                exchange.request_bytes = len(body)
-                model = self._paths.get(environ.get("PATH_INFO", ""))
-                if model is not None and environ["REQUEST_METHOD"] == "POST":
-                    answer = self._inference.answer(model, body, environ, exchange)
-                else:
-                    answer = self._ask_flask(body, environ, exchange)
+            check_version(environ)
+            body = read_body(environ, connection, self._max_body_bytes, self._receive)
+            exchange.request_bytes = len(body)
+            express = self._paths.get(environ.get("PATH_INFO", ""))
+            if express is not None and environ["REQUEST_METHOD"] == "POST":
+                exchange.model, exchange.inference = express.model, True
+                if self.trace is None and self.leave is None:
+                    rest = express.respond(body, environ, exchange)
+                    if rest is not None:
+                        return rest
+                answer = self._inference.answer(express.model, body, environ, exchange)
             else:
-                answer = answer_for(wrong_version(environ))
+                answer = self._ask_flask(body, environ, exchange)
         except RequestError as error:
             answer = answer_for(error)
-            if body is None and environ["REQUEST_METHOD"] == "POST":  # it counts, though nobody has looked at it
-                exchange.model = self._paths.get(environ.get("PATH_INFO", ""))
-                exchange.inference = exchange.model is not None
         except Exception:  # uWSGI would answer nothing at all
             log.exception("a request failed", method=environ.get("REQUEST_METHOD"), path=environ.get("PATH_INFO"))
             answer = error_answer(500, "internal error; see the server's log")
-        self._observe(environ, exchange, answer)
+        return self._finish(environ, exchange, answer, unread=body is None)
+
+    def _finish(self, environ: WSGIEnvironment, exchange: Exchange, answer: Answer, *, unread: bool) -> list[bytes]:
+        """Count, log and send the answer."""
+        method = environ.get("REQUEST_METHOD")
+        if unread and method == "POST":  # it may be one to a model, though nobody has looked at it
+            express = self._paths.get(environ.get("PATH_INFO", ""))
+            if express is not None:
+                exchange.model, exchange.inference = express.model, True
+        now = self._observe(environ, exchange, answer)
         if self.leave is not None:
             self.leave()
-        if body is None:
-            return _refuse(answer, environ, start_response, connection)
-        _start(answer, start_response)
-        return [answer.body] if environ["REQUEST_METHOD"] != "HEAD" else []
+        rest = self._sender.send(answer, exchange.connection, now, with_body=method != "HEAD")
+        if unread and answer.status != SlowClientError.status:  # of such a client there is nothing to wait for
+            _discard(exchange.connection)
+        return rest
 
     def _ask_flask(self, body: bytes, environ: WSGIEnvironment, exchange: Exchange) -> Answer:
         put_right(environ)
@@ -113,7 +129,7 @@ class Application:
         environ[ENVIRON_KEY] = exchange
         return _ask_flask(self._flask, environ)
 
-    def _observe(self, environ: Mapping[str, Any], exchange: Exchange, answer: Answer) -> None:
+    def _observe(self, environ: Mapping[str, Any], exchange: Exchange, answer: Answer) -> float:
         now = self._clock()
         size = len(answer.body)
         if exchange.inference:
@@ -127,6 +143,7 @@ class Application:
             if self.trace is not None:
                 self.trace(environ, exchange, answer.status, now)
         self._access_log.write(environ, exchange, answer.status, size, now)
+        return now
 
 
 def _infer_paths(catalog: Catalog) -> Iterator[tuple[str, LoadedModel]]:
@@ -136,14 +153,6 @@ def _infer_paths(catalog: Catalog) -> Iterator[tuple[str, LoadedModel]]:
         default = catalog.default(name)
         if default is not None:
             yield f"/v2/models/{name}/infer", default
-
-
-def _start(answer: Answer, start_response: StartResponse) -> None:
-    size = str(len(answer.body))
-    start_response(
-        STATUS_LINES[answer.status],
-        [("Content-Type", answer.content_type), ("Content-Length", size), *answer.headers],
-    )
 
 
 def _ask_flask(flask: WSGIApplication, environ: WSGIEnvironment) -> Answer:
@@ -166,28 +175,6 @@ def _ask_flask(flask: WSGIApplication, environ: WSGIEnvironment) -> Answer:
     types = [value for name, value in headers if name == "Content-Type"]
     others = [(name, value) for name, value in headers if name not in {"Content-Type", "Content-Length"}]
     return Answer(status, body, types[0] if types else "application/json", others)
-
-
-def _refuse(
-    answer: Answer, environ: WSGIEnvironment, start_response: StartResponse, connection: int
-) -> Iterable[bytes]:
-    """Answer a request that was not read to its end."""
-    if environ.get("SERVER_PROTOCOL") not in VERSIONS:
-        # uWSGI would begin its answer with the version that it was asked in, whatever that is.
-        with contextlib.suppress(OSError):
-            os.write(connection, as_bytes(answer))
-        _discard(connection)
-        return []
-    _start(answer, start_response)
-    body = answer.body if environ["REQUEST_METHOD"] != "HEAD" else b""
-    if answer.status == SlowClientError.status:  # there is nothing more to wait for
-        return [body]
-    return _send_then_discard(body, connection)
-
-
-def _send_then_discard(body: bytes, connection: int) -> Iterator[bytes]:
-    yield body
-    _discard(connection)
 
 
 def _discard(connection: int) -> None:

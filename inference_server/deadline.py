@@ -14,8 +14,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from inference_server.http import as_bytes, error_answer
+from inference_server.http import error_answer
 from inference_server.logs import Logger
+from inference_server.sending import head_of
 
 log = Logger("inference_server.deadline")
 
@@ -65,26 +66,32 @@ class Watch:
             _, descriptor, model = late
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
                 connection.settimeout(1)
-                connection.sendall(as_bytes(error_answer(504, LATE)))
+                answer = error_answer(504, LATE)
+                connection.sendall(head_of(answer) + answer.body)
                 connection.shutdown(socket.SHUT_RDWR)
         log.error("a request passed its deadline", model=model)
 
 
-class _Own(threading.local):
-    """What the calling thread has for itself."""
+class _Own:
+    """What the one thread that asks models has."""
 
     def __init__(self, watches: list[Watch]) -> None:
         self.watch = Watch()
         watches.append(self.watch)
 
 
+class _EachItsOwn(_Own, threading.local):
+    """What the calling thread has for itself."""
+
+
 class Watchdog:
     """Watches what the threads of one worker process are at."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], threads: int) -> None:
+        """`threads`: how many of a worker's ask models."""
         self._clock = clock
         self._watches: list[Watch] = []
-        self.own = _Own(self._watches)
+        self.own = (_Own if threads == 1 else _EachItsOwn)(self._watches)
         """The calling thread's watch is in it."""
 
     def start(self) -> None:

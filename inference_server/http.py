@@ -43,10 +43,3 @@ def answer_for(error: RequestError) -> Answer:
     answer = error_answer(error.status, str(error))
     answer.headers = error.headers
     return answer
-
-
-def as_bytes(answer: Answer) -> bytes:
-    """The whole HTTP response, after which the connection is closed."""
-    headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), *answer.headers]
-    lines = [f"HTTP/1.1 {STATUS_LINES[answer.status]}", *(f"{name}: {value}" for name, value in headers)]
-    return "\r\n".join((*lines, "Connection: close\r\n\r\n")).encode() + answer.body

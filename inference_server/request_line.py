@@ -10,22 +10,25 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from inference_server.protocol.errors import InvalidRequestError, RequestError, VersionError
+from inference_server.protocol.errors import InvalidRequestError, VersionError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-VERSIONS = frozenset({"HTTP/1.1", "HTTP/1.0"})
+_VERSIONS = frozenset({"HTTP/1.1", "HTTP/1.0"})
 
 _VERSION = re.compile(r"HTTP/\d\.\d")
 _ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 
-def wrong_version(environ: Mapping[str, Any]) -> RequestError:
-    """What to tell a client whose version is none of VERSIONS."""
-    if _VERSION.fullmatch(environ.get("SERVER_PROTOCOL", "")):
-        return VersionError("this server speaks HTTP/1.1")
-    return InvalidRequestError("the request line is malformed")
+def check_version(environ: Mapping[str, Any]) -> None:
+    """Raises RequestError for a client that speaks none of the versions that this server does."""
+    version = environ.get("SERVER_PROTOCOL", "")
+    if version in _VERSIONS:
+        return
+    if _VERSION.fullmatch(version):
+        raise VersionError("this server speaks HTTP/1.1")
+    raise InvalidRequestError("the request line is malformed")
 
 
 def put_right(environ: WSGIEnvironment) -> None:

@@ -145,7 +145,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
     # A duplicate, as the object closes its descriptor when it is collected.
     listening = socket.socket(fileno=os.dup(uwsgi.sockets[0]))
     overload = Overload(listening, settings.max_waiting)
-    watchdog = Watchdog(clock)
+    watchdog = Watchdog(clock, settings.threads)
     inference = Inference(
         limits=InferenceLimits(settings.max_body_bytes, settings.request_timeout_seconds, settings.compress_from_bytes),
         overload=overload,
@@ -276,4 +276,4 @@ def _resident_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-application = _load()
+application = _load().respond

@@ -8,8 +8,7 @@ tensors are read-only views of the body; nothing is copied.
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -19,16 +18,13 @@ import orjson
 
 from inference_server.protocol.errors import InvalidRequestError, NotSupportedError
 from inference_server.protocol.signature import MAX_DIMENSION, Signature, TensorSpec, WantedOutputs
-from inference_server.protocol.tensors import array_of_bytes, flatten, from_binary, from_json
+from inference_server.protocol.tensors import array_of_bytes, from_binary, from_json
 from inference_server.protocol.wording import json_type, names_of, quoted, show
 
 _SEQUENCES = ("sequence_id", "sequence_start", "sequence_end")
 _SHARED_MEMORY = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
-_NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
+NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 _NO_TAIL = memoryview(b"")
-_MOST_KNOWN = 1000
-"""Inputs that a reader remembers."""
-_R, _L = b"rl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +48,7 @@ class InferRequest:
 
     @property
     def rows(self) -> int:
-        """The size of the batch: the first dimension of the first input, 1 for a scalar or without any input."""
-        try:
-            return len(next(iter(self.inputs.values())))
-        except (StopIteration, TypeError):
-            return 1
+        return rows_of(self.inputs)
 
     @property
     def timeout_seconds(self) -> float | None:
@@ -69,67 +61,25 @@ class InferRequest:
         return timeout / 1_000_000 or None
 
 
-_Layout = tuple[TensorSpec, tuple[int, ...], np.dtype[np.generic], int, Callable[..., None]]
-"""How an array is made of numbers: its input, shape and type, how many numbers it has, and what writes so many."""
+def rows_of(inputs: Mapping[str, np.ndarray]) -> int:
+    """The size of the batch: the first dimension of the first input, 1 for a scalar or without any input."""
+    for array in inputs.values():
+        return len(array) if array.ndim else 1
+    return 1
 
 
 class Reader:
-    """Reads the requests to one model. Remembers how those that were right began, as most others begin alike."""
+    """Reads the requests to one model, whatever is in them."""
 
     def __init__(self, signature: Signature, limits: Limits) -> None:
         self._signature = signature
         self._limits = limits
-        self._known: dict[tuple[str | int, ...], _Layout] = {}
-        """Of inputs that fit the model and the limits, by name, datatype and shape as they are given."""
 
     def read(self, body: bytes, header_length: str | None) -> InferRequest:
         """Read `body`, whose JSON part is `header_length` bytes long (None: all of it; "0": none, one raw tensor)."""
         if header_length is not None:
             return _from_parts(body, _header_length(header_length, len(body)), self._signature, self._limits)
-        document = _parse(body)
-        inputs = None if _may_have_booleans(body) else self._read_known(document.get("inputs"))
-        if inputs is None:
-            request = _from_document(document, _NO_TAIL, self._signature, self._limits)
-            self._remember(request.inputs)
-            return request
-        if len(document) == 1:
-            return InferRequest(inputs, self._signature.all_outputs[False], None, _NO_PARAMETERS)
-        return _with_options(inputs, document, self._signature)
-
-    def _read_known(self, entries: Any) -> dict[str, np.ndarray] | None:
-        """The inputs, if they are known and their data fits. None: they are to be read with care.
-
-        There must be no booleans, which `struct` takes for numbers. What is no number it refuses, or does not fit, and
-        so nobody has to look at the elements.
-        """
-        if type(entries) is not list or len(entries) != len(self._signature.inputs):
-            return None
-        known = self._known
-        arrays: dict[str, np.ndarray] = {}
-        try:
-            for entry in entries:
-                spec, shape, dtype, count, put = known[entry["name"], entry["datatype"], *entry["shape"]]
-                if "parameters" in entry:
-                    return None
-                data = entry["data"]
-                if len(data) != count:
-                    data = flatten(data, spec, shape)
-                arrays[spec.name] = array = np.empty(shape, dtype)
-                put(array, 0, *data)
-        except (KeyError, TypeError, struct.error, OverflowError, InvalidRequestError):
-            return None
-        return arrays if len(arrays) == len(entries) else None
-
-    def _remember(self, inputs: Mapping[str, np.ndarray]) -> None:
-        most = self._limits.elements // max(1, len(self._signature.inputs))  # so that all have room together
-        for name, array in inputs.items():
-            spec = self._signature.inputs[name]
-            key = (name, spec.datatype, *array.shape)
-            if spec.type.code and array.ndim and 0 < array.size <= most and key not in self._known:
-                if len(self._known) >= _MOST_KNOWN:
-                    self._known.clear()
-                put = struct.Struct(f"={array.size}{spec.type.code}").pack_into
-                self._known[key] = (spec, array.shape, spec.type.array, array.size, put)
+        return _from_document(_parse(body), _NO_TAIL, self._signature, self._limits)
 
 
 def _from_parts(body: bytes, length: int, signature: Signature, limits: Limits) -> InferRequest:
@@ -171,7 +121,7 @@ def _with_options(inputs: Mapping[str, np.ndarray], document: dict[str, Any], si
     request_id = document.get("id")
     if request_id is not None and type(request_id) is not str:
         raise InvalidRequestError(f"'id' is {show(request_id)}; it must be a string")
-    parameters = _NO_PARAMETERS
+    parameters = NO_PARAMETERS
     if "parameters" in document:
         parameters = _parameters(document, "the request")
         for name in _SEQUENCES:
@@ -308,11 +258,6 @@ def _refuse_without_data(parameters: Mapping[str, Any], name: str) -> NoReturn:
     raise InvalidRequestError(f"input '{name}' has neither 'data' nor 'binary_data_size'")
 
 
-def _may_have_booleans(body: bytes) -> bool:
-    """Looks for one letter of each word first, as most bodies have neither and a letter is found much sooner."""
-    return (_R in body and body.find(b"true") >= 0) or (_L in body and body.find(b"false") >= 0)
-
-
 def _content_type(holder: dict[str, Any], where: str, default: str | None) -> str | None:
     """How MLServer's clients have put something into JSON. Source: MLServer, "Content Types"."""
     if "parameters" not in holder:
@@ -343,7 +288,7 @@ def _from_raw(body: bytes, signature: Signature, limits: Limits) -> InferRequest
         if limits.rows is not None and shape and shape[0] > limits.rows:
             raise InvalidRequestError(f"input '{spec.name}' has {shape[0]} rows; the limit is {limits.rows}")
         array = from_binary(memoryview(body), spec, shape, math.prod(shape))
-    return InferRequest({spec.name: array}, signature.all_outputs[True], None, _NO_PARAMETERS)
+    return InferRequest({spec.name: array}, signature.all_outputs[True], None, NO_PARAMETERS)
 
 
 def _raw_shape(size: int, itemsize: int, spec: TensorSpec) -> tuple[int, ...]:

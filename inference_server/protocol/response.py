@@ -35,16 +35,15 @@ def write_response(
         array = arrays.get(name)
         if array is None:
             raise PredictionError(f"the model gave no output '{name}', which its metadata promises")
-        entry: dict[str, Any] = {"name": name, "datatype": spec.datatype, "shape": array.shape}
+        shape = array.shape
         if binary:
             raw = _to_binary(array, spec)
-            entry["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
-        elif array.dtype is spec.type.array and spec.type.code:
-            entry["data"] = array.ravel()
+            size = {"binary_data_size": len(raw)}
+            outputs.append({"name": name, "datatype": spec.datatype, "shape": shape, "parameters": size})
         else:
-            entry["data"] = _to_json(array, spec)
-        outputs.append(entry)
+            data = array.ravel() if array.dtype is spec.type.array and spec.type.code else _to_json(array, spec)
+            outputs.append({"name": name, "datatype": spec.datatype, "shape": shape, "data": data})
     document["outputs"] = outputs
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     # NaN and infinity are written as null. Looking for the word costs less than looking at the numbers, and `find` less

@@ -88,7 +88,9 @@ class Onnx(Runtime):
         del parameters
         feeds = inputs if not self._strings else self._with_text(inputs)
         results = self._run(wanted, feeds, self._run_options)
-        return Prediction({name: results[place] for place, name in enumerate(wanted)})
+        if len(wanted) == 1:  # which is usual, and cheaper so
+            return Prediction({wanted[0]: results[0]})
+        return Prediction(dict(zip(wanted, results, strict=True)))
 
     def _with_text(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**inputs, **{name: _as_text(inputs[name], name) for name in self._strings}}

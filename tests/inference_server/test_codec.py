@@ -17,6 +17,7 @@ from inference_server.protocol.errors import InvalidRequestError, NotSupportedEr
 from inference_server.protocol.request import InferRequest, Limits, Reader
 from inference_server.protocol.response import write_response
 from inference_server.protocol.signature import Signature, TensorSpec
+from inference_server.protocol.usual import UsualReader
 
 MATRIX = Signature.of([TensorSpec("x", "FP32", (-1, 2))], [TensorSpec("y", "FP32", (-1, 2))])
 
@@ -159,25 +160,63 @@ def test_an_element_that_does_not_fit_is_refused(datatype: str, data: list[Any],
 
 
 @pytest.mark.parametrize("data", [[1, 2, 3, 4], [[1, 2], [3, 4]]])
-def test_a_request_that_begins_like_one_that_was_right_is_not_examined_again(
-    data: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reader = Reader(MATRIX, Limits())
-    body = json.dumps(one(data, [2, 2], id="a")).encode()
-    assert reader.read(body, None).inputs["x"].tolist() == [[1, 2], [3, 4]]
-    monkeypatch.delattr("inference_server.protocol.request._read_inputs")
-    again = reader.read(body, None)
-    assert again.inputs["x"].tolist() == [[1, 2], [3, 4]]
-    assert (again.id, again.rows, again.outputs) == ("a", 2, {"y": False})
+def test_a_usual_request_is_read_without_care(data: list[Any]) -> None:
+    reader = UsualReader(MATRIX, Limits())
+    for request_id in ("a", "", None):
+        more = {} if request_id is None else {"id": request_id}
+        request = reader.read(json.dumps(one(data, [2, 2], **more)).encode())
+        assert request is not None
+        arrays, rows, told = request
+        assert arrays["x"].tolist() == [[1, 2], [3, 4]]
+        assert (rows, told) == (2, request_id)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        one([1, 2, 3, 4], [2, 2], parameters={}),
+        one([1, 2, 3, 4], [2, 2], outputs=[{"name": "y"}]),
+        one([1, 2, 3, 4], [2, 2], id=5),
+        one([1, 2, 3, 4], [2, 2], id=None),
+        one([1, 2, True, 4], [2, 2]),
+        one([1, 2, 3, 4], [2, True]),
+        one([1, 2, 3, "4"], [2, 2]),
+        one([1, 2, 3], [2, 2]),
+        one([1, 2, 3, 1e300], [2, 2]),
+        one([1, 2, 3, 4], [4]),
+        one([1, 2, 3, 4], [-2, -2]),
+        one([], [0, 2]),
+        one([1, 2, 3, 4], [2.0, 2]),
+        one([1, 2, 3, 4], [2, [2]]),
+        one([1, 2] * 3, [3, 2]),
+        {"inputs": [*one([1, 2], [1, 2])["inputs"], *one([1, 2], [1, 2])["inputs"]]},
+        {"inputs": [{**one([1, 2], [1, 2])["inputs"][0], "parameters": {"binary_data_size": 4}}]},
+        {"inputs": {}},
+        {"inputs": []},
+        {"inputs": None},
+        {"inputs": "x"},
+        {},
+        [],
+        1,
+        None,
+    ],
+)
+def test_what_is_unusual_or_wrong_is_left_to_who_reads_with_care(document: Any) -> None:
+    assert UsualReader(MATRIX, Limits(rows=2)).read(json.dumps(document).encode()) is None
+
+
+def test_a_model_without_inputs_has_no_usual_request() -> None:
+    assert UsualReader(Signature.of([], []), Limits()).read(b'{"inputs": []}') is None
 
 
 def test_what_is_remembered_of_requests_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference_server.protocol.request._MOST_KNOWN", 3)
-    reader = Reader(MATRIX, Limits())
+    monkeypatch.setattr("inference_server.protocol.usual._MOST_LAYOUTS", 3)
+    reader = UsualReader(MATRIX, Limits())
     for rows in (1, 2, 3, 4, 1):
-        request = reader.read(json.dumps(one([1, 2] * rows, [rows, 2])).encode(), None)
-        assert request.inputs["x"].shape == (rows, 2)
-        assert len(reader._known) <= 3
+        request = reader.read(json.dumps(one([1, 2] * rows, [rows, 2])).encode())
+        assert request is not None
+        assert request[0]["x"].shape == (rows, 2)
+        assert len(reader._layouts) <= 3
 
 
 def test_two_inputs_that_are_right_alone_may_be_too_large_together() -> None:

@@ -60,7 +60,7 @@ def test_a_late_request_leaves_the_next_one_alone(ends: tuple[socket.socket, soc
 
 def test_each_thread_has_a_watch_of_its_own_and_the_watchdog_looks_at_all() -> None:
     now = 0.0
-    watchdog = Watchdog(lambda: now)
+    watchdog = Watchdog(lambda: now, threads=2)
     mine = watchdog.own.watch
     others: list[Watch] = []
     thread = threading.Thread(target=lambda: others.append(watchdog.own.watch))

@@ -1,0 +1,60 @@
+"""Writes an answer to its connection: head and body in one piece, after which the connection is closed.
+
+The WSGI server would take a status and a list of headers to pieces and put them together again, which is work that
+shows beside a small prediction. It is left with what a connection does not take at once: it waits for slow clients.
+Knows no request.
+"""
+
+from __future__ import annotations
+
+import os
+from email.utils import formatdate
+
+from inference_server.http import JSON, STATUS_LINES, Answer
+
+
+def head_of(answer: Answer, date: str | None = None) -> bytes:
+    """The status line and the headers, with the empty line. `date` as RFC 9110, section 5.6.7, has it; None: now."""
+    headers = [
+        ("Date", date or formatdate(usegmt=True)),
+        ("Connection", "close"),
+        *answer.headers,
+        ("Content-Type", answer.content_type),
+        ("Content-Length", str(len(answer.body))),
+    ]
+    lines = [f"HTTP/1.1 {STATUS_LINES[answer.status]}", *(f"{name}: {value}" for name, value in headers)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+class Sender:
+    """One for each process."""
+
+    def __init__(self) -> None:
+        self._date = ""
+        self._usual = b""
+        """The head of a 200 with JSON, up to the length."""
+        self._until = float("-inf")
+        """The end of the second that both tell."""
+
+    def send(self, answer: Answer, connection: int, now: float, *, with_body: bool = True) -> list[bytes]:
+        """Send what the connection takes at once; the rest is returned. `now`: seconds from any origin."""
+        if now >= self._until:
+            self._look_at_the_time(now)
+        body = answer.body if with_body else b""
+        if answer.status == 200 and answer.content_type is JSON and not answer.headers:  # noqa: PLR2004
+            head = b"%b%d\r\n\r\n" % (self._usual, len(answer.body))
+        else:
+            head = head_of(answer, self._date)
+        try:
+            sent = os.writev(connection, (head, body))
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # nobody is there any more
+            return []
+        return [] if sent == len(head) + len(body) else [(head + body)[sent:]]
+
+    def _look_at_the_time(self, now: float) -> None:
+        self._date = formatdate(usegmt=True)
+        usual = head_of(Answer(200, b""), self._date)
+        self._usual = usual.removesuffix(b"0\r\n\r\n")
+        self._until = now + 1
