@@ -52,7 +52,7 @@ class UsualReader:
                 key = (entry["name"], entry["datatype"], *entry["shape"])
                 spec, shape, dtype, count, put = known.get(key) or self._learn(key)
                 data = entry["data"]
-                if len(data) != count:
+                if len(data) != count or type(data[0]) is list:
                     data = flatten(data, spec, shape)
                 arrays[spec.name] = array = np.empty(shape, dtype)
                 # What is no number, or does not fit, it refuses; so nobody has to look at each.

@@ -60,15 +60,16 @@ class Tensor(NamedTuple):
 
 
 @st.composite
-def tensors(draw: st.DrawFn, name: str) -> Tensor:
-    datatype = draw(st.sampled_from(list(DATATYPES)))
-    shape = tuple(draw(st.lists(st.integers(0, 4), max_size=3)))
+def tensors(draw: st.DrawFn, name: str, *, usual: bool) -> Tensor:
+    datatype = draw(st.sampled_from(sorted({*INTEGERS, *WIDTHS}) if usual else list(DATATYPES)))
+    shape = tuple(draw(st.lists(st.integers(int(usual), 4), min_size=int(usual), max_size=3)))
     values = draw(st.lists(elements(datatype), min_size=math.prod(shape), max_size=math.prod(shape)))
     array = np.empty(len(values), dtype=DATATYPES[datatype].array)
     array[:] = values
     stated = tuple(draw(st.sampled_from([size, -1])) for size in shape)
-    binary = datatype == "BF16" or draw(st.booleans())
-    return Tensor(TensorSpec(name, datatype, stated, optional=draw(st.booleans())), array.reshape(shape), binary)
+    binary = not usual and (datatype == "BF16" or draw(st.booleans()))
+    optional = not usual and draw(st.booleans())
+    return Tensor(TensorSpec(name, datatype, stated, optional=optional), array.reshape(shape), binary)
 
 
 class Case(NamedTuple):
@@ -97,14 +98,16 @@ def entry_of(tensor: Tensor, *, nested: bool) -> tuple[dict[str, Any], bytes]:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
+def cases(draw: st.DrawFn, *, usual: bool = False) -> Case:
     """A signature, and a request that fits it."""
-    chosen = [draw(tensors(name)) for name in "abc"[: draw(st.integers(1, 3))]]
+    chosen = [draw(tensors(name, usual=usual)) for name in "abc"[: draw(st.integers(1, 3))]]
     signature = Signature.of([tensor.spec for tensor in chosen], [tensor.spec for tensor in chosen])
     parts = [entry_of(tensor, nested=draw(st.booleans())) for tensor in chosen]
     document: dict[str, Any] = {"inputs": [entry for entry, _ in parts]}
     if draw(st.booleans()):
         document["id"] = draw(st.text(max_size=5))
+    if usual:
+        return Case(signature, chosen, document, b"")
     if draw(st.booleans()):
         document["outputs"] = [{"name": "a", "parameters": {"binary_data": draw(st.booleans())}}]
     if draw(st.booleans()):
@@ -133,14 +136,19 @@ def test_numbers_become_what_numpy_makes_of_them_or_are_refused(datatype: str, d
     entry = {"name": "a", "datatype": datatype, "data": data.draw(st.lists(elements(datatype) | others, min_size=1))}
     body = json.dumps({"inputs": [{**entry, "shape": [len(entry["data"])]}]}).encode()
     numbers = orjson.loads(body)["inputs"][0]["data"]
-    outcome = attempt(lambda: Reader(Signature.of([TensorSpec("a", datatype, (-1,))], []), LIMITS).read(body, None))
+    signature = Signature.of([TensorSpec("a", datatype, (-1,))], [])
+    outcome = attempt(lambda: Reader(signature, LIMITS).read(body, None))
+    usual = UsualReader(signature, LIMITS).read(body)
     try:
         with np.errstate(over="raise"):
             expected = np.array([int(n) if datatype in INTEGERS else n for n in numbers], DATATYPES[datatype].array)
     except (OverflowError, FloatingPointError):
         assert isinstance(outcome, RequestError)
         assert "is out of its range" in str(outcome)
+        assert usual is None
     else:
+        if usual is not None:
+            np.testing.assert_array_equal(usual[0]["a"], expected)
         assert isinstance(outcome, InferRequest)
         np.testing.assert_array_equal(outcome.inputs["a"], expected)
 
@@ -166,10 +174,9 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @st.composite
-def broken_cases(draw: st.DrawFn) -> tuple[Case, bytes, str | None]:
-    """A case, its body after some changes, and the header that tells the length of the JSON."""
-    case = draw(cases())
-    document = json.loads(json.dumps(case.document))
+def changed(draw: st.DrawFn, original: dict[str, Any]) -> dict[str, Any]:
+    """A document after up to three changes."""
+    document: dict[str, Any] = json.loads(json.dumps(original))
     for _ in range(draw(st.integers(0, 3))):
         found = list(places(document))
         if not found:
@@ -182,7 +189,14 @@ def broken_cases(draw: st.DrawFn) -> tuple[Case, bytes, str | None]:
                 del container[key]
             case _:
                 container[key] = [container[key]] * draw(st.integers(0, 3))
-    head = json.dumps(document).encode()
+    return document
+
+
+@st.composite
+def broken_cases(draw: st.DrawFn) -> tuple[Case, bytes, str | None]:
+    """A case, its body after some changes, and the header that tells the length of the JSON."""
+    case = draw(cases())
+    head = json.dumps(draw(changed(case.document))).encode()
     body = bytearray(head + case.tail)
     length: str | None = str(len(head))
     for _ in range(draw(st.integers(0, 2))):
@@ -210,14 +224,15 @@ def test_a_request_that_was_changed_is_read_or_refused(broken: tuple[Case, bytes
         check_fits(outcome, case.signature)
 
 
-@given(broken_cases())
-def test_what_passes_for_usual_is_what_reading_with_care_gives(broken: tuple[Case, bytes, str | None]) -> None:
-    case, body, _ = broken
+@given(cases(usual=True), st.data())
+def test_what_passes_for_usual_is_what_reading_with_care_gives(case: Case, data: st.DataObject) -> None:
     usual = UsualReader(case.signature, LIMITS)
-    right = {"inputs": [entry_of(tensor._replace(binary=False), nested=False)[0] for tensor in case.tensors]}
-    usual.read(orjson.dumps(right))
+    assert usual.read(orjson.dumps(case.document)) is not None
+    document = data.draw(changed(case.document))
+    body = json.dumps(document).encode()
     read = usual.read(body)
     if read is None:
+        assert document != case.document
         return
     arrays, rows, request_id = read
     request = Reader(case.signature, LIMITS).read(body, None)
