@@ -227,12 +227,14 @@ def test_a_request_that_was_changed_is_read_or_refused(broken: tuple[Case, bytes
 @given(cases(usual=True), st.data())
 def test_what_passes_for_usual_is_what_reading_with_care_gives(case: Case, data: st.DataObject) -> None:
     usual = UsualReader(case.signature, LIMITS)
-    assert usual.read(orjson.dumps(case.document)) is not None
+    right = orjson.dumps(case.document)
+    has_words = b"true" in right or b"false" in right  # an id may be one
+    assert (usual.read(right) is None) == has_words
     document = data.draw(changed(case.document))
     body = json.dumps(document).encode()
     read = usual.read(body)
     if read is None:
-        assert document != case.document
+        assert document != case.document or has_words
         return
     arrays, rows, request_id = read
     request = Reader(case.signature, LIMITS).read(body, None)
