@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from inference_server.protocol.errors import InvalidRequestError
-from inference_server.protocol.request import Limits
+from inference_server.protocol.request import Limits, rows_of
 from inference_server.protocol.signature import Signature, TensorSpec
 from inference_server.protocol.tensors import flatten
 
@@ -68,7 +68,7 @@ class UsualReader:
             request_id = document.get("id")
             if type(request_id) is not str or len(document) > 2:  # noqa: PLR2004  (the inputs and the id)
                 return None
-        return arrays, len(arrays[entries[0]["name"]]), request_id
+        return arrays, rows_of(arrays), request_id
 
     def _learn(self, key: tuple[Any, ...]) -> _Layout:
         """Raises KeyError if there is none."""
