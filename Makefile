@@ -9,7 +9,7 @@ SIZES ?= 20 100
 PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks tools
 PINS := operator server sandbox
 
-.PHONY: help demo demo-failures test check manifests bench bench-operator bench-events bench-server docs pins control-plane clean
+.PHONY: help demo demo-failures test check manifests bench bench-operator bench-events bench-server fuzz-server docs pins control-plane clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ check: $(VENV)/.installed ## Lint, types, layers, and that generated files are u
 
 manifests: $(VENV)/.installed ## Write the generated files: CRDs, IAM policy, reference pages
 	$(BIN)/python tools/generate.py
+
+fuzz-server: $(VENV)/.installed ## Fuzz the codec and the running server, ten minutes each (WITH="--minutes 1": the latter)
+	@$(BIN)/pytest -n $(WORKERS) -p no:cacheprovider --hypothesis-profile=long --timeout=3600 tests/inference_server/test_codec_fuzz.py
+	@$(BIN)/python -m benchmarks.server.fuzzing $(WITH)
 
 docs: $(VENV)/.installed ## Build the documentation as a site, in build/docs/site
 	@$(BIN)/python tools/site.py

@@ -91,10 +91,19 @@ def echo_json() -> bytes:
 
 def echo_binary() -> tuple[bytes, int]:
     """The body, and the length of its JSON header."""
-    floats = _floats().tobytes()
-    tensor = {"name": "x", "datatype": "FP32", "shape": [FLOATS], "parameters": {"binary_data_size": len(floats)}}
+    return _binary_request([FLOATS], _floats())
+
+
+def small_binary() -> tuple[bytes, int]:
+    """What `small_request` asks, likewise."""
+    return _binary_request([1, INPUTS], np.random.default_rng(2).normal(size=INPUTS).round(6).astype(np.float32))
+
+
+def _binary_request(shape: list[int], values: np.ndarray) -> tuple[bytes, int]:
+    data = values.tobytes()
+    tensor = {"name": "x", "datatype": "FP32", "shape": shape, "parameters": {"binary_data_size": len(data)}}
     header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    return header + floats, len(header)
+    return header + data, len(header)
 
 
 def _floats() -> np.ndarray:
