@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.eventually import eventually
 from tests.inference_server.models import linear, published, write_linear
 from tests.inference_server.running import DEADLINE, RunningServer, running
 
@@ -36,6 +37,16 @@ def rows(count: int, **more: Any) -> dict[str, Any]:
 def told(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
     """Its status, its headers without the time, and its body."""
     return answer.status_code, {name: text for name, text in answer.headers.items() if name != "date"}, answer.content
+
+
+def logged(server: RunningServer, request_id: str, count: int) -> list[dict[str, Any]]:
+    """The lines of the requests with that id, once there are so many."""
+
+    def lines() -> list[dict[str, Any]]:
+        return [line for line in server.logged("request") if line.get("request_id") == request_id]
+
+    eventually(lambda: len(lines()) >= count, DEADLINE)
+    return lines()
 
 
 @pytest.mark.parametrize("accepted", ["identity", "gzip"])
@@ -65,7 +76,7 @@ def test_every_answer_tells_the_time_and_that_the_connection_ends(server: Runnin
 def test_usual_requests_are_counted_and_logged(server: RunningServer) -> None:
     for _ in range(5):
         server.post(PATH, json=rows(7), headers={"X-Request-Id": "usual"}).raise_for_status()
-    lines = [line for line in server.logged("request") if line.get("request_id") == "usual"]
+    lines = logged(server, "usual", 5)
     assert [(line["rows"], line["model"], line["status"]) for line in lines] == [(7, "linear", 200)] * 5
     assert all(line["request_bytes"] and line["response_bytes"] and line["predict_ms"] for line in lines)
 
@@ -77,7 +88,7 @@ def test_a_usual_request_whose_answer_json_cannot_carry_is_refused_and_counted(s
     assert usual == [told(server.post(PATH, json={**request, "parameters": {}}))] * 3
     assert usual[0][0] == 400
     assert "infinity" in json.loads(usual[0][2])["error"]
-    lines = [line for line in server.logged("request") if line.get("request_id") == "infinite"]
+    lines = logged(server, "infinite", 3)
     assert [(line["status"], line["rows"], line["model"]) for line in lines] == [(400, 1, "linear")] * 3
 
 

@@ -155,7 +155,8 @@ def test_a_model_that_starts_threads_is_loaded_after_the_fork(models: Path, tmp_
     with running(published(models), python_path=write_plug_in(tmp_path / "plug_ins")) as server:
         assert readiness(server)["ready"]
         assert server.post("/v2/models/threaded/infer", json=ONE).status_code == 200
-        (record,) = server.logged("libraries started threads; these versions are loaded after the fork")
+        told = "libraries started threads; these versions are loaded after the fork"
+        (record,) = eventually(lambda: server.logged(told), DEADLINE)
         assert record["versions"] == ["threaded/1"]
 
         def loads() -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ def callers(server: RunningServer) -> Iterator[Counter[str]]:
 
 @pytest.mark.parametrize(("privileged", "threads"), [(True, 1), (False, 1), (True, 4)])
 def test_sigterm_under_load_fails_no_request_and_exits_zero(models: Path, threads: int, *, privileged: bool) -> None:
-    with running(models, drain_seconds=1, threads=threads, privileged=privileged) as server:
+    with running(models, drain_seconds=5, threads=threads, privileged=privileged) as server:
         server.wait_until_live()
         with callers(server) as outcomes:
             eventually(lambda: outcomes["200"] > 100, DEADLINE)
@@ -130,7 +130,7 @@ def test_a_worker_with_too_much_memory_of_its_own_is_replaced_without_a_failed_r
             eventually(partial(answers_go_on, outcomes, outcomes["200"]), DEADLINE)
         assert set(outcomes) == {"200"}, outcomes
         assert len(set(server.workers()) & set(before)) == 1
-        assert server.logged("a worker has too much memory, and is replaced")
+        eventually(lambda: server.logged("a worker has too much memory, and is replaced"), DEADLINE)
 
 
 def answers_go_on(outcomes: Counter[str], before: int) -> bool:
