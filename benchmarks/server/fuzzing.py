@@ -185,8 +185,10 @@ def fuzz(server: Server, schemathesis: Path | None, seconds: float, seed: int) -
         thread.join()
     lost = workers - {worker.pid for worker in server.workers()}
     _print(tally, memory, len(lost))
-    if schemathesis is not None:
+    if codes:
         figure("schemathesis: runs that found an error", sum(map(bool, codes)), at_most(0), f"of {len(codes)} runs")
+    elif schemathesis is not None:
+        remark("schemathesis did not come to the end of a run, which takes about two minutes")
 
 
 def _own_memory(server: Server) -> int:

@@ -76,8 +76,7 @@ def top_n_bytes(root: Path) -> int:
 
 
 def small_request() -> bytes:
-    row = np.random.default_rng(2).normal(size=INPUTS).round(6).tolist()
-    return _request("x", "FP32", [1, INPUTS], row)
+    return _request("x", "FP32", [1, INPUTS], _row().tolist())
 
 
 def top_n_request() -> bytes:
@@ -96,7 +95,7 @@ def echo_binary() -> tuple[bytes, int]:
 
 def small_binary() -> tuple[bytes, int]:
     """What `small_request` asks, likewise."""
-    return _binary_request([1, INPUTS], np.random.default_rng(2).normal(size=INPUTS).round(6).astype(np.float32))
+    return _binary_request([1, INPUTS], _row().astype(np.float32))
 
 
 def _binary_request(shape: list[int], values: np.ndarray) -> tuple[bytes, int]:
@@ -104,6 +103,10 @@ def _binary_request(shape: list[int], values: np.ndarray) -> tuple[bytes, int]:
     tensor = {"name": "x", "datatype": "FP32", "shape": shape, "parameters": {"binary_data_size": len(data)}}
     header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     return header + data, len(header)
+
+
+def _row() -> np.ndarray:
+    return np.random.default_rng(2).normal(size=INPUTS).round(6)
 
 
 def _floats() -> np.ndarray:

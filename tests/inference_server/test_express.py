@@ -43,10 +43,10 @@ def logged(server: RunningServer, request_id: str, count: int) -> list[dict[str,
     """The lines of the requests with that id, once there are so many."""
 
     def lines() -> list[dict[str, Any]]:
-        return [line for line in server.logged("request") if line.get("request_id") == request_id]
+        found = [line for line in server.logged("request") if line.get("request_id") == request_id]
+        return found if len(found) >= count else []
 
-    eventually(lambda: len(lines()) >= count, DEADLINE)
-    return lines()
+    return eventually(lines, DEADLINE)
 
 
 @pytest.mark.parametrize("accepted", ["identity", "gzip"])
