@@ -23,7 +23,7 @@ from inference_server.express import Express
 from inference_server.http import Answer, answer_for, error_answer
 from inference_server.inference import Inference
 from inference_server.logs import Logger
-from inference_server.metrics.store import UNKNOWN, Store
+from inference_server.metrics.store import OK, UNKNOWN, Store
 from inference_server.protocol.errors import RequestError, SlowClientError
 from inference_server.request_line import check_version, put_right
 from inference_server.sending import Sender
@@ -77,47 +77,54 @@ class Application:
     def refresh(self) -> None:
         """Called when the catalog is complete."""
         self._paths = {
-            path: Express(model, self._inference, self._store, self._access_log, self._sender, self._clock)
+            path: Express(
+                model, self._inference, self._store, self._access_log, self._sender, self._clock, self._finish
+            )
             for path, model in _infer_paths(self._catalog)
         }
 
     def respond(self, environ: WSGIEnvironment, _: StartResponse) -> list[bytes]:
         """What the WSGI server calls. Returns what the connection did not take."""
-        connection = self._connection()
-        exchange = Exchange(self._clock(), connection)
+        connection, began = self._connection(), self._clock()
+        express = self._paths.get(environ.get("PATH_INFO", ""))
         body: bytes | None = None
+        exchange: Exchange | None = None
         try:
-            check_version(environ)
+            if environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
+                check_version(environ)
             body = read_body(environ, connection, self._max_body_bytes, self._receive)
-            exchange.request_bytes = len(body)
-            express = self._paths.get(environ.get("PATH_INFO", ""))
             if express is not None and environ["REQUEST_METHOD"] == "POST":
-                exchange.model, exchange.inference = express.model, True
                 if self.trace is None and self.leave is None:
-                    rest = express.respond(body, environ, exchange)
+                    rest = express.respond(body, environ, connection, began)
                     if rest is not None:
                         return rest
+                exchange = Exchange(began, connection, express.model, inference=True, request_bytes=len(body))
                 answer = self._inference.answer(express.model, body, environ, exchange)
             else:
+                exchange = Exchange(began, connection, request_bytes=len(body))
                 answer = self._ask_flask(body, environ, exchange)
         except RequestError as error:
             answer = answer_for(error)
         except Exception:  # uWSGI would answer nothing at all
             log.exception("a request failed", method=environ.get("REQUEST_METHOD"), path=environ.get("PATH_INFO"))
             answer = error_answer(500, "internal error; see the server's log")
+        if exchange is None:
+            exchange = Exchange(began, connection, request_bytes=len(body or b""))
         return self._finish(environ, exchange, answer, unread=body is None)
 
-    def _finish(self, environ: WSGIEnvironment, exchange: Exchange, answer: Answer, *, unread: bool) -> list[bytes]:
+    def _finish(
+        self, environ: Mapping[str, Any], exchange: Exchange, answer: Answer, *, unread: bool = False
+    ) -> list[bytes]:
         """Count, log and send the answer."""
         method = environ.get("REQUEST_METHOD")
-        if unread and method == "POST":  # it may be one to a model, though nobody has looked at it
+        if exchange.model is None and method == "POST":  # it may be one to a model, though nobody has looked at it
             express = self._paths.get(environ.get("PATH_INFO", ""))
             if express is not None:
                 exchange.model, exchange.inference = express.model, True
         now = self._observe(environ, exchange, answer)
         if self.leave is not None:
             self.leave()
-        rest = self._sender.send(answer, exchange.connection, now, with_body=method != "HEAD")
+        rest = self._sender.answer(answer, exchange.connection, now, with_body=method != "HEAD")
         if unread and answer.status != SlowClientError.status:  # of such a client there is nothing to wait for
             _discard(exchange.connection)
         return rest
@@ -133,12 +140,15 @@ class Application:
         now = self._clock()
         size = len(answer.body)
         if exchange.inference:
+            key = UNKNOWN if exchange.model is None else exchange.model.key
+            queue, decode, predict, encode = exchange.stages
+            seconds = now - exchange.began + queue
+            rows = exchange.rows if answer.status == OK else 0
             self._store.observe(
-                UNKNOWN if exchange.model is None else exchange.model.key,
+                self._store.row(key),
                 answer.status,
-                now - exchange.began + exchange.stages[0],
-                exchange.stages,
-                (exchange.rows, exchange.request_bytes, size),
+                (seconds, queue, decode, predict, encode, rows, exchange.request_bytes, size),
+                now,
             )
             if self.trace is not None:
                 self.trace(environ, exchange, answer.status, now)

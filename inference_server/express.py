@@ -7,17 +7,22 @@ usual ones the same answer: tests hold the two against each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from inference_server.access_log import AccessLog
 from inference_server.catalog import LoadedModel
 from inference_server.exchange import Clock, Exchange
+from inference_server.http import Answer, answer_for
 from inference_server.inference import Inference
-from inference_server.metrics.store import Store
+from inference_server.metrics.store import OK, Store
+from inference_server.protocol.errors import RequestError
 from inference_server.protocol.request import NO_PARAMETERS
-from inference_server.protocol.usual import UsualReader
+from inference_server.protocol.usual import UsualReader, UsualWriter
 from inference_server.sending import Sender
+
+Finish = Callable[[Mapping[str, Any], Exchange, Answer], list[bytes]]
+"""Counts, logs and sends an answer of any kind."""
 
 
 class Express:
@@ -31,23 +36,28 @@ class Express:
         access_log: AccessLog,
         sender: Sender,
         clock: Clock,
+        finish: Finish,
     ) -> None:
         self.model = model
         self._read = UsualReader(model.signature, model.limits.request).read
+        self._write = UsualWriter(model.name, model.version_text, model.signature).write
         self._wanted = model.signature.all_outputs[False]
+        self._names = tuple(self._wanted)
         self._timeout = inference.timeout(model)
         self._inference = inference
         self._store = store
+        self._row = store.row(model.key)
         self._access_log = access_log
-        self._sender = sender
+        self._send = sender.send
         self._clock = clock
+        self._finish = finish
 
-    def respond(self, body: bytes, headers: Mapping[str, Any], exchange: Exchange) -> list[bytes] | None:
+    def respond(self, body: bytes, headers: Mapping[str, Any], connection: int, began: float) -> list[bytes] | None:
         """Answer, count and log one request; None, with nothing done, if it is not a usual one.
 
-        Returns what the connection did not take. Raises RequestError, as Inference.answer does.
+        Returns what the connection did not take. An Exchange is made only where there is more to tell than counts.
         """
-        inference, began = self._inference, exchange.began
+        inference = self._inference
         if (
             began >= inference.overload.next_check
             or "HTTP_INFERENCE_HEADER_CONTENT_LENGTH" in headers
@@ -57,19 +67,32 @@ class Express:
         request = self._read(body)
         if request is None:
             return None
-        inputs, exchange.rows, request_id = request
-        clock, model, wanted = self._clock, self.model, self._wanted
+        inputs, rows, request_id = request
+        clock, model = self._clock, self.model
         read = clock()
-        prediction = inference.ask(model, inputs, wanted, NO_PARAMETERS, exchange.connection, began + self._timeout)
-        predicted = clock()
-        answer = inference.write(model, prediction, wanted, request_id, headers)
+        try:
+            prediction = inference.ask(
+                model, inputs, self._names, NO_PARAMETERS, connection, read, began + self._timeout
+            )
+            predicted = clock()
+            answer = None if prediction.parameters else self._write(prediction.outputs, request_id)
+            if answer is None or ("HTTP_ACCEPT_ENCODING" in headers and len(answer) >= inference.compress_from_bytes):
+                exchange = Exchange(began, connection, model, inference=True, request_bytes=len(body), rows=rows)
+                whole = inference.write(model, prediction, self._wanted, request_id, headers)
+                exchange.stages = (0.0, read - began, predicted - read, clock() - predicted)
+                return self._finish(headers, exchange, whole)
+        except RequestError as error:
+            exchange = Exchange(began, connection, model, inference=True, request_bytes=len(body), rows=rows)
+            return self._finish(headers, exchange, answer_for(error))
         now = clock()
-        size = len(answer.body)
-        exchange.stages = stages = (0.0, read - began, predicted - read, now - predicted)
-        self._store.observe(model.key, 200, now - began, stages, (exchange.rows, exchange.request_bytes, size))
+        size = len(answer)
+        decode, predict, encode = read - began, predicted - read, now - predicted
+        self._store.observe(self._row, OK, (now - began, 0.0, decode, predict, encode, rows, len(body), size), now)
         log = self._access_log
         if now >= log.next_success:
-            log.write(headers, exchange, 200, size, now)
+            exchange = Exchange(began, connection, model, inference=True, request_bytes=len(body), rows=rows)
+            exchange.stages = (0.0, decode, predict, encode)
+            log.write(headers, exchange, OK, size, now)
         else:
             log.skipped += 1
-        return self._sender.send(answer, exchange.connection, now)
+        return self._send(answer, connection, now)

@@ -43,6 +43,7 @@ class Inference:
         clock: Clock,
     ) -> None:
         self._limits = limits
+        self.compress_from_bytes = limits.compress_from_bytes
         self.overload = overload
         self._watchdog = watchdog
         self._clock = clock
@@ -63,7 +64,9 @@ class Inference:
             timeout = min(timeout, request.timeout_seconds or timeout)
         read = self._clock()
         deadline = exchange.began - waited + timeout
-        prediction = self.ask(model, request.inputs, request.outputs, request.parameters, exchange.connection, deadline)
+        prediction = self.ask(
+            model, request.inputs, tuple(request.outputs), request.parameters, exchange.connection, read, deadline
+        )
         predicted = self._clock()
         answer = self.write(model, prediction, request.outputs, request.id, headers)
         exchange.stages = (waited, read - began, predicted - read, self._clock() - predicted)
@@ -78,18 +81,19 @@ class Inference:
         self,
         model: LoadedModel,
         inputs: Mapping[str, np.ndarray],
-        wanted: WantedOutputs,
+        wanted: tuple[str, ...],
         parameters: Mapping[str, Any],
         connection: int,
+        now: float,
         deadline: float,
     ) -> Prediction:
         """Ask the model. Raises DeadlineError if the answer is too late, whoever notices first; PredictionError."""
-        if self._clock() >= deadline:
+        if now >= deadline:
             raise DeadlineError("the deadline passed before the model was asked")
         watch = self._watchdog.own.watch
         watch.asked.append((deadline, connection, model.name))
         try:
-            return model.predict(inputs, list(wanted), parameters)
+            return model.predict(inputs, wanted, parameters)
         except RequestError:
             raise
         except Exception as error:  # whatever a model raises is a failed prediction, not a failed server
@@ -118,7 +122,7 @@ class Inference:
         if header_length is not None:
             answer.content_type = BINARY
             answer.headers = [(HEADER_LENGTH, str(header_length))]
-        if "HTTP_ACCEPT_ENCODING" in headers and len(body) >= self._limits.compress_from_bytes:
+        if "HTTP_ACCEPT_ENCODING" in headers and len(body) >= self.compress_from_bytes:
             _compress(answer, headers["HTTP_ACCEPT_ENCODING"])
         return answer
 

@@ -64,9 +64,10 @@ def _version_policy(model: LoadedModel) -> dict[str, Any]:
 def model_statistics(model: LoadedModel, totals: Mapping[store.Key, list[float]]) -> dict[str, Any]:
     """Triton's statistics of one version. Source: Triton, "Statistics Extension"."""
     cells = totals.get(model.key, [0.0] * store.COLUMNS)
-    success = int(cells[0])
-    failed = int(sum(cells[1 : store.OTHER_CODE + 1]))
-    stages = dict(zip(store.STAGES, cells[store.STAGE : store.STAGE + len(store.STAGES)], strict=True))
+    counts = store.by_code(cells)
+    success = int(counts[store.OK])
+    failed = int(sum(counts.values())) - success
+    stages = dict(zip(store.STAGES, cells[store.STAGE_SUMS], strict=True))
     return {
         "name": model.name,
         "version": model.version_text,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from email.utils import formatdate
 
-from inference_server.http import JSON, STATUS_LINES, Answer
+from inference_server.http import STATUS_LINES, Answer
 
 
 def head_of(answer: Answer, date: str | None = None) -> bytes:
@@ -36,15 +36,21 @@ class Sender:
         self._until = float("-inf")
         """The end of the second that both tell."""
 
-    def send(self, answer: Answer, connection: int, now: float, *, with_body: bool = True) -> list[bytes]:
-        """Send what the connection takes at once; the rest is returned. `now`: seconds from any origin."""
+    def answer(self, answer: Answer, connection: int, now: float, *, with_body: bool = True) -> list[bytes]:
+        """Send any answer. See `send`."""
         if now >= self._until:
             self._look_at_the_time(now)
-        body = answer.body if with_body else b""
-        if answer.status == 200 and answer.content_type is JSON and not answer.headers:  # noqa: PLR2004
-            head = b"%b%d\r\n\r\n" % (self._usual, len(answer.body))
-        else:
-            head = head_of(answer, self._date)
+        return self.send(answer.body if with_body else b"", connection, now, head_of(answer, self._date))
+
+    def send(self, body: bytes, connection: int, now: float, head: bytes | None = None) -> list[bytes]:
+        """Send what the connection takes at once; the rest is returned. `now`: seconds from any origin.
+
+        Without a head it is that of the usual answer: 200, with JSON.
+        """
+        if head is None:
+            if now >= self._until:
+                self._look_at_the_time(now)
+            head = b"%b%d\r\n\r\n" % (self._usual, len(body))
         try:
             sent = os.writev(connection, (head, body))
         except BlockingIOError:

@@ -60,7 +60,7 @@ class EmfReporter:
             self._told.write_text(json.dumps(now))
         for key, cells in now.items():
             since = [a - b for a, b in zip(cells, before.get(key, [0.0] * store.COLUMNS), strict=True)]
-            if any(since[: store.OTHER_CODE + 1]):
+            if any(store.by_code(since).values()):
                 log.always("metrics", **emf_record(self._namespace, tuple(json.loads(key)), since, _milliseconds()))
 
 
@@ -70,16 +70,16 @@ def _milliseconds() -> int:
 
 def emf_record(namespace: str, key: Key, cells: Sequence[float], milliseconds: int) -> dict[str, Any]:
     """The columns of one model, of the time since the last record, as CloudWatch reads them."""
-    counts = cells[: store.OTHER_CODE + 1]
-    by_code = zip(store.CODES, counts, strict=False)
-    server_errors = sum(count for code, count in by_code if code >= _FIRST_SERVER_ERROR and code != _NOT_OFFERED)
+    counts = store.by_code(cells)
+    requests = sum(counts.values())
+    server_errors = sum(count for code, count in counts.items() if code >= _FIRST_SERVER_ERROR and code != _NOT_OFFERED)
     values = {
-        "Requests": sum(counts),
-        "ClientErrors": sum(counts) - counts[0] - server_errors,
+        "Requests": requests,
+        "ClientErrors": requests - counts[store.OK] - server_errors,
         "ServerErrors": server_errors,
         "Rows": cells[store.ROWS],
-        "Duration": round(1000 * cells[store.DURATION_SUM] / sum(counts), 3),
-        "DurationP99": 1000 * quantile(cells[store.DURATION : store.DURATION_SUM], 0.99),
+        "Duration": round(1000 * cells[store.DURATION_SUM] / requests, 3),
+        "DurationP99": 1000 * quantile(cells[store.DURATION], 0.99),
     }
     metrics = [{"Name": name, "Unit": unit} for name, unit in _UNITS.items()]
     directive = {"Namespace": namespace, "Dimensions": [["Model", "Version"]], "Metrics": metrics}

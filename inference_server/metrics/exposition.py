@@ -72,9 +72,9 @@ def _requests(totals: dict[Key, list[float]]) -> Iterator[Metric]:
         "inference_requests", "Inference requests by HTTP status.", labels=("model", "version", "code")
     )
     for key, cells in totals.items():
-        for code, count in zip((*map(str, store.CODES), "other"), cells, strict=False):
-            if count or code == "200":
-                family.add_metric((*key, code), count)
+        for code, count in store.by_code(cells).items():
+            if count or code == store.OK:
+                family.add_metric((*key, "other" if code == store.OTHER else str(code)), count)
     yield family
 
 
@@ -91,10 +91,11 @@ def _durations(totals: dict[Key, list[float]]) -> Iterator[Metric]:
     )
     bounds = [*(repr(bound) for bound in store.BUCKETS), "+Inf"]
     for key, cells in totals.items():
-        counts = itertools.accumulate(cells[store.DURATION : store.DURATION_SUM])
+        counts = itertools.accumulate(cells[store.DURATION])
         whole.add_metric(key, list(zip(bounds, counts, strict=True)), cells[store.DURATION_SUM])
-        for number, stage in enumerate(store.STAGES):
-            stages.add_metric((*key, stage), int(cells[0]), cells[store.STAGE + number])
+        successes = int(store.by_code(cells)[store.OK])
+        for stage, seconds in zip(store.STAGES, cells[store.STAGE_SUMS], strict=True):
+            stages.add_metric((*key, stage), successes, seconds)
     yield whole
     yield stages
 

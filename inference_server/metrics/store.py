@@ -9,31 +9,50 @@ from __future__ import annotations
 
 import json
 import mmap
+import struct
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from time import time
+from time import perf_counter, time
+from typing import TypeAlias
 
-CODES = (200, 400, 404, 405, 408, 413, 415, 417, 500, 501, 503, 504)
-OTHER_CODE = len(CODES)
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds in seconds; one more column counts what is above."""
 STAGES = ("queue", "decode", "predict", "encode")
+OK = 200
+OTHER = 0
+"""Stands for every status that has no column of its own."""
+_CODES = (OTHER, 400, 404, 405, 408, 413, 415, 417, 500, 501, 503, 504, OK)
 
-_CODE_COLUMN = {code: column for column, code in enumerate(CODES)}
-DURATION = OTHER_CODE + 1
-"""First column of the histogram of whole requests; its sum of seconds follows the buckets."""
-DURATION_SUM = DURATION + len(BUCKETS) + 1
-STAGE = DURATION_SUM + 1
+DURATION = slice(0, len(BUCKETS) + 1)
+"""Columns of the histogram of whole requests."""
+_CODE = DURATION.stop
+"""First of the counts by status."""
+_CODE_COLUMN = {code: _CODE + number for number, code in enumerate(_CODES)}
+DURATION_SUM = _CODE + len(_CODES)
+STAGE_SUMS = slice(DURATION_SUM + 1, DURATION_SUM + 1 + len(STAGES))
 """Seconds by stage, of successful requests."""
-_QUEUE, _DECODE, _PREDICT, _ENCODE = range(STAGE, STAGE + len(STAGES))
-ROWS = STAGE + len(STAGES)
+ROWS = STAGE_SUMS.stop
 REQUEST_BYTES = ROWS + 1
 RESPONSE_BYTES = REQUEST_BYTES + 1
 LAST = RESPONSE_BYTES + 1
-"""Time of the last request, in seconds of the epoch: its maximum is read, not its sum."""
+"""When the last request ended, by time.perf_counter, which is one clock for all processes; `read_stores` tells it in
+seconds of the epoch. Its maximum is read, not its sum."""
 COLUMNS = LAST + 1
+
+_SUMS = _CODE_COLUMN[OK]
+"""First of the columns that nearly every request adds to, but for the last one."""
+_SUMS_AT = _SUMS * 8
+_read_sums = struct.Struct(f"{LAST - _SUMS}d").unpack_from
+_write_sums = struct.Struct(f"{COLUMNS - _SUMS}d").pack_into
+
+Amounts = tuple[float, float, float, float, float, float, float, float]
+"""What a request adds to the columns from DURATION_SUM on: the seconds that it took, those of each stage in the order
+of STAGES, its rows, and the bytes of its body and of its answer's."""
+
+Row: TypeAlias = "memoryview[float]"
+"""Of one model in one worker's slot: doubles, in the order of the columns."""
 
 UNKNOWN = ("_unknown", "")
 """The row of requests that name no model that is served: names that callers make up become no labels."""
@@ -60,30 +79,35 @@ class Store:
         starts = range(slot * len(self._keys) * COLUMNS, (slot + 1) * len(self._keys) * COLUMNS, COLUMNS)
         self._rows = {key: self._memory[start : start + COLUMNS] for key, start in zip(self._keys, starts, strict=True)}
 
-    def observe(
-        self, key: Key, code: int, seconds: float, stages: Sequence[float], amounts: tuple[int, int, int]
-    ) -> None:
-        """Count one request. One thread of a process may: see LockedStore.
+    def row(self, key: Key) -> Row:
+        """Where this process counts a model's requests; UNKNOWN's if it has none of its own."""
+        return self._rows.get(key) or self._rows[UNKNOWN]
 
-        `stages` are the seconds by stage, in the order of STAGES; `amounts` its rows, and the bytes of its body and of
-        its answer's.
-        """
-        cells = self._rows.get(key) or self._rows[UNKNOWN]
-        cells[_CODE_COLUMN.get(code, OTHER_CODE)] += 1.0
-        cells[DURATION + bisect_left(BUCKETS, seconds)] += 1.0
-        cells[DURATION_SUM] += seconds
-        rows, request_bytes, response_bytes = amounts
-        cells[REQUEST_BYTES] += request_bytes
-        cells[RESPONSE_BYTES] += response_bytes
-        cells[LAST] = time()
-        if code == 200:  # noqa: PLR2004  (success is what the stages are told of)
-            cells[ROWS] += rows
-            queue, decode, predict, encode = stages
-            if queue:
-                cells[_QUEUE] += queue
-            cells[_DECODE] += decode
-            cells[_PREDICT] += predict
-            cells[_ENCODE] += encode
+    def observe(self, row: Row, code: int, amounts: Amounts, now: float) -> None:
+        """Count one request, which ends now. One thread of a process may: see LockedStore."""
+        seconds, queue, decode, predict, encode, rows, request_bytes, response_bytes = amounts
+        # Where it counts what counting costs, the first bucket is the right one.
+        row[0 if seconds <= BUCKETS[0] else bisect_left(BUCKETS, seconds)] += 1.0
+        success = 1.0
+        if code != OK:
+            success = 0.0
+            row[_CODE_COLUMN.get(code, _CODE_COLUMN[OTHER])] += 1.0
+        # To read and write them together costs half of what it does one by one.
+        before = _read_sums(row, _SUMS_AT)
+        _write_sums(
+            row,
+            _SUMS_AT,
+            before[0] + success,
+            before[1] + seconds,
+            before[2] + queue,
+            before[3] + decode,
+            before[4] + predict,
+            before[5] + encode,
+            before[6] + rows,
+            before[7] + request_bytes,
+            before[8] + response_bytes,
+            now,
+        )
 
 
 class LockedStore(Store):
@@ -93,11 +117,9 @@ class LockedStore(Store):
         super().__init__(path, keys, slots)
         self._lock = threading.Lock()
 
-    def observe(
-        self, key: Key, code: int, seconds: float, stages: Sequence[float], amounts: tuple[int, int, int]
-    ) -> None:
+    def observe(self, row: Row, code: int, amounts: Amounts, now: float) -> None:
         with self._lock:
-            super().observe(key, code, seconds, stages, amounts)
+            super().observe(row, code, amounts, now)
 
 
 def read_stores(folder: Path) -> dict[Key, list[float]]:
@@ -109,7 +131,15 @@ def read_stores(folder: Path) -> dict[Key, list[float]]:
             last = max(total[LAST], cells[LAST])
             totals[key] = [a + b for a, b in zip(total, cells, strict=True)]
             totals[key][LAST] = last
+    epoch = time() - perf_counter()
+    for total in totals.values():
+        total[LAST] += epoch if total[LAST] else 0.0
     return totals
+
+
+def by_code(cells: Sequence[float]) -> dict[int, float]:
+    """How many requests were answered with which status; OTHER stands for the rest."""
+    return {code: cells[column] for code, column in _CODE_COLUMN.items()}
 
 
 def _rows_of(path: Path) -> Iterator[tuple[Key, Sequence[float]]]:

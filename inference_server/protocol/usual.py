@@ -1,26 +1,31 @@
-"""Reads the usual request: a JSON body that holds the inputs, all as numbers, perhaps an id, and nothing else.
+"""The usual request, a JSON body that holds the inputs, all as numbers, perhaps an id, and nothing else; and the usual
+answer, whose outputs are numbers too.
 
-Pure, and quick, as what has to be known of an input is looked up: most ask for a shape that has been there before.
-What is not usual, or not right, it leaves to `request.py`, which reads the usual ones alike.
+Pure, and quick, as what has to be known of a tensor is looked up: most have a shape that has been there before. What is
+not usual, or not right, is left to `request.py` and `response.py`, which read and write the usual ones alike.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import orjson
 
 from inference_server.protocol.errors import InvalidRequestError
-from inference_server.protocol.request import Limits, rows_of
+from inference_server.protocol.request import Limits
 from inference_server.protocol.signature import Signature, TensorSpec
 from inference_server.protocol.tensors import flatten
 
-_Layout = tuple[TensorSpec, tuple[int, ...], np.dtype[np.generic], int, Callable[..., None]]
-"""How an array is made of numbers: its input, shape and type, how many numbers it has, and what writes so many."""
+_Layout = tuple[str, tuple[int, ...], np.dtype[np.generic], int, Callable[..., None]]
+"""How an array is made of numbers: its input's name, its shape and type, how many numbers it has, and what writes so
+many."""
+
+_Output = tuple[TensorSpec, np.dtype[np.generic], dict[tuple[int, ...], bytes]]
+"""An output, the type of its array, and by its shape what comes before its numbers."""
 
 _MOST_LAYOUTS = 1000
 _NOT_USUAL = (KeyError, TypeError, OverflowError, struct.error, orjson.JSONDecodeError, InvalidRequestError)
@@ -32,6 +37,7 @@ class UsualReader:
 
     def __init__(self, signature: Signature, limits: Limits) -> None:
         self._inputs = signature.inputs
+        self._count = len(signature.inputs) or -1  # none is usual without any
         self._rows = limits.rows
         self._elements = limits.elements // max(1, len(signature.inputs))  # so that all have room together
         self._layouts: dict[tuple[Any, ...], _Layout] = {}
@@ -50,25 +56,25 @@ class UsualReader:
             entries = document["inputs"]
             for entry in entries:
                 key = (entry["name"], entry["datatype"], *entry["shape"])
-                spec, shape, dtype, count, put = known.get(key) or self._learn(key)
+                name, shape, dtype, count, put = known.get(key) or self._learn(key)
                 data = entry["data"]
                 if len(data) != count or type(data[0]) is list:
-                    data = flatten(data, spec, shape)
-                arrays[spec.name] = array = np.empty(shape, dtype)
+                    data = flatten(data, self._inputs[name], shape)
+                arrays[name] = array = np.empty(shape, dtype)
                 # What is no number, or does not fit, it refuses; so nobody has to look at each.
                 put(array, 0, *data)
-                if "parameters" in entry:
+                if len(entry) > 4:  # noqa: PLR2004  (the members above)
                     return None
         except _NOT_USUAL:
             return None
-        if not len(entries) == len(arrays) == len(self._inputs) > 0:
+        if len(arrays) != self._count or len(entries) != self._count:
             return None
-        request_id = None
-        if len(document) > 1:
-            request_id = document.get("id")
-            if type(request_id) is not str or len(document) > 2:  # noqa: PLR2004  (the inputs and the id)
-                return None
-        return arrays, rows_of(arrays), request_id
+        if len(document) == 1:
+            return arrays, entries[0]["shape"][0], None
+        request_id = document.get("id")
+        if type(request_id) is not str or len(document) > 2:  # noqa: PLR2004  (the inputs and the id)
+            return None
+        return arrays, entries[0]["shape"][0], request_id
 
     def _learn(self, key: tuple[Any, ...]) -> _Layout:
         """Raises KeyError if there is none."""
@@ -82,5 +88,39 @@ class UsualReader:
         if len(self._layouts) >= _MOST_LAYOUTS:
             self._layouts.clear()
         put = struct.Struct(f"={count}{spec.type.code}").pack_into
-        self._layouts[key] = layout = (spec, tuple(shape), spec.type.array, count, put)
+        self._layouts[key] = layout = (name, tuple(shape), spec.type.array, count, put)
         return layout
+
+
+class UsualWriter:
+    """Of one model's answers."""
+
+    def __init__(self, model: str, version: str, signature: Signature) -> None:
+        self._start = orjson.dumps({"model_name": model, "model_version": version})[:-1]
+        wanted = [signature.outputs[name] for name in signature.all_outputs[False]]
+        self._outputs: list[_Output] = [(spec, spec.type.array, {}) for spec in wanted]
+        self._usual = bool(wanted) and all(spec.type.code for spec in wanted)
+
+    def write(self, arrays: Mapping[str, np.ndarray], request_id: str | None) -> bytes | None:
+        """The answer with all outputs; None if it is not usual."""
+        if not self._usual:
+            return None
+        text = self._start if request_id is None else self._start + b',"id":' + orjson.dumps(request_id)
+        for spec, dtype, heads in self._outputs:
+            array = arrays.get(spec.name)
+            if array is None or array.dtype is not dtype:
+                return None
+            head = heads.get(array.shape) or self._head(spec, array.shape, heads)
+            data = orjson.dumps(array.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
+            if data.find(b"n") >= 0:  # NaN and infinity are written as null
+                return None
+            text += head + data
+        return text + b"}]}"
+
+    def _head(self, spec: TensorSpec, shape: tuple[int, ...], heads: dict[tuple[int, ...], bytes]) -> bytes:
+        """What comes before the numbers."""
+        if len(heads) >= _MOST_LAYOUTS:
+            heads.clear()
+        described = orjson.dumps({"name": spec.name, "datatype": spec.datatype, "shape": shape})[:-1]
+        heads[shape] = head = (b',"outputs":[' if spec is self._outputs[0][0] else b"},") + described + b',"data":'
+        return head

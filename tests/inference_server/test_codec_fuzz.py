@@ -24,7 +24,7 @@ from inference_server.protocol.errors import InvalidRequestError, RequestError
 from inference_server.protocol.request import InferRequest, Limits, Reader
 from inference_server.protocol.response import write_response
 from inference_server.protocol.signature import Signature, TensorSpec
-from inference_server.protocol.usual import UsualReader
+from inference_server.protocol.usual import UsualReader, UsualWriter
 
 T = TypeVar("T")
 
@@ -245,6 +245,24 @@ def test_what_passes_for_usual_is_what_reading_with_care_gives(case: Case, data:
     for name, array in arrays.items():
         assert (array.dtype, array.shape) == (request.inputs[name].dtype, request.inputs[name].shape)
         np.testing.assert_array_equal(array, request.inputs[name])
+
+
+@given(cases(usual=True), st.text(max_size=5), st.sampled_from(["nothing", "a number", "a type", "an output"]))
+def test_what_is_usually_written_is_what_writing_with_care_gives(case: Case, model: str, wrong: str) -> None:
+    arrays = {tensor.spec.name: tensor.array for tensor in case.tensors}
+    request_id = case.document.get("id")
+    document = {"model_name": model, "model_version": "1"} | ({} if request_id is None else {"id": request_id})
+    text, _ = write_response(document, arrays, case.signature.all_outputs[False], case.signature)
+    writer = UsualWriter(model, "1", case.signature)
+    assert [writer.write(arrays, request_id) for _ in range(2)] == [text] * 2
+    name, array = arrays.popitem()
+    match wrong:
+        case "a number":
+            arrays[name] = np.full(array.shape, np.nan if array.dtype.kind == "f" else 1, array.dtype)
+        case "a type":
+            arrays[name] = array.astype(np.complex64)
+    if wrong != "nothing":
+        assert (writer.write(arrays, request_id) is None) == (wrong != "a number" or array.dtype.kind == "f")
 
 
 @given(JUNK, st.binary(max_size=20), st.none() | st.integers(-1, 99).map(str))

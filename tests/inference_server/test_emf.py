@@ -16,8 +16,9 @@ ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.
 
 def test_a_record_has_the_members_that_the_specification_asks_for(tmp_path: Path) -> None:
     counters = Store(tmp_path / "a.counters", [("m", "3")], 1)
+    row = counters.row(("m", "3"))
     for code, seconds in [(200, 0.004), (200, 0.002), (400, 0.001), (503, 0.2), (504, 0.793)]:
-        counters.observe(("m", "3"), code, seconds, (0, 0, 0, 0), (2, 10, 10))
+        counters.observe(row, code, (seconds, 0, 0, 0, 0, 2 if code == store.OK else 0, 10, 10), 0)
     record = emf_record("Shop/Models", ("m", "3"), read_stores(tmp_path)["m", "3"], 1_700_000_000_000)
     (directive,) = record["_aws"]["CloudWatchMetrics"]
     assert record["_aws"]["Timestamp"] == 1_700_000_000_000
@@ -36,8 +37,9 @@ def test_a_record_has_the_members_that_the_specification_asks_for(tmp_path: Path
 
 def test_what_is_not_offered_is_the_callers_error(tmp_path: Path) -> None:
     counters = Store(tmp_path / "a.counters", [("m", "3")], 1)
+    row = counters.row(("m", "3"))
     for code in (501, 417, 500):
-        counters.observe(("m", "3"), code, 0.1, (0, 0, 0, 0), (0, 0, 0))
+        counters.observe(row, code, (0.1, 0, 0, 0, 0, 0, 0, 0), 0)
     record = emf_record("Shop", ("m", "3"), read_stores(tmp_path)["m", "3"], 0)
     assert (record["ClientErrors"], record["ServerErrors"]) == (2, 1)
 
