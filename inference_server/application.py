@@ -191,7 +191,6 @@ def _discard(connection: int) -> None:
     """Read on for a while after the answer: a connection closed on unread bytes is reset, and the answer lost."""
     until, left = time.monotonic() + _DISCARD_SECONDS, _DISCARD_BYTES
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection)) as source:
-        source.shutdown(socket.SHUT_WR)
         while left > 0 and (patience := until - time.monotonic()) > 0:
             source.settimeout(patience)
             block = source.recv(_BLOCK)

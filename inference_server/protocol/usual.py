@@ -69,11 +69,11 @@ class UsualReader:
             return None
         if len(arrays) != self._count or len(entries) != self._count:
             return None
-        if len(document) == 1:
-            return arrays, entries[0]["shape"][0], None
-        request_id = document.get("id")
-        if type(request_id) is not str or len(document) > 2:  # noqa: PLR2004  (the inputs and the id)
-            return None
+        request_id = None
+        if len(document) > 1:
+            request_id = document.get("id")
+            if type(request_id) is not str or len(document) > 2:  # noqa: PLR2004  (the inputs and the id)
+                return None
         return arrays, entries[0]["shape"][0], request_id
 
     def _learn(self, key: tuple[Any, ...]) -> _Layout:

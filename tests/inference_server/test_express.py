@@ -109,6 +109,21 @@ def test_an_answer_too_large_for_the_connection_is_sent_as_it_is_read(server: Ru
     assert len(json.loads(text)["outputs"][0]["data"]) % 200_000 == 0
 
 
+def test_bytes_after_a_request_do_not_cost_its_answer(server: RunningServer) -> None:
+    body = json.dumps(rows(1)).encode() + b" " * 100_000  # more than is read with the headers
+    url = urlsplit(server.base_url)
+    with socket.create_connection((url.hostname, url.port), DEADLINE) as connection:
+        connection.sendall(
+            b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body))
+            + body
+            + b"x" * 10_000
+        )
+        answer = connection.recv(65536)
+    head, _, text = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert f"Content-Length: {len(text)}".encode() in head
+
+
 def test_a_client_that_goes_before_its_answer_costs_nobody_else(server: RunningServer) -> None:
     body = json.dumps(rows(1)).encode()
     url = urlsplit(server.base_url)
