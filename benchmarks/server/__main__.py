@@ -42,7 +42,7 @@ START_TARGET = 1.5
 DRAIN_SECONDS, GRACE_SECONDS = 2.0, 15.0
 KILLS = 3
 BATCHING_THREADS = 8
-WARM_UP_SECONDS = 1.0
+TURN_SECONDS = 1
 
 
 def small_model(starters: list[Starter], repository: Path, rounds: int, seconds: float) -> None:
@@ -51,23 +51,24 @@ def small_model(starters: list[Starter], repository: Path, rounds: int, seconds:
     measured: dict[str, list[Load]] = {}
     costs: dict[str, list[float]] = {}
     for number in range(rounds):
-        # In another order each round, so that no one has the machine's good minutes; and each time started anew, as one
-        # start of a server is some percent faster than another, by where its memory happens to lie.
-        order = starters[number % len(starters) :] + starters[: number % len(starters)]
+        # Started anew each round, as one start of a server is some percent faster than another, by where its memory
+        # happens to lie.
         with ExitStack() as stack:
-            started = {start: stack.enter_context(running(start, repository)) for start in order}
+            started = {start: stack.enter_context(running(start, repository)) for start in starters}
             answering = {start: server for start, server in started.items() if _answers(server, body)}
-            for server in answering.values():
-                load.measure(server.url(), body, WARM_UP_SECONDS)
-            for server in answering.values():
+            starters = list(answering)
+            turns = list(answering.values())
+            for server in turns:
+                load.measure(server.url(), body, TURN_SECONDS)  # which warms it up
+            # In short turns, as the machine's speed changes within seconds, and in another order each round.
+            for server in (turns[number % len(turns) :] + turns[: number % len(turns)]) * round(seconds / TURN_SECONDS):
                 before = server.cpu_seconds()
-                result = load.measure(server.url(), body, seconds)
+                result = load.measure(server.url(), body, TURN_SECONDS)
                 measured.setdefault(server.name, []).append(result)
                 costs.setdefault(server.name, []).append((server.cpu_seconds() - before) / result.answered)
                 if server.keeps_connections:
-                    kept = load.measure(server.url(), body, seconds, keep_alive=True)
+                    kept = load.measure(server.url(), body, TURN_SECONDS, keep_alive=True)
                     measured.setdefault(f"{server.name}, connections kept", []).append(kept)
-        starters = [start for start in starters if start in answering]
     _print_rates(measured)
     for name, seconds_each in costs.items():
         figure(f"{name}: server's CPU a request, µs", statistics.median(seconds_each) * 1e6)
@@ -94,9 +95,9 @@ def _print_rates(measured: dict[str, list[Load]]) -> None:
     for name, loads in measured.items():
         if name != "ours":
             target = RATES.get(name)
-            pairs = list(zip(ours, loads, strict=False))  # one may have failed to start in a later round
+            pairs = list(zip(ours, loads, strict=False))  # one may have failed to start later
             rates = [mine.per_second / other.per_second for mine, other in pairs]
-            spread = f"rounds {min(rates):.2f} to {max(rates):.2f}"
+            spread = f"turns {min(rates):.2f} to {max(rates):.2f}"
             figure(f"requests/s, ours / {name}", statistics.median(rates), at_least(target) if target else None, spread)
             tails = statistics.median(mine.p99 / other.p99 for mine, other in pairs)
             figure(f"p99, ours / {name}", tails, at_most(1) if target else None)
@@ -251,8 +252,10 @@ def killing(repository: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each server is measured")
-    parser.add_argument("--seconds", type=float, default=3, help="for how long")
+    parser.add_argument("--rounds", type=int, default=5, help="how often the servers are started anew")
+    parser.add_argument(
+        "--seconds", type=float, default=3, help="for how long each is measured then, in turns of a second"
+    )
     parser.add_argument("--with-kserve", action="store_true", help="install KServe's server, and measure it too")
     parser.add_argument("--with-mlserver", action="store_true", help="the same with MLServer")
     given = parser.parse_args()
