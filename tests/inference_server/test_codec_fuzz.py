@@ -260,7 +260,7 @@ def test_what_is_usually_written_is_what_writing_with_care_gives(case: Case, mod
         case "a number":
             arrays[name] = np.full(array.shape, np.nan if array.dtype.kind == "f" else 1, array.dtype)
         case "a type":
-            arrays[name] = array.astype(np.complex64)
+            arrays[name] = array.astype(np.complex128)
     if wrong != "nothing":
         assert (writer.write(arrays, request_id) is None) == (wrong != "a number" or array.dtype.kind == "f")
 
