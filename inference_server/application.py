@@ -90,18 +90,18 @@ class Application:
         body: bytes | None = None
         exchange: Exchange | None = None
         try:
-            if environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
-                check_version(environ)
+            check_version(environ)
             body = read_body(environ, connection, self._max_body_bytes, self._receive)
-            if express is not None and environ["REQUEST_METHOD"] == "POST":
-                if self.trace is None and self.leave is None:
-                    rest = express.respond(body, environ, connection, began)
-                    if rest is not None:
-                        return rest
-                exchange = Exchange(began, connection, express.model, inference=True, request_bytes=len(body))
+            if environ["REQUEST_METHOD"] != "POST":
+                express = None
+            if express is not None and self.trace is None and self.leave is None:
+                rest = express.respond(body, environ, connection, began)
+                if rest is not None:
+                    return rest
+            exchange = Exchange(began, connection, request_bytes=len(body))
+            if express is not None:
                 answer = self._inference.answer(express.model, body, environ, exchange)
             else:
-                exchange = Exchange(began, connection, request_bytes=len(body))
                 answer = self._ask_flask(body, environ, exchange)
         except RequestError as error:
             answer = answer_for(error)

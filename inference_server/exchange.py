@@ -15,6 +15,10 @@ ENVIRON_KEY = "inference_server.exchange"
 """Where a WSGI environment carries the exchange."""
 
 
+NO_STAGES = (0.0, 0.0, 0.0, 0.0)
+"""Of a request that was not answered by a model."""
+
+
 @dataclass(slots=True)
 class Exchange:
     began: float
@@ -27,7 +31,7 @@ class Exchange:
     request_bytes: int = 0
     """Of the body as sent."""
     rows: int = 0
-    stages: Sequence[float] = (0.0, 0.0, 0.0, 0.0)
+    stages: Sequence[float] = NO_STAGES
     """Seconds by stage, in the order of metrics.store.STAGES."""
 
 

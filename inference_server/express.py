@@ -7,12 +7,12 @@ usual ones the same answer: tests hold the two against each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from inference_server.access_log import AccessLog
 from inference_server.catalog import LoadedModel
-from inference_server.exchange import Clock, Exchange
+from inference_server.exchange import NO_STAGES, Clock, Exchange
 from inference_server.http import Answer, answer_for
 from inference_server.inference import Inference
 from inference_server.metrics.store import OK, Store
@@ -77,22 +77,26 @@ class Express:
             predicted = clock()
             answer = None if prediction.parameters else self._write(prediction.outputs, request_id)
             if answer is None or ("HTTP_ACCEPT_ENCODING" in headers and len(answer) >= inference.compress_from_bytes):
-                exchange = Exchange(began, connection, model, inference=True, request_bytes=len(body), rows=rows)
                 whole = inference.write(model, prediction, self._wanted, request_id, headers)
-                exchange.stages = (0.0, read - began, predicted - read, clock() - predicted)
-                return self._finish(headers, exchange, whole)
+                stages = (0.0, read - began, predicted - read, clock() - predicted)
+                return self._finish(headers, self._exchange(began, connection, body, rows, stages), whole)
         except RequestError as error:
-            exchange = Exchange(began, connection, model, inference=True, request_bytes=len(body), rows=rows)
-            return self._finish(headers, exchange, answer_for(error))
+            return self._finish(headers, self._exchange(began, connection, body, rows), answer_for(error))
         now = clock()
         size = len(answer)
         decode, predict, encode = read - began, predicted - read, now - predicted
         self._store.observe(self._row, OK, (now - began, 0.0, decode, predict, encode, rows, len(body), size), now)
         log = self._access_log
         if now >= log.next_success:
-            exchange = Exchange(began, connection, model, inference=True, request_bytes=len(body), rows=rows)
-            exchange.stages = (0.0, decode, predict, encode)
+            exchange = self._exchange(began, connection, body, rows, (0.0, decode, predict, encode))
             log.write(headers, exchange, OK, size, now)
         else:
             log.skipped += 1
         return self._send(answer, connection, now)
+
+    def _exchange(
+        self, began: float, connection: int, body: bytes, rows: int, stages: Sequence[float] = NO_STAGES
+    ) -> Exchange:
+        return Exchange(
+            began, connection, self.model, inference=True, request_bytes=len(body), rows=rows, stages=stages
+        )

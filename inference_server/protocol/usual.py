@@ -63,7 +63,7 @@ class UsualReader:
                 arrays[name] = array = np.empty(shape, dtype)
                 # What is no number, or does not fit, it refuses; so nobody has to look at each.
                 put(array, 0, *data)
-                if len(entry) > 4:  # noqa: PLR2004  (the members above)
+                if "parameters" in entry:
                     return None
         except _NOT_USUAL:
             return None
