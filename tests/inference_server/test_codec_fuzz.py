@@ -235,7 +235,7 @@ def test_what_passes_for_usual_is_what_reading_with_care_gives(case: Case, data:
     body = json.dumps(document).encode()
     read = usual.read(body)
     if read is None:
-        assert document != case.document or has_words
+        assert body != json.dumps(case.document).encode() or has_words  # as texts: false is 0.0 to Python
         return
     arrays, rows, request_id = read
     request = Reader(case.signature, LIMITS).read(body, None)
