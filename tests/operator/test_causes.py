@@ -159,6 +159,14 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="deployment failed: hook execution failure(s) detected"), "LifecycleHookFailed"),
     (Fact(text="is unhealthy in (target-group x) due to (reason Target.NotRegistered)"), "TargetNotRegistered"),
     (Fact(text="reason Target.FailedHealthChecks"), "TargetUnhealthy"),
+    (
+        Fact(
+            text="error pulling image configuration: error parsing HTTP 403 response body: invalid character '<' "
+            'looking for beginning of value: "<Code>AccessDenied</Code>"'
+        ),
+        "ImageAccessDenied",
+    ),
+    (Fact(text="Host EC2 (instance i-1) terminated. Spot interruption"), "SpotInterrupted"),
     (Fact(text="The VPC would be over the quota of interfaces: quota 5000 is exceeded"), "QuotaReached"),
     (Fact(text="Too many tasks: 21 above the quota of 20"), "QuotaReached"),
     (Fact(text="ECS was unable to use it: the trust policy does not name ecs-tasks.amazonaws.com"), "RoleNotAssumable"),

@@ -534,7 +534,7 @@ RULES: tuple[Rule, ...] = (
     # Texts that only look like a failure. Why somebody stopped a task is in their own words.
     Rule(cause=STOPPED_BY_USER, stop_codes=frozenset({"UserInitiated"})),
     Rule(cause=PROGRESS, pattern=r"successfully set desired count"),
-    Rule(cause=SPOT, pattern=r"spot (task|instance|capacity).{0,20}interrupt|TerminationNotice"),
+    Rule(cause=SPOT, pattern=r"\bspot\b(?!-).{0,24}interrupt|TerminationNotice"),
     Rule(cause=SPOT, stop_codes=frozenset({"SpotInterruption", "TerminationNotice"})),
     Rule(
         cause=MAINTENANCE,
@@ -582,16 +582,18 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=EFS_TIMEOUT,
         pattern=_EFS,
-        also=r"timed? ?out|mount system call failed|connection (refused|reset)|no route to host|unreachable",
+        also=r"timed? ?out|mount system call failed|cannot be connected|connection (refused|reset)|"
+        r"no route to host|unreachable",
     ),
     Rule(cause=EFS_FAILED, pattern=_EFS, also=r"mount|volume"),
     Rule(cause=EFS_FAILED, pattern=r"chown.{0,120}operation not permitted"),
     # Secrets and the registry's login, which come in one sentence.
     Rule(
         cause=SECRET_KEY,
-        pattern=r"not contain json key|retrieved secret.{0,80}(json|key)|invalid character.{0,80}(value|JSON)|"
-        r"unmarshal secret value|AuthorizationData is malformed",
+        pattern=r"not contain json key|retrieved secret.{0,80}(json|key)|"
+        r"unmarshal secret value|empty secrets? value|AuthorizationData is malformed",
     ),
+    Rule(cause=SECRET_KEY, pattern=rf"{_SECRETS}|registry auth", also=r"invalid character.{0,80}(value|JSON)"),
     Rule(
         cause=SECRET_NOT_FOUND,
         pattern=_SECRETS,
