@@ -52,6 +52,7 @@ def missed(entries: tuple[dict[str, Any], ...]) -> list[str]:
 
 SEEN = tuple(entry for entry in corpus() if not entry.get("held_out"))
 NAMES = causes._NAMES.pattern
+NEVER = causes._DID_NOT_HAPPEN.pattern
 HELD_OUT = tuple(entry for entry in corpus() if entry.get("held_out"))
 
 # For what no text of the corpus that may be looked at tells of: documented stop codes, exit codes, and rarer errors.
@@ -150,6 +151,29 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="repository acme/app not found"), "ImageNotFound"),
     (Fact(text="starting caused: applying cgroup: mkdir /sys/fs: cannot allocate memory"), "ContainerStartFailed"),
     (Fact(text="CannotStartContainerError: write /x: disk quota exceeded"), "ContainerStartFailed"),
+    (
+        Fact(text="Successfully set desired count to 2. Cause: monitor alarm a in state ALARM triggered policy p"),
+        "Progress",
+    ),
+    (Fact(text="ContainerNetworkingError: failed to configure the task's network"), "NetworkInterfaceFailed"),
+    (Fact(text="deployment failed: hook execution failure(s) detected"), "LifecycleHookFailed"),
+    (Fact(text="is unhealthy in (target-group x) due to (reason Target.NotRegistered)"), "TargetNotRegistered"),
+    (Fact(text="reason Target.FailedHealthChecks"), "TargetUnhealthy"),
+    (
+        Fact(
+            text="error pulling image configuration: error parsing HTTP 403 response body: invalid character '<' "
+            'looking for beginning of value: "<Code>AccessDenied</Code>"'
+        ),
+        "ImageAccessDenied",
+    ),
+    (Fact(text="Host EC2 (instance i-1) terminated. Spot interruption"), "SpotInterrupted"),
+    (Fact(text="The VPC would be over the quota of interfaces: quota 5000 is exceeded"), "QuotaReached"),
+    (Fact(text="Too many tasks: 21 above the quota of 20"), "QuotaReached"),
+    (Fact(text="ECS was unable to use it: the trust policy does not name ecs-tasks.amazonaws.com"), "RoleNotAssumable"),
+    (
+        Fact(text="Failed to set desired count to 5. Cause: monitor alarm a in state ALARM triggered policy p"),
+        "Unknown",
+    ),
 )
 
 SERVICE_ACTIONS = {
@@ -332,6 +356,87 @@ def test_names_that_people_chose_decide_nothing(name: str) -> None:
     )
     assert classify(Fact(text=registered)).name == "Progress"
 
+    missing = f"(service s) failed to launch a task with (error task definition {name}:42 does not exist)"
+    assert classify(Fact(text=missing)).name == "TaskConfigurationRefused"
+
+
+@pytest.mark.parametrize(
+    "words", ["restarted for the new EFS volume", "alarm storm", "quota is needed elsewhere", "OutOfMemoryError?"]
+)
+def test_what_somebody_writes_who_stops_a_task_decides_nothing(words: str) -> None:
+    assert classify(Fact(text=words, stop_code="UserInitiated", exit_code=137)).name == "StoppedByUser"
+
+
+# Told of, but nothing is wrong with it.
+HARMLESS = (
+    "No alarms are in ALARM state.",
+    "Alarm based rollback feature is only supported with ECS deployment controller.",
+    "The task was not throttled.",
+    "Service quota increase request was approved.",
+    "Container health checks have not failed.",
+    "Target is healthy; no health check timed out.",
+    "The trust policy of the role was updated.",
+    "ECS was able to assume the role.",
+    "Network interface eni-0123456789abcdef0 was attached.",
+    "PRE_SCALE_UP lifecycle hook(s) succeeded.",
+    "The subnet has 200 free addresses.",
+    "Image pull completed without access denied errors.",
+    "The secret was retrieved from AWS Secrets Manager and KMS decrypted it.",
+    "The log group does exist and was found.",
+    "The capacity provider is ready; capacity is available.",
+    "Spot instance interruptions are not expected.",
+    "Task protection is not enabled.",
+    "Container [app] logs mention a dependency injection error",
+    "hookworm failure, unalarming, quotation, throttle-free, subnetting",
+)
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_a_word_with_which_nothing_is_wrong_is_no_cause(text: str) -> None:
+    assert classify(Fact(text=text)).name == "Unknown"
+
+
+def test_what_is_said_not_to_have_happened_does_not_hide_what_has() -> None:
+    sidecar = "Essential container in task exited; the sidecar reported no OutOfMemoryError"
+    assert classify(Fact(text=sidecar, stop_code="EssentialContainerExited", exit_code=1)).name == "ContainerExited"
+    breaker = "Deployment completed; the circuit breaker was not triggered."
+    assert classify(Fact(text=breaker)).name == "Progress"
+    lookup = "CannotPullContainerError: manifest not found failed"
+    assert classify(Fact(text=lookup)).name == "ImageNotFound"
+
+
+REFUSALS = {
+    "ecr:GetAuthorizationToken": "RegistryLoginDenied",
+    "logs:CreateLogStream": "LogAccessDenied",
+    "secretsmanager:GetSecretValue": "SecretAccessDenied",
+    "elasticloadbalancing:RegisterTargets": "RolePermissionMissing",
+}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    ["because no VPC endpoint policy allows the action", "with an explicit deny in a service control policy: p-1"],
+)
+@pytest.mark.parametrize(("action", "cause"), REFUSALS.items())
+def test_who_is_refused_by_a_policy_that_is_not_the_roles_is_sent_to_that_policy(
+    action: str, cause: str, policy: str
+) -> None:
+    text = (
+        f"AccessDeniedException: User: arn:aws:sts::1:r is not authorized to perform: {action} on resource: * {policy}"
+    )
+    found = classify(Fact(text=text))
+    assert found.name == cause
+    assert "a VPC endpoint's, a service control policy" in found.next_step
+
+
+def test_of_two_causes_the_one_that_says_more_counts() -> None:
+    verdict = (
+        "(service s) (deployment d) deployment failed: tasks failed to start. (service s) was unable to place a task."
+    )
+    quota = "Reason: You've reached the limit on the number of vCPUs you can run concurrently"
+    assert classify(Fact(text=verdict)).name == "CircuitBreaker"
+    assert classify(Fact(text=f"{verdict} {quota}")).name == "QuotaReached"
+
 
 def test_what_no_rule_knows_is_unknown_and_asks_to_read_the_text() -> None:
     cause = classify(Fact(text="Flux capacitor misaligned"))
@@ -418,7 +523,7 @@ def alternatives(pattern: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("pattern", sorted({p for rule in RULES for p in (rule.pattern, rule.also)} | {NAMES}))
+@pytest.mark.parametrize("pattern", sorted({p for rule in RULES for p in (rule.pattern, rule.also)} | {NAMES, NEVER}))
 def test_no_pattern_tries_more_than_a_bounded_number_of_ways_at_each_letter(pattern: str) -> None:
     for one in alternatives(pattern):
         assert not re.search(r"(?<![}])[*+]|\{\d*,\}", one), f"a repetition has no bound: {one}"

@@ -68,15 +68,25 @@ class Fact:
 
 _NAMES = re.compile(
     r"^ ?\(?service \(?[^ ,)]{1,300}+\)?(, taskSet [^ )]{1,300}+\))?|"
-    r"arn:aws[\w-]{0,20}:[^ '\",)]{1,2048}+|"
+    r"arn:aws[\w-]{0,20}:(?!s3:::prod-[\w-]{1,30}-starport)[^ '\",)]{1,2048}+|"
     r"(?<![/.\w])(\d{12}\.dkr\.ecr\.|docker\.io/|public\.ecr\.aws/|ghcr\.io/|quay\.io/)[^ '\",)]{1,512}(?<!:)|"
     r"(?<=/v2/)[\w./-]{1,256}(?=/(manifests|blobs)/)|"
     r"(?<=parameters: )(?!invalid )[^ ]{1,1024}|"
     r"(?<=fetch secret )[^ ]{1,512}|"
-    r"(?<=[ ]container )\w{1,255}+-[\w-]{1,255}+|(?<= )\[[a-z][\w-]{0,254}\]"
+    r"(?<=[ ]container )\w{1,255}+-[\w-]{1,255}+|(?<= )\[[a-z][\w-]{0,254}\]|"
+    r"(?<=task definition )[\w-]{1,255}+(?=:\d)"
 )
-"""The service that an event begins with, ARNs, images, repositories, parameters, secrets and containers: their names
-are people's own words, and say nothing of the cause."""
+"""The service that an event begins with, ARNs (but those of ECR's own buckets), images, repositories, parameters,
+secrets, containers and task definitions: their names are people's own words, and say nothing of the cause."""
+
+_DID_NOT_HAPPEN = re.compile(
+    r"[^.:;,]{0,80}\b("
+    r"(no|without)( any)? (alarms|errors?\b(?! message)|OutOfMemory|OOM|access denied|health check (failed|timed))|"
+    r"(not|never)( been)? (expected|failed|interrupted|necessary|needed|throttled|timed out|triggered)\b"
+    r")[^.:;,]{0,80}+",
+    re.IGNORECASE,
+)
+"""The clause that says of a trouble that there was none."""
 
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 
@@ -90,7 +100,7 @@ def classify(fact: Fact) -> Cause:
 
 def rule_for(fact: Fact) -> Rule | None:
     """The first rule that fits; None if none does."""
-    bare = replace(fact, text=_NAMES.sub("", _plain(fact.text)))
+    bare = replace(fact, text=_DID_NOT_HAPPEN.sub("", _NAMES.sub("", _plain(fact.text))))
     return next((rule for rule in RULES if rule.fits(bare)), None)
 
 
@@ -119,6 +129,9 @@ UNKNOWN = _warning(
     "Read the text. If it is cut off, `aws ecs describe-tasks` has the whole for an hour.",
 )
 
+_ELSEWHERE = " Where the text tells of another policy (a VPC endpoint's, a service control policy), allow it there."
+"""A role's own permissions are not all that can refuse it something."""
+
 # -- images
 
 IMAGE_NOT_FOUND = _error(
@@ -136,7 +149,7 @@ IMAGE_DENIED = _error(
     "The registry did not let the execution role in, or knows no such repository and won't say so.",
     "Allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer to the environment's executionRoleArn, and check the name"
     " in spec.image, the repository's policy, and those of the VPC endpoints for ECR and S3 (a private registry outside"
-    " ECR: its credentials).",
+    " ECR: its credentials)." + _ELSEWHERE,
 )
 IMAGE_RATE_LIMIT = _error(
     "ImagePullRateLimited",
@@ -171,7 +184,7 @@ SECRET_DENIED = _error(
     "SecretAccessDenied",
     "The execution role may not read a secret or parameter, or may not decrypt it.",
     "Allow secretsmanager:GetSecretValue or ssm:GetParameters (and kms:Decrypt) on it to the environment's"
-    " executionRoleArn.",
+    " executionRoleArn." + _ELSEWHERE,
 )
 SECRET_NOT_FOUND = _error(
     "SecretNotFound",
@@ -192,7 +205,7 @@ REGISTRY_LOGIN_DENIED = _error(
     "RegistryLoginDenied",
     "The execution role may not log in to ECR.",
     "Allow ecr:GetAuthorizationToken to the environment's executionRoleArn, and in the policy of the VPC endpoint for"
-    " ecr.api if there is one.",
+    " ecr.api if there is one." + _ELSEWHERE,
 )
 SECRET_FETCH = _error(
     "SecretFetchFailed",
@@ -212,7 +225,7 @@ EFS_DENIED = _error(
     "EfsAccessDenied",
     "EFS refused the mount: the task role, the file system's policy or the access point does not allow it.",
     "Allow elasticfilesystem:ClientMount on the file system to the environment's taskRoleArn, and check the file"
-    " system's policy.",
+    " system's policy." + _ELSEWHERE,
 )
 EFS_DNS = _error(
     "EfsNameNotResolved",
@@ -253,7 +266,8 @@ LOG_GROUP_MISSING = _error(
 LOG_DENIED = _error(
     "LogAccessDenied",
     "The execution role may not write to CloudWatch Logs.",
-    "Allow logs:CreateLogStream and logs:PutLogEvents on the log group to the environment's executionRoleArn.",
+    "Allow logs:CreateLogStream and logs:PutLogEvents on the log group to the environment's executionRoleArn."
+    + _ELSEWHERE,
 )
 LOG_NETWORK = _error(
     "LogServiceUnreachable",
@@ -416,7 +430,7 @@ ROLE = _error(
 ROLE_PERMISSION = _error(
     "RolePermissionMissing",
     "A role that ECS uses may not do what it must.",
-    "Allow the action that the text names to the role that it names.",
+    "Allow the action that the text names to the role that it names." + _ELSEWHERE,
 )
 PLACEMENT = _error(
     "PlacementFailed",
@@ -511,14 +525,16 @@ _SECRETS = (
 _PULL = (
     r"CannotPull\w{0,30}Error|pull image manifest|httpReade?r?Seeker|pull access denied|(register|extract) layer|"
     r"(cannot|can.t|unable to|failed to|error) pull(ing)? (the |container )?image|^pull command failed|"
-    r"https?://[\w.:-]{1,100}/v2/"
+    r"https?://[\w.:-]{1,100}/v2/|starport-layer-bucket"
 )
 
 _EXITED = frozenset({"EssentialContainerExited"})
 
 RULES: tuple[Rule, ...] = (
-    # Texts that only look like a failure.
-    Rule(cause=SPOT, pattern=r"spot (task|instance|capacity).{0,20}interrupt|TerminationNotice"),
+    # Texts that only look like a failure. Why somebody stopped a task is in their own words.
+    Rule(cause=STOPPED_BY_USER, stop_codes=frozenset({"UserInitiated"})),
+    Rule(cause=PROGRESS, pattern=r"successfully set desired count"),
+    Rule(cause=SPOT, pattern=r"\bspot\b(?!-).{0,24}interrupt|TerminationNotice"),
     Rule(cause=SPOT, stop_codes=frozenset({"SpotInterruption", "TerminationNotice"})),
     Rule(
         cause=MAINTENANCE,
@@ -547,15 +563,15 @@ RULES: tuple[Rule, ...] = (
         pattern=r"log ?group.{0,80}(not exist|not found)|(cannot|can.t|could not) find.{0,40}log ?group",
     ),
     Rule(cause=LOG_GROUP_MISSING, pattern=r"logger args", also=r"ResourceNotFound"),
-    Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver|firelens.{0,40}config"),
-    # EFS.
-    Rule(cause=EFS_DENIED, pattern=_EFS, also=rf"{_DENIED}|permission denied"),
+    Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver|firelens.{0,40}(config|socket)"),
+    # EFS. Without the name, the helper looks for the address itself, and complains of what it may not for that.
     Rule(
         cause=EFS_DNS,
         pattern=_EFS,
         also=r"(not|failed to) resolve|no such host|NXDOMAIN|look ?up mount target|"
         r"(no|not|cannot|can.t)( \w{1,20}+){0,2} mount target",
     ),
+    Rule(cause=EFS_DENIED, pattern=_EFS, also=rf"{_DENIED}|permission denied"),
     Rule(
         cause=EFS_ACCESS_POINT,
         pattern=r"access ?point.{0,120}(not exist|not found|invalid|not available|malformed|unable to create|"
@@ -566,16 +582,18 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=EFS_TIMEOUT,
         pattern=_EFS,
-        also=r"timed? ?out|mount system call failed|connection (refused|reset)|no route to host|unreachable",
+        also=r"timed? ?out|mount system call failed|cannot be connected|connection (refused|reset)|"
+        r"no route to host|unreachable",
     ),
     Rule(cause=EFS_FAILED, pattern=_EFS, also=r"mount|volume"),
     Rule(cause=EFS_FAILED, pattern=r"chown.{0,120}operation not permitted"),
     # Secrets and the registry's login, which come in one sentence.
     Rule(
         cause=SECRET_KEY,
-        pattern=r"not contain json key|retrieved secret.{0,80}(json|key)|invalid character.{0,80}(value|JSON)|"
-        r"unmarshal secret value|AuthorizationData is malformed",
+        pattern=r"not contain json key|retrieved secret.{0,80}(json|key)|"
+        r"unmarshal secret value|empty secrets? value|AuthorizationData is malformed",
     ),
+    Rule(cause=SECRET_KEY, pattern=rf"{_SECRETS}|registry auth", also=r"invalid character.{0,80}(value|JSON)"),
     Rule(
         cause=SECRET_NOT_FOUND,
         pattern=_SECRETS,
@@ -593,15 +611,20 @@ RULES: tuple[Rule, ...] = (
         pattern=rf"{_SECRETS}|registry auth|GetAuthorizationToken",
         also=rf"{_UNREACHABLE}|signal: killed",
     ),
-    Rule(cause=SECRET_DENIED, pattern=_SECRETS, also=rf"{_DENIED}|\bKMS\b|kms:Decrypt|DecryptionFailure"),
+    Rule(
+        cause=SECRET_DENIED,
+        pattern=_SECRETS,
+        also=rf"{_DENIED}|\bKMS\b.{{0,80}}(not|pending|disabled|Exception)|kms:Decrypt|DecryptionFailure",
+    ),
     Rule(
         cause=ENVIRONMENT_FILE,
         pattern=r"\benv(ironment)? ?files?\b",
-        also=r"failed|unable|error|denied",
+        also=r"failed|unable|error|denied|invalid",
     ),
     Rule(
         cause=SECRET_FETCH,
-        pattern=r"(unable to|failed to|cannot|can.t) (pull|retrieve|fetch)( \w{1,20}+){0,3} (secret|auth)",
+        pattern=r"(unable to|failed to|cannot|can.t) (pull|retrieve|fetch)( \w{1,20}+){0,3} (secret|auth)|"
+        r"unable to find execution role credentials",
     ),
     # Images. The reference that could not be resolved stands in all of them, and says nothing.
     Rule(cause=DISK_FULL, pattern=r"no space left on device|thin pool|ephemeral storage.{0,80}(full|exceed)"),
@@ -635,7 +658,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=ROLE,
         pattern=r"unable to assume|not authorized to perform: sts:AssumeRole|AssumeRole.{0,80}denied|"
-        r"trust (relationship|policy)",
+        r"trust (relationship|policy).{0,40}(misconfigured|not|invalid|missing)",
     ),
     Rule(cause=ROLE_PERMISSION, pattern=rf"{_DENIED}|permissions? polic(y|ies).{{0,40}}misconfigured"),
     Rule(
@@ -645,13 +668,17 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=SUBNET_FULL,
-        pattern=r"(insufficient|not enough|no) free (IP )?address|InsufficientFreeAddresses|"
-        r"subnet.{0,80}free (IP )?address",
+        pattern=r"(insufficient|enough|no) free (IP )?address|InsufficientFreeAddresses",
     ),
     Rule(cause=QUOTA, pattern=r"NetworkInterfaceLimitExceeded"),
     Rule(
         cause=NETWORK,
-        pattern=r"network interface|(?<!RESOURCE:)\bENI\b|failed to (configure|set ?up) .{0,40}network|"
+        pattern=r"network interface|(?<!RESOURCE:)\bENI\b",
+        also=r"error|fail|unable|time ?out|timed out|can.?t|could not|has no",
+    ),
+    Rule(
+        cause=NETWORK,
+        pattern=r"failed to (configure|set ?up) .{0,40}network|"
         r"ContainerNetworkingError|network namespace",
     ),
     # Health.
@@ -666,37 +693,43 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=TARGET_ZONE, pattern=r"Availability Zone that is not enabled|Target\.NotInUse"),
     Rule(
         cause=TARGET_ABSENT,
-        pattern=r"target( group)? is not found|failed to register targets|not in the target group",
+        pattern=r"target( group)? is not found|failed to register targets|not in the target group|"
+        r"Target\.NotRegistered",
     ),
     Rule(cause=TARGET_CODE, pattern=r"health checks? failed with these codes|ResponseCodeMismatch"),
     Rule(cause=TARGET_TIMEOUT, pattern=r"unhealthy|health check|target.?group", also=r"timed out|Target\.Timeout"),
     Rule(
         cause=TARGET_UNHEALTHY,
-        pattern=r"failed ELB health checks|is (unhealthy|not healthy) in |LATTICE_TARGET_UNHEALTHY",
+        pattern=r"failed ELB health checks|FailedHealthChecks|is (unhealthy|not healthy) in |LATTICE_TARGET_UNHEALTHY",
     ),
     Rule(
         cause=DISCOVERY,
         pattern=r"(service discovery|cloud ?map|servicediscovery).{0,80}unhealthy|DISCOVERY_INSTANCE_UNHEALTHY",
     ),
     # The scheduler.
-    Rule(cause=HOOK, pattern=r"lifecycle ?hook|(?<!prestart )(?<!running )\bhooks?\b.{0,40}(fail|timed? ?out)"),
+    Rule(cause=HOOK, pattern=r"lifecycle ?hook", also=r"fail|timed? ?out|unable"),
+    Rule(cause=HOOK, pattern=r"(?<!prestart )(?<!running )\bhooks?\b.{0,40}(fail|timed? ?out)"),
     Rule(
         cause=TRAFFIC,
-        pattern=r"invalid networking configuration[.:] (?!ECS was unable).{20}|(production|test)ListenerRule|"
+        pattern=r"invalid networking configuration[.:] (?!ECS was unable).{20}|(production|test) ?listener ?rule|"
         r"listener rules?.{0,60}not found",
     ),
-    Rule(cause=ALARM, pattern=r"(?<![\w/-])alarms?\b(?!-)"),
+    Rule(
+        cause=ALARM,
+        pattern=r"(?<![\w/-])alarms?\b(?!-)",
+        also=r"detected|triggered(?! policy)|breach|\bALARM state|in alarm\b|roll(ing|ed) back|deployment.failed",
+    ),
     Rule(cause=ROLLBACK_REQUESTED, pattern=r"roll ?back (was )?requested|deployment (was )?stopped by"),
-    Rule(cause=BREAKER, pattern=r"circuit breaker|deployment.failed"),
-    Rule(cause=ROLLBACK, pattern=r"rolling back|rolled back"),
     Rule(cause=BACKOFF, pattern=r"unable to consistently start tasks|TASK_START_IMPAIRED"),
     Rule(cause=PERCENT_DEADLOCK, pattern=r"because of the service deployment configuration"),
-    Rule(cause=PROTECTED, pattern=r"protected tasks|under protection|task.protection|unable to scale in"),
+    Rule(cause=PROTECTED, pattern=r"protected tasks|under protection|BY_TASK_PROTECTION|unable to scale in"),
     Rule(cause=BLOCKED, pattern=r"BlockedException|account is (currently )?blocked|\bBLOCKED$"),
     Rule(
         cause=QUOTA,
         pattern=r"(Limit|Count|Quota)Exceeded|(reached|exceeded) (the|your) limit|"
-        r"limit (was|is|has been) (reached|exceeded)|vCPU.{0,20}limit|(?<![\w-])(?<!disk )quotas?(?![\w-])",
+        r"limit (was|is|has been) (reached|exceeded)|vCPU.{0,20}limit|"
+        r"(?<![\w-])(?<!disk )quotas?(?![\w-]).{0,40}(reach|exceed)|"
+        r"(reach|exceed|above|over)\w{0,3} .{0,40}(?<![\w-])(?<!disk )quotas?(?![\w-])",
     ),
     Rule(cause=SIZE, pattern=r"configuration is above your limit"),
     Rule(
@@ -717,26 +750,32 @@ RULES: tuple[Rule, ...] = (
         r"\bstat (?!/var/lib/).{0,120}no such file",
     ),
     Rule(
-        cause=DEPENDENCY, pattern=r"dependsOn|dependent container|container.{0,40}dependenc|dependenc.{0,40}container"
+        cause=DEPENDENCY,
+        pattern=r"dependsOn|dependent container|container.{0,40}dependenc|dependenc.{0,40}container|task dependenc",
+        also=r"fail|timed? ?out|exited|unhealthy|\bnot\b|cannot|never",
     ),
     Rule(
         cause=START_FAILED,
         pattern=r"Cannot(Start|Create)ContainerError|ContainerRuntime(Timeout)?Error|OCI runtime (create|start) failed|"
-        r"contains VOLUME|"
-        r"not transition to (created|started|running)",
+        r"starting container process caused|contains VOLUME|"
+        r"not tran\w{3,10} to (created|started|running)",
     ),
     Rule(
         cause=PLATFORM,
         pattern=r"Cannot(Inspect|Stop)ContainerError|CreateVolumeError|Internal ?(Server|Service)? ?Error|"
+        r"Internal failure|not tran\w{3,10} to (inspecting|stopped)|"
         r"waiting for \w{1,40} provisioning|cgroup resource|SERVICE_HEALTH_UNKNOWN",
     ),
     Rule(
         cause=CONFIGURATION,
         pattern=r"TASK_CONFIGURATION_FAILURE|invalid configuration|ClientException|InvalidParameter|"
-        r"not compatible with|PlatformTaskDefinitionIncompat|platform version.{0,40}(retired|not exist)|"
+        r"not compatible with|Platform(TaskDefinitionIncompat|Unknown)|platform version.{0,40}(retired|not exist)|"
         r"HostConfigError|InvalidVolumeError|volume detection failed|"
         r"task ?definition.{0,120}(is inactive|does not exist|not found)",
     ),
+    # What says no more than that tasks failed, whatever for.
+    Rule(cause=BREAKER, pattern=r"circuit breaker|deployment.failed"),
+    Rule(cause=ROLLBACK, pattern=r"rolling back|rolled back"),
     # The container, by its exit code alone.
     Rule(cause=ROUTER_EXITED, stop_codes=_EXITED, router=True),
     Rule(cause=COMMAND_NOT_FOUND, exit_codes=frozenset({126, 127})),
@@ -746,7 +785,6 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=EXITED_ZERO, exit_codes=frozenset({0}), stop_codes=_EXITED),
     Rule(cause=EXITED, stop_codes=_EXITED),
     Rule(cause=EXITED, pattern=r"essential container in task exited"),
-    Rule(cause=STOPPED_BY_USER, stop_codes=frozenset({"UserInitiated"})),
     Rule(cause=STOPPED_BY_USER, pattern=r"stopped by user"),
     # What is no failure at all.
     Rule(cause=STEADY, pattern=r"reached a steady state|STEADY_STATE"),
@@ -754,7 +792,7 @@ RULES: tuple[Rule, ...] = (
         cause=PROGRESS,
         pattern=r"(started|stopped) \d{1,6} |draining connections|registered \d{1,6} (target|instance)|"
         r"(?<!unable to )AZ (re)?balanc|"
-        r"deployment.{0,60}(completed|in.progress)|desired.?count|TASKS_(STARTED|STOPPED)|SERVICE_REBALANCING",
+        r"deployment.{0,60}(completed|in.progress)|(?<!set )desired.?count|TASKS_(STARTED|STOPPED)|SERVICE_REBALANCING",
     ),
 )
 
