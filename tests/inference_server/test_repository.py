@@ -82,6 +82,14 @@ def test_a_faulty_model_json_is_named_with_its_field(root: Path, model_json: str
     assert words in reasons(root)["linear"]
 
 
+def test_of_a_large_value_in_model_json_the_beginning_is_told(root: Path) -> None:
+    write_linear(root)
+    (root / "linear/model.json").write_text(json.dumps({"runtime": "onnx", "learner": {"trees": [0.5] * 1000}}))
+    assert reasons(root)["linear"].endswith(
+        'learner: Extra inputs are not permitted (it is {"trees":[0.5,0.5,0.5,0.5,0.5,0.5,0.5,0…)'
+    )
+
+
 def publish_one(version: Path) -> None:
     entry = {"file": "model.onnx", "bytes": 1, "sha256": "0" * 64}
     (version / MANIFEST_FILE).write_text(json.dumps({"files": [entry]}))
