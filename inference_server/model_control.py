@@ -87,13 +87,16 @@ def without_unloaded(found: Scan, unloaded: Collection[str]) -> Scan:
     )
 
 
-def fingerprint(found: Scan) -> frozenset[tuple[str, str, str]]:
-    """What would be loaded, by content."""
+_Content = tuple[str, str, str, bool]
+
+
+def fingerprint(found: Scan) -> frozenset[_Content]:
+    """What would be loaded, by content, and whether it was there."""
     return frozenset(map(_content, found.versions))
 
 
-def _content(version: FoundVersion) -> tuple[str, str, str]:
-    return version.key, version.manifest.digest, version.config.model_dump_json()
+def _content(version: FoundVersion) -> _Content:
+    return version.key, version.manifest.digest, version.config.model_dump_json(), version.whole
 
 
 def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask) -> None:

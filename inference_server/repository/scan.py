@@ -40,6 +40,8 @@ class FoundVersion:
     folder: Path
     config: ModelConfig
     manifest: Manifest
+    whole: bool
+    """Whether its files were there, by their sizes: who copies a repository may bring the manifest before them."""
 
     @property
     def key(self) -> str:
@@ -113,8 +115,15 @@ def _scan_model(folder: Path) -> tuple[list[FoundVersion], list[Problem]]:
             problems.append(Problem(model, version, str(error), config.required))
             continue
         if manifest is not None:
-            found[version] = FoundVersion(model, version, path, config, manifest)
+            found[version] = FoundVersion(model, version, path, config, manifest, _is_whole(path, manifest))
     return _select(model, config, found, folders, problems)
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    try:
+        return all((folder / entry.file).stat().st_size == entry.bytes for entry in manifest.files)
+    except OSError:
+        return False
 
 
 def _select(

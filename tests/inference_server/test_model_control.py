@@ -91,6 +91,23 @@ def test_a_new_version_that_is_corrupt_changes_nothing(models: Path) -> None:
         assert readiness(server)["ready"]
 
 
+def test_a_new_version_whose_files_come_after_its_manifest_is_taken_once_they_are_there(
+    models: Path, tmp_path: Path
+) -> None:
+    """As copies of a repository come that are made in the order of the names."""
+    with running(models, model_control="poll", poll_seconds=0.2) as server:
+        server.wait_until_live()
+        source, target = write_linear(tmp_path / "elsewhere", version=2), models / "linear/2"
+        published(tmp_path / "elsewhere")
+        target.mkdir()
+        shutil.copy(source / "manifest.json", target)
+        record = eventually(lambda: server.logged("models can't be changed"), DEADLINE)[0]
+        assert "linear version 2: file model.onnx is missing" in record["reason"]
+        assert server.get("/v2/models/linear").json()["versions"] == ["1"]
+        shutil.copy(source / "model.onnx", target)
+        eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)
+
+
 def test_models_are_loaded_and_unloaded_on_request(models: Path) -> None:
     with running(models, model_control="explicit") as server:
         assert server.post("/v2/repository/models/linear/unload").status_code == 200
