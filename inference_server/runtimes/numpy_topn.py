@@ -284,9 +284,11 @@ def _vector(arrays: Mapping[str, np.ndarray], name: str, size: int) -> np.ndarra
 
 
 def _finite(name: str, array: np.ndarray) -> np.ndarray:
-    if not np.isfinite(array).all():
-        raise ModelError(f"{name} has NaN or infinity")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(single).all():
+        raise ModelError(f"{name} has NaN, infinity or a number that float32 can't hold")
+    return single
 
 
 def _positions(arrays: Mapping[str, np.ndarray], name: str, size: int | None, limit: int) -> np.ndarray:
@@ -315,6 +317,8 @@ def _ids(arrays: Mapping[str, np.ndarray], name: str, size: int) -> np.ndarray:
     array = arrays[name]
     if array.shape != (size,) or array.dtype.kind not in "iuUS":
         raise ModelError(f"{name} is {_kind(array)}; it must be {size} integers or strings")
+    if array.dtype.kind == "u" and size and array.max() > np.iinfo(np.int64).max:
+        raise ModelError(f"{name} has {array.max()}, which INT64 can't hold; make strings of the ids")
     ids = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
     ids = ids if ids.dtype.kind == "S" else ids.astype(np.int64)
     if len(np.unique(ids)) != size:

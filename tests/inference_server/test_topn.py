@@ -146,6 +146,8 @@ def test_biases_are_added(tmp_path: Path) -> None:
         ({"user_factors": np.ones((2, 2))}, "has 2 factors and item_factors 1"),
         ({"user_factors": np.ones(2)}, "float64 [2]; it must be a matrix"),
         ({"user_factors": np.full((2, 1), np.nan)}, "NaN"),
+        ({"item_factors": np.full((3, 1), 1e39)}, "a number that float32 can't hold"),
+        ({"item_ids": np.array([1, 2, 2**63], np.uint64)}, "item_ids has 9223372036854775808, which INT64 can't hold"),
         ({"user_ids": np.array(["ann"])}, "must be 2 integers or strings"),
         ({"user_ids": np.array(["ann", "ann"])}, "the same id more than once"),
         ({"user_ids": np.array([1.0, 2.0])}, "must be 2 integers or strings"),
