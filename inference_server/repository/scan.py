@@ -88,6 +88,8 @@ def read_model(folder: Path) -> tuple[ModelConfig, dict[int, Path]]:
 
     Raises ModelError and OSError.
     """
+    if not _NAME.fullmatch(folder.name):
+        raise ModelError("the name of a model is 1 to 128 letters, digits, dots, dashes, underscores")
     found = {int(entry.name): entry for entry in folder.iterdir() if _VERSION.fullmatch(entry.name) and entry.is_dir()}
     if mlserver.speaks_for(folder):
         config, version = mlserver.read_model_settings(folder)
@@ -98,8 +100,6 @@ def read_model(folder: Path) -> tuple[ModelConfig, dict[int, Path]]:
 
 def _scan_model(folder: Path) -> tuple[list[FoundVersion], list[Problem]]:
     model = folder.name
-    if not _NAME.fullmatch(model):
-        return [], [Problem(model, None, "the name of a model is 1 to 128 letters, digits, dots, dashes, underscores")]
     try:
         config, folders = read_model(folder)
     except ModelError as error:
@@ -144,7 +144,7 @@ def _select(
         case LatestVersions(latest=count):
             wanted = published[-count:]
         case SpecificVersions(specific=chosen):
-            wanted = chosen
+            wanted = sorted({*chosen})
         case _:
             wanted = published
     missing = [version for version in wanted if version not in published]
