@@ -20,7 +20,8 @@ from inference_server.repository.scan import FoundVersion, Problem, Scan, scan
 log = Logger("inference_server.model_control")
 
 Ask = Callable[[str, str], str | None]
-"""Ask the supervisor: action and model in; what was wrong, or None, out. Raises TimeoutError."""
+"""Ask the supervisor: action and model in; what was wrong, or None, out. Raises TimeoutError that says why it waits no
+longer."""
 
 
 class ModelControl:
@@ -62,10 +63,8 @@ class ModelControl:
     def _change(self, action: str, name: str) -> None:
         try:
             error = self._ask(action, name)
-        except TimeoutError:
-            raise UnavailableError(
-                f"model '{name}': the {action} is still under way; see the repository index"
-            ) from None
+        except TimeoutError as error:
+            raise UnavailableError(f"model '{name}': {error}") from None
         if error is not None:
             raise InvalidRequestError(f"model '{name}': the {action} failed: {error}")
 
@@ -118,7 +117,7 @@ def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask) -> None
             log.info("the repository changed", versions=sorted(version.key for version in found.versions))
             try:
                 ask("refresh", "")
-            except TimeoutError:
-                log.warning("the new generation of the server is still starting")
+            except TimeoutError as error:
+                log.warning("a new generation of the server is not waited for", reason=str(error))
 
     threading.Thread(target=run, name="repository", daemon=True).start()

@@ -153,7 +153,11 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         clock=clock,
     )
     ask = partial(
-        ask_supervisor, here.scratch / REQUESTS_FOLDER, here.supervisor, seconds=settings.hard_timeout_seconds / 2
+        ask_supervisor,
+        here.scratch / REQUESTS_FOLDER,
+        here.supervisor,
+        seconds=settings.hard_timeout_seconds / 2,
+        draining=here.scratch / DRAINING_FILE,
     )
     tracing = _tracing() if settings.tracing else None
     metrics = Metrics(here.scratch, catalog, _workers, overload.waiting)

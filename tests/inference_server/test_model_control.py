@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,23 @@ def test_sigterm_while_a_generation_starts_ends_both(models: Path) -> None:
         eventually(lambda: len(children(server.process.pid)) == 2, DEADLINE)
         server.process.terminate()
         assert server.wait() == 0
+
+
+def test_sigterm_while_a_model_is_loaded_on_request_answers_who_waits_for_it(models: Path, tmp_path: Path) -> None:
+    plug_ins = write_plug_in(tmp_path / "plug_ins")
+    with (
+        ThreadPoolExecutor(1) as pool,
+        running(models, model_control="explicit", python_path=plug_ins, grace_seconds=DEADLINE) as server,
+    ):
+        server.wait_until_live()
+        write_awkward(models, "endless", parameters={"on_load": "sleep"})
+        published(models)
+        waiting = pool.submit(server.post, "/v2/repository/models/endless/load")
+        eventually(lambda: len(children(server.process.pid)) == 2, DEADLINE)
+        server.process.terminate()
+        assert server.wait() == 0
+        response = waiting.result(DEADLINE)
+        assert (response.status_code, "on its way out" in response.json()["error"]) == (503, True), response.text
 
 
 def test_local_copies_that_nobody_uses_are_removed(models: Path, tmp_path: Path) -> None:
