@@ -102,18 +102,21 @@ def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask) -> None
     """Ask for another generation whenever the repository has other versions to serve. Starts a thread."""
 
     def run() -> None:
-        known = fingerprint(loaded)
+        seen = asked = fingerprint(loaded)
         while True:
             time.sleep(seconds)
             found = scan(root)
             now = fingerprint(found)
-            if now == known:
+            if now == seen:
                 continue
-            known = now
+            seen = now
             lost = what_is_lost({version.model for version in loaded.versions}, found.problems)
             if lost is not None:
                 log.error("the repository changed, and can't be served", reason=lost)
                 continue
+            if now == asked:  # it was away for a while
+                continue
+            asked = now
             log.info("the repository changed", versions=sorted(version.key for version in found.versions))
             try:
                 ask("refresh", "")

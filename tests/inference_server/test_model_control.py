@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -107,6 +108,19 @@ def test_a_new_version_whose_files_come_after_its_manifest_is_taken_once_they_ar
         assert server.get("/v2/models/linear").json()["versions"] == ["1"]
         shutil.copy(source / "model.onnx", target)
         eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)
+
+
+def test_a_repository_that_was_away_for_a_while_is_not_loaded_anew(models: Path) -> None:
+    with running(models, model_control="poll", poll_seconds=0.1) as server:
+        server.wait_until_live()
+        away = models.rename(models.with_name("away"))
+        eventually(lambda: server.logged("the repository changed, and can't be served"), DEADLINE)
+        away.rename(models)
+        time.sleep(1)
+        write_linear(models, version=2)
+        published(models)
+        eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)
+        assert len(server.logged("the repository changed")) == 1
 
 
 def test_models_are_loaded_and_unloaded_on_request(models: Path) -> None:
