@@ -103,13 +103,12 @@ def _add_statistics(app: Flask, parts: Parts) -> None:
     @app.get("/v2/models/<name>/versions/<version>/stats")
     def statistics(name: str | None = None, version: str | None = None) -> Response:
         totals = parts.metrics.totals()
-        if name is not None:
-            parts.catalog.find(name, version)
+        asked = None if name is None else parts.catalog.find(name, version)
         chosen = [
             model
-            for found, versions in parts.catalog.models.items()
-            for number, model in versions.items()
-            if name in {None, found} and version in {None, str(number)}
+            for versions in parts.catalog.models.values()
+            for model in versions.values()
+            if asked is None or model is asked or (version is None and model.name == name)
         ]
         return _response(json_answer(200, {"model_stats": [model_statistics(model, totals) for model in chosen]}))
 

@@ -60,7 +60,7 @@ def compress(body: bytes, encoding: str) -> bytes:
 def choose_encoding(accept_encoding: str) -> str | None:
     """The encoding that the caller likes best among those that we have; None if it wants none of them.
 
-    Source: RFC 9110, section 12.5.3. Of equals gzip is taken.
+    Source: RFC 9110, section 12.5.3. Of equals gzip is taken, and `identity`, which is none, last.
     """
     weights: dict[str, float] = {}
     for part in accept_encoding.lower().split(","):
@@ -68,7 +68,8 @@ def choose_encoding(accept_encoding: str) -> str | None:
         weights[name.strip()] = _weight(parameters)
     fallback = weights.get("*", 0.0)
     best = max(_WINDOW_BITS, key=lambda name: weights.get(name, fallback))
-    return best if weights.get(best, fallback) > 0 else None
+    weight = weights.get(best, fallback)
+    return best if weight > 0 and weight >= weights.get("identity", 0.0) else None
 
 
 def _weight(parameters: str) -> float:

@@ -2,7 +2,7 @@
 
 A worker answers one request at a time, and native code can't be interrupted. So a second thread watches: at the
 deadline it writes the 504 to the client's connection itself, and the late prediction is thrown away when it comes. What
-never comes is ended by the process manager's own, harder timeout.
+never comes is ended by the process manager's own, harder timeout: so that it is counted, the counters are told before.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from inference_server.http import error_answer
 from inference_server.logs import Logger
+from inference_server.metrics.store import Key
 from inference_server.sending import head_of
 
 log = Logger("inference_server.deadline")
@@ -26,8 +27,15 @@ PATIENCE = 0.05
 LATE = "the model did not answer in time"
 
 
-Asked = tuple[float, int, str]
+Asked = tuple[float, int, Key]
 """Deadline, connection and model of a request."""
+
+CountLate = Callable[[Key, int], None]
+"""Told 1 when a request to a model has been answered for its worker, and -1 when the worker is back."""
+
+
+def _count_nothing(model: Key, change: int) -> None:
+    del model, change
 
 
 class Watch:
@@ -37,9 +45,12 @@ class Watch:
     too late: it must not close the connection while the watch is writing to it.
     """
 
-    __slots__ = ("_writing", "asked")
+    __slots__ = ("_answered", "_count", "_writing", "asked")
 
-    def __init__(self) -> None:
+    def __init__(self, count: CountLate = _count_nothing) -> None:
+        self._count = count
+        self._answered: Key = ("", "")
+        """The model that was late last."""
         self.asked: list[Asked] = []
         """Where the thread puts a request before it asks the model."""
         self._writing = threading.Lock()
@@ -50,7 +61,8 @@ class Watch:
             self.asked.pop()
         except IndexError:
             with self._writing:
-                return False
+                self._count(self._answered, -1)
+            return False
         return True
 
     def look(self, now: float) -> None:
@@ -63,20 +75,21 @@ class Watch:
                 self.asked.remove(late)
             except ValueError:  # the model has come back in this moment
                 return
-            _, descriptor, model = late
+            _, descriptor, self._answered = late
+            self._count(self._answered, 1)
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
                 connection.settimeout(1)
                 answer = error_answer(504, LATE)
                 connection.sendall(head_of(answer) + answer.body)
                 connection.shutdown(socket.SHUT_RDWR)
-        log.error("a request passed its deadline", model=model)
+        log.error("a request passed its deadline", model=self._answered[0])
 
 
 class _Own:
     """What the one thread that asks models has."""
 
-    def __init__(self, watches: list[Watch]) -> None:
-        self.watch = Watch()
+    def __init__(self, watches: list[Watch], count: CountLate) -> None:
+        self.watch = Watch(count)
         watches.append(self.watch)
 
 
@@ -87,11 +100,11 @@ class _EachItsOwn(_Own, threading.local):
 class Watchdog:
     """Watches what the threads of one worker process are at."""
 
-    def __init__(self, clock: Callable[[], float], threads: int) -> None:
+    def __init__(self, clock: Callable[[], float], threads: int, count: CountLate = _count_nothing) -> None:
         """`threads`: how many of a worker's ask models."""
         self._clock = clock
         self._watches: list[Watch] = []
-        self.own = (_Own if threads == 1 else _EachItsOwn)(self._watches)
+        self.own = (_Own if threads == 1 else _EachItsOwn)(self._watches, count)
         """The calling thread's watch is in it."""
 
     def start(self) -> None:

@@ -87,16 +87,24 @@ class GenerationFolder:
         (self.path / "up").touch()
 
 
-def ask_supervisor(requests: Path, supervisor: int, action: str, model: str, seconds: float) -> str | None:
-    """Ask for other models and wait until it is done. The error, if there was one. Raises TimeoutError."""
+def ask_supervisor(
+    requests: Path, supervisor: int, action: str, model: str, *, seconds: float, draining: Path
+) -> str | None:
+    """Ask for other models and wait until it is done. The error, if there was one.
+
+    Raises TimeoutError if it takes longer than `seconds`, or if the file `draining` says that the server is on its way
+    out: nothing changes then, and who waits would be waited for.
+    """
     number = os.urandom(16).hex()
     _write(requests / f"{number}.request", {"id": number, "action": action, "model": model})
     os.kill(supervisor, signal.SIGHUP)
     answer = requests / f"{number}.reply"
     until = time.monotonic() + seconds
     while not answer.exists():
+        if draining.exists():
+            raise TimeoutError("the server is on its way out")
         if time.monotonic() > until:
-            raise TimeoutError
+            raise TimeoutError(f"the {action} is still under way; see the repository index")
         time.sleep(_POLL_SECONDS)
     error: str | None = _read(answer)["error"]
     answer.unlink()

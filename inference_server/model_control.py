@@ -20,7 +20,8 @@ from inference_server.repository.scan import FoundVersion, Problem, Scan, scan
 log = Logger("inference_server.model_control")
 
 Ask = Callable[[str, str], str | None]
-"""Ask the supervisor: action and model in; what was wrong, or None, out. Raises TimeoutError."""
+"""Ask the supervisor: action and model in; what was wrong, or None, out. Raises TimeoutError that says why it waits no
+longer."""
 
 
 class ModelControl:
@@ -62,10 +63,8 @@ class ModelControl:
     def _change(self, action: str, name: str) -> None:
         try:
             error = self._ask(action, name)
-        except TimeoutError:
-            raise UnavailableError(
-                f"model '{name}': the {action} is still under way; see the repository index"
-            ) from None
+        except TimeoutError as error:
+            raise UnavailableError(f"model '{name}': {error}") from None
         if error is not None:
             raise InvalidRequestError(f"model '{name}': the {action} failed: {error}")
 
@@ -87,35 +86,41 @@ def without_unloaded(found: Scan, unloaded: Collection[str]) -> Scan:
     )
 
 
-def fingerprint(found: Scan) -> frozenset[tuple[str, str, str]]:
-    """What would be loaded, by content."""
+_Content = tuple[str, str, str, bool]
+
+
+def fingerprint(found: Scan) -> frozenset[_Content]:
+    """What would be loaded, by content, and whether it was there."""
     return frozenset(map(_content, found.versions))
 
 
-def _content(version: FoundVersion) -> tuple[str, str, str]:
-    return version.key, version.manifest.digest, version.config.model_dump_json()
+def _content(version: FoundVersion) -> _Content:
+    return version.key, version.manifest.digest, version.config.model_dump_json(), version.whole
 
 
 def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask) -> None:
     """Ask for another generation whenever the repository has other versions to serve. Starts a thread."""
 
     def run() -> None:
-        known = fingerprint(loaded)
+        seen = asked = fingerprint(loaded)
         while True:
             time.sleep(seconds)
             found = scan(root)
             now = fingerprint(found)
-            if now == known:
+            if now == seen:
                 continue
-            known = now
+            seen = now
             lost = what_is_lost({version.model for version in loaded.versions}, found.problems)
             if lost is not None:
                 log.error("the repository changed, and can't be served", reason=lost)
                 continue
+            if now == asked:  # it was away for a while
+                continue
+            asked = now
             log.info("the repository changed", versions=sorted(version.key for version in found.versions))
             try:
                 ask("refresh", "")
-            except TimeoutError:
-                log.warning("the new generation of the server is still starting")
+            except TimeoutError as error:
+                log.warning("a new generation of the server is not waited for", reason=str(error))
 
     threading.Thread(target=run, name="repository", daemon=True).start()

@@ -151,7 +151,7 @@ class Supervisor:
             if number in {signal.SIGTERM, signal.SIGINT}:
                 self._log("INFO", "signal received", signal=signal.Signals(number).name)
                 self._obey(self._lifecycle.on_signal(now, serving=self._generations.serving is not None))
-            elif number == signal.SIGHUP:
+            elif number == signal.SIGHUP and self._lifecycle.phase is Phase.SERVING:
                 for request in take_requests(self._scratch / REQUESTS_FOLDER):
                     self._act(self._generations.on_request(request))
         for server in list(self._servers.values()):

@@ -21,6 +21,8 @@ _QUOTED_UP_TO = "to uwsgi packet, consider increasing buffer size"
 TOO_LARGE = (
     "a request had more than 64 kB of headers or 32 kB of path: uWSGI gives it no answer, or leaves a part of it out"
 )
+_QUERY = re.compile(r"(HARAKIRI \[core .*?)\?.*( since \d+)$")
+"""Of a request that is ended for its time, which uWSGI names whole: what callers put there may be secret."""
 _WARNING = re.compile(r"!!!|WARNING|respawn|listen queue.*full", re.IGNORECASE)
 
 
@@ -57,7 +59,7 @@ class OutputReader:
         elif line == _TRACEBACK:
             self._traceback.append(line)
         elif line.strip():
-            yield level_of(line), line
+            yield level_of(line), _QUERY.sub(r"\1\2", line)
 
     def _end_traceback(self) -> tuple[str, str]:
         text, self._traceback = "\n".join(self._traceback), []

@@ -145,7 +145,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
     # A duplicate, as the object closes its descriptor when it is collected.
     listening = socket.socket(fileno=os.dup(uwsgi.sockets[0]))
     overload = Overload(listening, settings.max_waiting)
-    watchdog = Watchdog(clock, settings.threads)
+    watchdog = Watchdog(clock, settings.threads, store.late)
     inference = Inference(
         limits=InferenceLimits(settings.max_body_bytes, settings.request_timeout_seconds, settings.compress_from_bytes),
         overload=overload,
@@ -153,7 +153,11 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         clock=clock,
     )
     ask = partial(
-        ask_supervisor, here.scratch / REQUESTS_FOLDER, here.supervisor, seconds=settings.hard_timeout_seconds / 2
+        ask_supervisor,
+        here.scratch / REQUESTS_FOLDER,
+        here.supervisor,
+        seconds=settings.hard_timeout_seconds / 2,
+        draining=here.scratch / DRAINING_FILE,
     )
     tracing = _tracing() if settings.tracing else None
     metrics = Metrics(here.scratch, catalog, _workers, overload.waiting)

@@ -68,12 +68,19 @@ def make_manifest(version: Path) -> Manifest:
     """Read every file below a version's folder (but dotfiles and the manifest itself)."""
     entries = []
     for path in _files(version):
+        check_inside(path, version)
         with path.open("rb") as source:
             size, digest = copy_and_hash(source, None)
         entries.append(ManifestEntry(file=path.relative_to(version).as_posix(), bytes=size, sha256=digest))
     if not entries:
         raise ModelError("the folder has no file to publish")
     return Manifest(files=entries)
+
+
+def check_inside(path: Path, version: Path) -> None:
+    """Raises ModelError for a link out of a version's folder: what it leads to is not published with the version."""
+    if not path.resolve().is_relative_to(version.resolve()):
+        raise ModelError(f"file {path.relative_to(version).as_posix()} is a link out of the version's folder")
 
 
 def write_manifest(version: Path, manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ Source: MLServer, "Model Settings". What has no counterpart here is refused by n
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,9 @@ _RUNTIMES = {
     "mlserver_sklearn.SKLearnModel": "sklearn_pickle",
     "mlserver_xgboost.XGBoostModel": "xgboost",
 }
+
+_XGBOOST = re.compile(rb'\s*\{\s*"learner"')
+"""How its models begin in JSON."""
 
 
 class _Tensor(BaseModel):
@@ -53,7 +57,14 @@ class ModelSettings(BaseModel):
 
 def speaks_for(folder: Path) -> bool:
     """Whether the model in a folder is described by MLServer's file, and not by our own."""
-    return (folder / SETTINGS_FILE).is_file() and not (folder / MODEL_FILE).exists()
+    return (folder / SETTINGS_FILE).is_file() and not _is_ours(folder / MODEL_FILE)
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether it is there, and no model of XGBoost, which may have that name too and may be large."""
+    with contextlib.suppress(OSError), file.open("rb") as source:
+        return _XGBOOST.match(source.read(64)) is None
+    return file.exists()
 
 
 def read_model_settings(folder: Path) -> tuple[ModelConfig, int]:

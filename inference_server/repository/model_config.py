@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from inference_server.protocol.datatypes import DatatypeName
 from inference_server.protocol.request import Limits
 from inference_server.protocol.signature import TensorSpec
+from inference_server.protocol.wording import show
 
 MODEL_FILE = "model.json"
 _FILE_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
@@ -105,10 +106,10 @@ def read_model_config(folder: Path) -> ModelConfig:
 
 
 def describe(error: ValidationError) -> str:
-    """The faults of a document on one line: where, what, and the value."""
+    """The faults of a document on one line: where, what, and the beginning of the value."""
     faults = []
     for fault in error.errors(include_url=False):
         where = ".".join(map(str, fault["loc"])) or "the document"
-        value = "" if fault["type"] in {"missing", "json_invalid"} else f" (it is {fault['input']!r})"
+        value = "" if fault["type"] in {"missing", "json_invalid"} else f" (it is {show(fault['input'])})"
         faults.append(f"{where}: {fault['msg']}{value}")
     return "; ".join(faults)

@@ -40,6 +40,8 @@ class FoundVersion:
     folder: Path
     config: ModelConfig
     manifest: Manifest
+    whole: bool
+    """Whether its files were there, by their sizes: who copies a repository may bring the manifest before them."""
 
     @property
     def key(self) -> str:
@@ -86,6 +88,8 @@ def read_model(folder: Path) -> tuple[ModelConfig, dict[int, Path]]:
 
     Raises ModelError and OSError.
     """
+    if not _NAME.fullmatch(folder.name):
+        raise ModelError("the name of a model is 1 to 128 letters, digits, dots, dashes, underscores")
     found = {int(entry.name): entry for entry in folder.iterdir() if _VERSION.fullmatch(entry.name) and entry.is_dir()}
     if mlserver.speaks_for(folder):
         config, version = mlserver.read_model_settings(folder)
@@ -96,8 +100,6 @@ def read_model(folder: Path) -> tuple[ModelConfig, dict[int, Path]]:
 
 def _scan_model(folder: Path) -> tuple[list[FoundVersion], list[Problem]]:
     model = folder.name
-    if not _NAME.fullmatch(model):
-        return [], [Problem(model, None, "the name of a model is 1 to 128 letters, digits, dots, dashes, underscores")]
     try:
         config, folders = read_model(folder)
     except ModelError as error:
@@ -113,8 +115,15 @@ def _scan_model(folder: Path) -> tuple[list[FoundVersion], list[Problem]]:
             problems.append(Problem(model, version, str(error), config.required))
             continue
         if manifest is not None:
-            found[version] = FoundVersion(model, version, path, config, manifest)
+            found[version] = FoundVersion(model, version, path, config, manifest, _is_whole(path, manifest))
     return _select(model, config, found, folders, problems)
+
+
+def _is_whole(folder: Path, manifest: Manifest) -> bool:
+    try:
+        return all((folder / entry.file).stat().st_size == entry.bytes for entry in manifest.files)
+    except OSError:
+        return False
 
 
 def _select(
@@ -135,7 +144,7 @@ def _select(
         case LatestVersions(latest=count):
             wanted = published[-count:]
         case SpecificVersions(specific=chosen):
-            wanted = chosen
+            wanted = sorted({*chosen})
         case _:
             wanted = published
     missing = [version for version in wanted if version not in published]

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from inference_server.repository.manifest import ManifestEntry, copy_and_hash
+from inference_server.repository.manifest import ManifestEntry, check_inside, copy_and_hash
 from inference_server.repository.model_config import ModelError
 from inference_server.repository.scan import FoundVersion
 
@@ -67,8 +67,7 @@ def _copy(entry: ManifestEntry, source: Path, target: Path) -> None:
     copy = target / entry.file
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if not origin.resolve().is_relative_to(source.resolve()):
-            raise ModelError(f"file {entry.file} is a link out of the version's folder")
+        check_inside(origin, source)
         with origin.open("rb") as reading, copy.open("wb") as writing:
             size, digest = copy_and_hash(reading, writing)
     except FileNotFoundError:

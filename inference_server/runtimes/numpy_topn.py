@@ -32,6 +32,8 @@ A request is a batch of n users; the answer has a row for each.
 Where fewer than k items are left for a user, the row is filled with item -1 (or "") and score 0. If any user was
 unknown, `parameters` of the answer has `fallback: "popularity"` and `fallback_rows`, their rows as text: `"0,3"`.
 
+A request may ask for 16,777,216 items in all, n times k.
+
 `parameters` of model.json: `default_k` (10), `max_k` (1000), `exclude_seen` (false).
 """
 
@@ -55,6 +57,9 @@ MODEL_FILE = "factors.npz"
 
 _SCORES_AT_ONCE = 16_777_216
 """Users are scored in chunks of this many scores (64 MiB of float32), so that a large batch takes no more memory."""
+
+_MOST_ITEMS = 16_777_216
+"""In one answer, as many as a request may have elements: some bytes for each user may ask for thousands of items."""
 
 
 class TopNParameters(BaseModel):
@@ -116,7 +121,7 @@ class NumpyTopN(Runtime):
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
     ) -> Prediction:
         del wanted, parameters
-        k = self._k(inputs.get("k"))
+        k = self._k(inputs.get("k"), len(inputs["user"]))
         exclude_seen = self._excludes_seen(inputs.get("exclude_seen"))
         users, known = self._look_up(inputs["user"])
         items = np.full((len(users), k), -1, dtype=np.int64)
@@ -137,10 +142,12 @@ class NumpyTopN(Runtime):
         unknown = ",".join(map(str, np.flatnonzero(~known).tolist()))
         return Prediction(answer, {"fallback": "popularity", "fallback_rows": unknown})
 
-    def _k(self, given: np.ndarray | None) -> int:
+    def _k(self, given: np.ndarray | None, users: int) -> int:
         k = self._parameters.default_k if given is None else int(given[0])
         if not 1 <= k <= self._parameters.max_k:
             raise InvalidRequestError(f"input 'k' is {k}; it must be from 1 to {self._parameters.max_k}")
+        if users * k > _MOST_ITEMS:
+            raise InvalidRequestError(f"{users} users with k = {k} are more than {_MOST_ITEMS} items, the limit")
         return k
 
     def _excludes_seen(self, given: np.ndarray | None) -> bool:
@@ -151,11 +158,13 @@ class NumpyTopN(Runtime):
 
     def _look_up(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions of users, and which of them are known; the position of an unknown one means nothing."""
-        wanted = np.array(ids.tolist(), dtype=np.bytes_) if ids.dtype == object and len(ids) else ids
         if not len(self._sorted_ids) or not len(ids):
             return np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=np.bool_)
+        # In the type of the model's own ids, or NumPy would copy all of those, each as wide as the longest one given.
+        # What this cuts off, and a NUL at the end, which is nothing to NumPy, tells when whole ids are compared.
+        wanted = ids.astype(self._sorted_ids.dtype, copy=False)
         slots = np.minimum(np.searchsorted(self._sorted_ids, wanted), len(self._sorted_ids) - 1)
-        return slots if self._order is None else self._order[slots], self._sorted_ids[slots] == wanted
+        return slots if self._order is None else self._order[slots], self._sorted_ids[slots].astype(ids.dtype) == ids
 
     def _top(self, users: np.ndarray, k: int, *, exclude_seen: bool) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of each user (positions) and their scores, best first. -1 and 0 where none is left."""
@@ -275,9 +284,11 @@ def _vector(arrays: Mapping[str, np.ndarray], name: str, size: int) -> np.ndarra
 
 
 def _finite(name: str, array: np.ndarray) -> np.ndarray:
-    if not np.isfinite(array).all():
-        raise ModelError(f"{name} has NaN or infinity")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(single).all():
+        raise ModelError(f"{name} has NaN, infinity or a number that float32 can't hold")
+    return single
 
 
 def _positions(arrays: Mapping[str, np.ndarray], name: str, size: int | None, limit: int) -> np.ndarray:
@@ -306,6 +317,8 @@ def _ids(arrays: Mapping[str, np.ndarray], name: str, size: int) -> np.ndarray:
     array = arrays[name]
     if array.shape != (size,) or array.dtype.kind not in "iuUS":
         raise ModelError(f"{name} is {_kind(array)}; it must be {size} integers or strings")
+    if array.dtype.kind == "u" and size and array.max() > np.iinfo(np.int64).max:
+        raise ModelError(f"{name} has {array.max()}, which INT64 can't hold; make strings of the ids")
     ids = np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
     ids = ids if ids.dtype.kind == "S" else ids.astype(np.int64)
     if len(np.unique(ids)) != size:

@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from sklearn.exceptions import InconsistentVersionWarning
 
+from inference_server.protocol.errors import InvalidRequestError
 from inference_server.protocol.signature import Signature, TensorSpec
 from inference_server.repository.model_config import ModelConfig, ModelError
 from inference_server.runtimes.base import NoParameters, Prediction, Runtime, model_file, read_parameters
@@ -81,8 +82,22 @@ class Sklearn(Runtime):
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
     ) -> Prediction:
         del parameters
-        rows = self._rows(inputs[self._input.name])
-        return Prediction({name: np.asarray(self._methods[name](rows)) for name in wanted})
+        array = inputs[self._input.name]
+        if not len(array):  # which most estimators refuse
+            return Prediction({name: self._no_rows(name) for name in wanted})
+        rows = self._rows(array)
+        try:
+            return Prediction({name: np.asarray(self._methods[name](rows)) for name in wanted})
+        except ValueError as error:
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise InvalidRequestError(
+                    f"input '{self._input.name}' has NaN or infinity, which this model does not take"
+                ) from error
+            raise
+
+    def _no_rows(self, output: str) -> np.ndarray:
+        spec = self._signature.outputs[output]
+        return np.empty((0, *spec.shape[1:]), spec.type.array)
 
     def _rows(self, array: np.ndarray) -> Any:
         if self._input.datatype != "BYTES":

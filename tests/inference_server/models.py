@@ -95,6 +95,8 @@ class Awkward(Runtime):
                 threading.Thread(target=time.sleep, args=(0.1,)).start()
             case "raise":
                 raise RuntimeError("no such luck")
+            case "sleep":
+                time.sleep(1000)
         return cls(parameters)
 
     @property

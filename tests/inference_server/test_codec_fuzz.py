@@ -339,6 +339,21 @@ def test_a_body_of_very_many_members_is_refused_before_it_costs_much() -> None:
         inflate(gzip.compress(b"") * 3_000_000, "gzip", 10**6)
 
 
+@pytest.mark.parametrize(
+    ("header", "encoding"),
+    [
+        ("gzip;q=0.5, identity", None),
+        ("identity;q=0.5, gzip", "gzip"),
+        ("identity, deflate", "deflate"),
+        ("gzip;q=0.2, deflate;q=0.8, *;q=0", "deflate"),
+        ("identity;q=0.5, *;q=0.1", None),
+        ("*", "gzip"),
+    ],
+)
+def test_the_encoding_that_a_caller_likes_best_is_chosen(header: str, encoding: str | None) -> None:
+    assert choose_encoding(header) == encoding
+
+
 @given(
     st.text(max_size=40) | st.lists(st.sampled_from(["gzip", "deflate", "*", ";", "q=", "0", ",", " "])).map("".join)
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from inference_server.deadline import Watch, Watchdog
+from inference_server.metrics.store import DURATION, Key, LockedStore, Store, by_code, read_stores
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def received(caller: socket.socket) -> bytes:
 def test_a_model_in_time_is_answered_by_its_worker(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, caller = ends
     watch = Watch()
-    watch.asked.append((10.0, worker.fileno(), "m"))
+    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
     watch.look(9.9)
     assert watch.finish()
     watch.look(20.0)
@@ -38,7 +40,7 @@ def test_a_model_in_time_is_answered_by_its_worker(ends: tuple[socket.socket, so
 def test_a_late_model_is_answered_by_the_watch_and_once(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, caller = ends
     watch = Watch()
-    watch.asked.append((10.0, worker.fileno(), "m"))
+    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
     watch.look(10.0)
     watch.look(11.0)
     assert not watch.finish()
@@ -50,12 +52,39 @@ def test_a_late_model_is_answered_by_the_watch_and_once(ends: tuple[socket.socke
 def test_a_late_request_leaves_the_next_one_alone(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, _ = ends
     watch = Watch()
-    watch.asked.append((10.0, worker.fileno(), "m"))
+    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
     watch.look(10.0)
     watch.finish()
-    watch.asked.append((20.0, worker.fileno(), "m"))
+    watch.asked.append((20.0, worker.fileno(), ("m", "1")))
     watch.look(19.0)
     assert watch.finish()
+
+
+def test_what_is_late_is_told_when_it_is_answered_and_when_the_model_is_back(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    worker, _ = ends
+    told: list[tuple[Key, int]] = []
+    watch = Watch(lambda model, change: told.append((model, change)))
+    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
+    watch.look(10.0)
+    assert told == [(("m", "1"), 1)]
+    assert not watch.finish()
+    assert told == [(("m", "1"), 1), (("m", "1"), -1)]
+
+
+@pytest.mark.parametrize("kind", [Store, LockedStore])
+def test_what_a_killed_worker_was_late_with_is_counted_by_the_next_one(tmp_path: Path, kind: type[Store]) -> None:
+    key = ("m", "1")
+    counters = kind(tmp_path / "a.counters", [key], 2)
+    counters.use_slot(1)
+    counters.late(key, 1)
+    assert by_code(read_stores(tmp_path)[key])[504] == 0
+    for _ in range(2):
+        counters.use_slot(0)
+        counters.use_slot(1)
+        cells = read_stores(tmp_path)[key]
+        assert by_code(cells)[504] == sum(cells[DURATION]) == 1
 
 
 def test_each_thread_has_a_watch_of_its_own_and_the_watchdog_looks_at_all() -> None:
@@ -69,7 +98,7 @@ def test_each_thread_has_a_watch_of_its_own_and_the_watchdog_looks_at_all() -> N
     assert watchdog.own.watch is mine is not others[0]
     worker, caller = socket.socketpair()
     with worker, caller:
-        others[0].asked.append((5.0, worker.fileno(), "m"))
+        others[0].asked.append((5.0, worker.fileno(), ("m", "1")))
         watchdog.start()
         now = 6.0
         caller.settimeout(5)

@@ -432,7 +432,14 @@ def test_statistics_are_as_triton_gives_them(server: RunningServer) -> None:
     assert stats["inference_stats"]["compute_infer"]["ns"] > 0
     assert stats["inference_stats"]["cache_hit"] == {"count": 0, "ns": 0}
     assert len(server.get("/v2/models/stats").json()["model_stats"]) == 6
+    assert [each["version"] for each in server.get("/v2/models/linear/stats").json()["model_stats"]] == ["1", "2"]
     assert server.get("/v2/models/none/stats").status_code == 404
+
+
+def test_a_version_with_a_leading_zero_is_the_same_for_whatever_is_asked_of_it(server: RunningServer) -> None:
+    (stats,) = server.get("/v2/models/linear/versions/02/stats").json()["model_stats"]
+    assert stats["version"] == "2"
+    assert server.post("/v2/models/linear/versions/02/infer", json=ROW).json()["model_version"] == "2"
 
 
 def test_the_access_log_carries_the_ids_and_no_payload(server: RunningServer) -> None:

@@ -54,6 +54,16 @@ def test_our_own_file_goes_before_theirs(tmp_path: Path) -> None:
     assert version.config.runtime == "onnx"
 
 
+@pytest.mark.parametrize("uri", ["./model.json", "."])
+def test_a_model_of_xgboost_that_is_called_as_our_own_file_is_not_taken_for_that(tmp_path: Path, uri: str) -> None:
+    settings = SETTINGS | {"implementation": "mlserver_xgboost.XGBoostModel", "parameters": {"uri": uri}}
+    root = write(tmp_path, settings)
+    (root / "iris/model.json").write_text('{"learner":{"attributes":{}},"version":[3,2,0]}')
+    (version,) = scan(published(root)).versions
+    assert version.config.runtime == "xgboost"
+    assert "model.json" in [entry.file for entry in version.manifest.files]
+
+
 @pytest.mark.parametrize(
     ("change", "runtime", "file"),
     [

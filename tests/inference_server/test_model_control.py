@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,36 @@ def test_a_new_version_that_is_corrupt_changes_nothing(models: Path) -> None:
         assert "linear version 2" in record["reason"]
         assert server.post("/v2/models/linear/infer", json=ROW).json()["model_version"] == "1"
         assert readiness(server)["ready"]
+
+
+def test_a_new_version_whose_files_come_after_its_manifest_is_taken_once_they_are_there(
+    models: Path, tmp_path: Path
+) -> None:
+    """As copies of a repository come that are made in the order of the names."""
+    with running(models, model_control="poll", poll_seconds=0.2) as server:
+        server.wait_until_live()
+        source, target = write_linear(tmp_path / "elsewhere", version=2), models / "linear/2"
+        published(tmp_path / "elsewhere")
+        target.mkdir()
+        shutil.copy(source / "manifest.json", target)
+        record = eventually(lambda: server.logged("models can't be changed"), DEADLINE)[0]
+        assert "linear version 2: file model.onnx is missing" in record["reason"]
+        assert server.get("/v2/models/linear").json()["versions"] == ["1"]
+        shutil.copy(source / "model.onnx", target)
+        eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)
+
+
+def test_a_repository_that_was_away_for_a_while_is_not_loaded_anew(models: Path) -> None:
+    with running(models, model_control="poll", poll_seconds=0.1) as server:
+        server.wait_until_live()
+        away = models.rename(models.with_name("away"))
+        eventually(lambda: server.logged("the repository changed, and can't be served"), DEADLINE)
+        away.rename(models)
+        time.sleep(1)
+        write_linear(models, version=2)
+        published(models)
+        eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)
+        assert len(server.logged("the repository changed")) == 1
 
 
 def test_models_are_loaded_and_unloaded_on_request(models: Path) -> None:
@@ -193,6 +225,23 @@ def test_sigterm_while_a_generation_starts_ends_both(models: Path) -> None:
         eventually(lambda: len(children(server.process.pid)) == 2, DEADLINE)
         server.process.terminate()
         assert server.wait() == 0
+
+
+def test_sigterm_while_a_model_is_loaded_on_request_answers_who_waits_for_it(models: Path, tmp_path: Path) -> None:
+    plug_ins = write_plug_in(tmp_path / "plug_ins")
+    with (
+        ThreadPoolExecutor(1) as pool,
+        running(models, model_control="explicit", python_path=plug_ins, grace_seconds=DEADLINE) as server,
+    ):
+        server.wait_until_live()
+        write_awkward(models, "endless", parameters={"on_load": "sleep"})
+        published(models)
+        waiting = pool.submit(server.post, "/v2/repository/models/endless/load")
+        eventually(lambda: len(children(server.process.pid)) == 2, DEADLINE)
+        server.process.terminate()
+        assert server.wait() == 0
+        response = waiting.result(DEADLINE)
+        assert (response.status_code, "on its way out" in response.json()["error"]) == (503, True), response.text
 
 
 def test_local_copies_that_nobody_uses_are_removed(models: Path, tmp_path: Path) -> None:

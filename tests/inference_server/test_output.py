@@ -122,3 +122,9 @@ def test_a_header_that_uwsgi_has_no_room_for_is_not_in_the_log(secret: str, size
     raw = text.encode()
     records = [record for at in range(0, len(raw), size) for record in reader.feed(raw[at : at + size])]
     assert records == [("DEBUG", "before"), ("WARNING", TOO_LARGE), ("DEBUG", "after")]
+
+
+@pytest.mark.parametrize("query", ["", "?token=s3cret", "?token=s3cret since 1&then=? since 2"])
+def test_the_query_of_a_request_that_is_ended_for_its_time_is_not_in_the_log(query: str) -> None:
+    line = f"Mon Nov 30 - HARAKIRI [core 0] 10.0.0.1 - POST /v2/models/m/infer{query} since 1796019487"
+    assert list(OutputReader().feed(f"{line}\n".encode())) == [("ERROR", line.replace(query, ""))]

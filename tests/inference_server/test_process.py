@@ -156,6 +156,21 @@ def test_a_killed_worker_is_replaced(models: Path) -> None:
         assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
 
 
+def test_a_request_of_which_its_worker_is_killed_is_counted(models: Path, tmp_path: Path) -> None:
+    plug_ins = write_plug_in(tmp_path / "plug_ins")
+    write_awkward(models)
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
+    endless = body | {"parameters": {"what": "sleep", "seconds": 1000}}
+    brief = body | {"parameters": {"what": "sleep", "seconds": 1}}
+    with running(
+        published(models), python_path=plug_ins, request_timeout_seconds=0.5, hard_timeout_seconds=3
+    ) as server:
+        for sleep in (brief, endless):  # of the first the worker comes back
+            assert server.post("/v2/models/awkward/infer", json=sleep).status_code == 504
+        counted = 'inference_requests_total{code="504",model="awkward",version="1"} 2.0'
+        eventually(lambda: counted in server.get("/metrics").text, DEADLINE)
+
+
 def test_a_port_in_use_is_named_in_the_log_and_the_exit_code_is_one(models: Path) -> None:
     with running(models) as first:
         port = urlsplit(first.base_url).port

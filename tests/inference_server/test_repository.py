@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,14 @@ def test_a_faulty_model_json_is_named_with_its_field(root: Path, model_json: str
     assert words in reasons(root)["linear"]
 
 
+def test_of_a_large_value_in_model_json_the_beginning_is_told(root: Path) -> None:
+    write_linear(root)
+    (root / "linear/model.json").write_text(json.dumps({"runtime": "onnx", "learner": {"trees": [0.5] * 1000}}))
+    assert reasons(root)["linear"].endswith(
+        'learner: Extra inputs are not permitted (it is {"trees":[0.5,0.5,0.5,0.5,0.5,0.5,0.5,0…)'
+    )
+
+
 def publish_one(version: Path) -> None:
     entry = {"file": "model.onnx", "bytes": 1, "sha256": "0" * 64}
     (version / MANIFEST_FILE).write_text(json.dumps({"files": [entry]}))
@@ -142,6 +151,25 @@ def test_publishing_nothing_is_an_error(root: Path) -> None:
     write_version(root, "m", 1, {}, {"runtime": "onnx"})
     with pytest.raises(ModelError, match="model m, version 1: the folder has no file"):
         publish(root)
+
+
+def test_what_would_not_be_served_is_not_published(root: Path) -> None:
+    version = write_linear(root)
+    (version / "weights").symlink_to("/etc/hostname")
+    with pytest.raises(ModelError, match="model linear, version 1: file weights is a link out of the version's folder"):
+        publish(root)
+    (version / "weights").unlink()
+    (version / "weights").symlink_to("model.onnx")
+    write_linear(root, "with blanks")
+    with pytest.raises(ModelError, match="model with blanks: the name of a model is 1 to 128 letters"):
+        publish(root)
+    shutil.rmtree(root / "with blanks")
+    assert [entry.state for entry in publish(root)] == ["unchanged"]
+
+
+def test_a_version_that_the_policy_names_twice_is_served_once(root: Path) -> None:
+    write_linear(root, version_policy={"specific": [1, 1]})
+    assert served(published(root)) == [("linear", 1)]
 
 
 def test_staging_copies_what_the_manifest_lists(root: Path, tmp_path: Path) -> None:

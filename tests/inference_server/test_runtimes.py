@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference_server.catalog import Catalog
+from inference_server.catalog import Catalog, LoadedModel
 from inference_server.loading import Loader
+from inference_server.protocol.errors import InvalidRequestError
 from inference_server.repository.scan import scan
 from tests.inference_server.models import published, write_linear, write_version
 from tests.inference_server.running import RunningServer, running
@@ -291,6 +292,38 @@ def test_predictions_are_those_of_the_library(tmp_path: Path, make: Callable[[Pa
                     np.testing.assert_array_equal(answer[name], array)
         server.process.terminate()
         assert server.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [onnx, lightgbm, lightgbm_of_classes, xgboost, skops_pipeline, skops_parallel],
+    ids=lambda make: make.__name__,
+)
+def test_no_rows_get_no_predictions(tmp_path: Path, make: Callable[[Path], Made]) -> None:
+    model, expected = loaded(tmp_path, make)
+    (tensor,) = model.signature.inputs.values()
+    answer = model.predict({tensor.name: np.empty((0, 5), tensor.type.array)}, list(expected), {}).outputs
+    assert {name: array.shape for name, array in answer.items()} == {
+        name: (0, *array.shape[1:]) for name, array in expected.items()
+    }
+    assert all(array.dtype == model.signature.outputs[name].type.array for name, array in answer.items())
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_number_that_an_estimator_does_not_take_is_the_callers_error(tmp_path: Path, wrong: float) -> None:
+    model, _ = loaded(tmp_path, skops_pipeline)
+    with pytest.raises(InvalidRequestError, match="input 'x' has NaN or infinity"):
+        model.predict({"x": np.full((1, 5), wrong)}, ["predict"], {})
+
+
+def loaded(root: Path, make: Callable[[Path], Made]) -> tuple[LoadedModel, Expected]:
+    folder = root / "models/model/1"
+    folder.mkdir(parents=True)
+    runtime, model_json, expected = make(folder)
+    (root / "models/model/model.json").write_text(json.dumps({"runtime": runtime, **model_json}))
+    catalog = Catalog()
+    Loader(catalog, root / "scratch").load_all(scan(published(root / "models")))
+    return catalog.find("model"), expected
 
 
 def test_recommendations_are_those_of_plain_numpy(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ def test_a_k_out_of_range_names_the_range(model: NumpyTopN, k: int) -> None:
         ask(model, [10], k)
 
 
+def test_more_items_than_an_answer_may_have_are_refused(model: NumpyTopN, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_topn, "_MOST_ITEMS", 6)
+    assert len(ask(model, [10, 20, 99], 2)["items"]) == 3
+    with pytest.raises(InvalidRequestError, match="3 users with k = 3 are more than 6 items"):
+        ask(model, [10, 20, 99], 3)
+
+
 def test_the_defaults_come_from_model_json(tmp_path: Path) -> None:
     model = load(write_top_n(tmp_path), {"default_k": 1, "exclude_seen": True})
     assert ask(model, [10])["items"] == [[b"c"]]
@@ -105,6 +113,24 @@ def test_ids_may_be_strings_or_integers(tmp_path: Path) -> None:
     assert "titles" not in answer
 
 
+def test_a_user_is_known_by_the_whole_of_the_id(tmp_path: Path) -> None:
+    answer = ask(load(save(tmp_path), {}), [b"ann", b"anna", b"ann\0", b"ann\0\0b", b"\0ann", b"bobb"], 1)
+    assert answer["parameters"]["fallback_rows"] == "1,2,3,4,5"
+
+
+def test_a_long_id_costs_no_more_than_its_length(tmp_path: Path) -> None:
+    users, length = 1000, 100_000
+    model = load(
+        save(tmp_path, user_factors=np.ones((users, 1)), user_ids=np.arange(users).astype(str)), {"default_k": 1}
+    )
+    tracemalloc.start()
+    answer = ask(model, [b"x" * length, b"7"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer["parameters"]["fallback_rows"] == "0"
+    assert peak < 10 * length
+
+
 def test_biases_are_added(tmp_path: Path) -> None:
     model = load(save(tmp_path, item_bias=np.array([0, 0.5, 0.25]), user_bias=np.array([10.0, 20.0])), {"default_k": 3})
     answer = ask(model, [b"bob"])
@@ -120,6 +146,8 @@ def test_biases_are_added(tmp_path: Path) -> None:
         ({"user_factors": np.ones((2, 2))}, "has 2 factors and item_factors 1"),
         ({"user_factors": np.ones(2)}, "float64 [2]; it must be a matrix"),
         ({"user_factors": np.full((2, 1), np.nan)}, "NaN"),
+        ({"item_factors": np.full((3, 1), 1e39)}, "a number that float32 can't hold"),
+        ({"item_ids": np.array([1, 2, 2**63], np.uint64)}, "item_ids has 9223372036854775808, which INT64 can't hold"),
         ({"user_ids": np.array(["ann"])}, "must be 2 integers or strings"),
         ({"user_ids": np.array(["ann", "ann"])}, "the same id more than once"),
         ({"user_ids": np.array([1.0, 2.0])}, "must be 2 integers or strings"),
