@@ -131,7 +131,7 @@ class Catalog:
             {"name": name, "version": str(version), "state": "UNAVAILABLE", "reason": "unloaded"}
             for name, version in self._unloaded
         ]
-        return sorted(entries, key=lambda entry: (entry["name"], entry["version"]))
+        return sorted(entries, key=lambda entry: (entry["name"], _number(entry["version"])))
 
 
 def _number(version: str) -> int:

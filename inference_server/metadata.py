@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,8 +42,13 @@ def model_config(model: LoadedModel) -> dict[str, Any]:
         "max_batch_size": batch,
         "input": [_tensor(spec, batched=batch > 0) | {"optional": spec.optional} for spec in signature.inputs.values()],
         "output": [_tensor(spec, batched=batch > 0) for spec in signature.outputs.values()],
-        "parameters": {name: {"string_value": str(value)} for name, value in model.config.parameters.items()},
+        "parameters": {name: {"string_value": _as_text(value)} for name, value in model.config.parameters.items()},
     }
+
+
+def _as_text(value: Any) -> str:
+    """As model.json has it: text by itself, all else in JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _tensor(spec: TensorSpec, *, batched: bool) -> dict[str, Any]:

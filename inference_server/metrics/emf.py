@@ -57,7 +57,9 @@ class EmfReporter:
         with self._lock:
             now = {json.dumps(key): list(cells) for key, cells in self._totals().items()}
             before: dict[str, list[float]] = json.loads(self._told.read_text()) if self._told.exists() else {}
-            self._told.write_text(json.dumps(now))
+            fresh = self._told.with_suffix(".new")
+            fresh.write_text(json.dumps(now))
+            fresh.replace(self._told)  # whole or not at all: who is killed here is followed by one that reads it
         for key, cells in now.items():
             since = [a - b for a, b in zip(cells, before.get(key, [0.0] * store.COLUMNS), strict=True)]
             if any(store.by_code(since).values()):

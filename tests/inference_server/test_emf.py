@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
 from inference_server.metrics import store
-from inference_server.metrics.emf import emf_record, quantile
+from inference_server.metrics.emf import EmfReporter, emf_record, quantile
 from inference_server.metrics.store import Store, read_stores
 from tests.eventually import eventually
 from tests.inference_server.models import published, write_linear
@@ -50,6 +53,29 @@ def test_a_quantile_is_the_bound_of_its_bucket() -> None:
     assert quantile(counts, 0.5) == store.BUCKETS[0]
     assert quantile(counts, 0.99) == store.BUCKETS[3]
     assert quantile([0.0] * len(store.BUCKETS) + [1.0], 0.99) > store.BUCKETS[-1]
+
+
+def test_what_was_told_is_known_though_a_worker_dies_while_it_notes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    counters = Store(tmp_path / "a.counters", [("m", "3")], 1)
+    reporter = EmfReporter(tmp_path, "Shop", lambda: read_stores(tmp_path))
+
+    def count_and_report() -> list[int]:
+        counters.observe(counters.row(("m", "3")), 200, (0.1, 0, 0, 0, 0, 0, 0, 0), 0)
+        reporter.report()
+        return [json.loads(line)["Requests"] for line in capfd.readouterr().err.splitlines()]
+
+    def die_half_way(path: Path, text: str) -> int:
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise SystemExit
+
+    assert count_and_report() == [1]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", die_half_way)
+        with pytest.raises(SystemExit):
+            count_and_report()
+    assert count_and_report() == [2]
 
 
 def test_every_request_is_told_once_also_when_the_server_ends(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from inference_server.catalog import Catalog
 from tests.eventually import eventually
 from tests.inference_server.models import (
     linear,
@@ -41,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         write_linear(root, version=version, version_policy="all", labels={"team": "a"})
     write_linear(root, "pinned", 3, version_policy="all", default_version=3, limits={"max_rows": 2})
     write_linear(root, "pinned", 4, version_policy="all", default_version=3, limits={"max_rows": 2})
-    write_top_n(root)
+    write_top_n(root, parameters={"default_k": 10, "exclude_seen": False})
     write_awkward(root)
     write_version(root, "broken", 1, {"model.onnx": b"junk"}, {"runtime": "onnx", "required": False})
     plug_ins = write_plug_in(tmp_path_factory.mktemp("plug_ins"))
@@ -125,6 +126,8 @@ def test_model_configuration_is_as_triton_gives_it(server: RunningServer) -> Non
     document = server.get("/v2/models/linear/config").json()
     assert document["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1, 4], "optional": False}]
     assert document["version_policy"] == {"all": {}}
+    parameters = server.get("/v2/models/recommender/config").json()["parameters"]
+    assert parameters == {"default_k": {"string_value": "10"}, "exclude_seen": {"string_value": "false"}}
 
 
 def test_the_version_in_the_path_answers_and_the_default_is_the_configured_one(server: RunningServer) -> None:
@@ -195,6 +198,11 @@ def test_the_repository_index_tells_states_and_reasons(server: RunningServer) ->
     ready = server.post("/v2/repository/index", json={"ready": True}).json()
     assert {entry["state"] for entry in ready} == {"READY"}
     assert server.post("/v2/repository/index", content=b"[").status_code == 400
+
+
+def test_the_repository_index_counts_versions_as_numbers() -> None:
+    unloaded = Catalog([("b", 10), ("b", 9), ("a", 11)])
+    assert [(entry["name"], entry["version"]) for entry in unloaded.index()] == [("a", "11"), ("b", "9"), ("b", "10")]
 
 
 # --- Inference --------------------------------------------------------------------------------------------------------
