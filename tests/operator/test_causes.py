@@ -110,6 +110,7 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="unable to retrieve secrets from ssm: ThrottlingException: Rate exceeded"), "AwsThrottled"),
     (Fact(text="failed to register targets in (target-group t) with (error Rate exceeded)"), "AwsThrottled"),
     (Fact(text="toomanyrequests: Rate exceeded"), "ImagePullRateLimited"),
+    (Fact(text="failed to fetch secret a from secrets manager: RateLimitExceeded"), "AwsThrottled"),
     (Fact(text="BlockedException: Your account is currently blocked"), "AccountBlocked"),
     (
         Fact(
@@ -148,6 +149,22 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="The requested Fargate platform version 1.2.0 is retired."), "TaskConfigurationRefused"),
     (Fact(text="(service s) updated computedDesiredCount for taskSet ecs-svc/1 to 3."), "Progress"),
     (Fact(text="InternalServerError: try again"), "PlatformError"),
+    (
+        Fact(
+            text="failed to validate logger args: failed to create Cloudwatch log stream: ServiceUnavailableException"
+        ),
+        "PlatformError",
+    ),
+    (
+        Fact(text="failed to fetch secret a from secrets manager: InternalServiceError: An error occurred"),
+        "PlatformError",
+    ),
+    (
+        Fact(text="failed to validate logger args: failed to create Cloudwatch log stream: LimitExceededException"),
+        "QuotaReached",
+    ),
+    (Fact(text="failed to register targets in (target-group t) with (error TooManyTargets)"), "QuotaReached"),
+    (Fact(text="ClusterNotFoundException: The referenced cluster was inactive."), "TaskConfigurationRefused"),
     (Fact(text="repository acme/app not found"), "ImageNotFound"),
     (Fact(text="starting caused: applying cgroup: mkdir /sys/fs: cannot allocate memory"), "ContainerStartFailed"),
     (Fact(text="CannotStartContainerError: write /x: disk quota exceeded"), "ContainerStartFailed"),
@@ -159,6 +176,10 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="deployment failed: hook execution failure(s) detected"), "LifecycleHookFailed"),
     (Fact(text="is unhealthy in (target-group x) due to (reason Target.NotRegistered)"), "TargetNotRegistered"),
     (Fact(text="reason Target.FailedHealthChecks"), "TargetUnhealthy"),
+    (
+        Fact(text="is unhealthy in (target-group x) due to (reason Health checks failed due to an internal error)"),
+        "PlatformError",
+    ),
     (
         Fact(
             text="error pulling image configuration: error parsing HTTP 403 response body: invalid character '<' "
@@ -246,7 +267,9 @@ def test_the_corpus_is_large_has_sources_and_keeps_a_third_aside_by_a_rule_that_
 
 
 def test_every_label_is_a_cause_of_the_table() -> None:
-    assert {entry["cause"] for entry in (*corpus(), *later())} <= {cause.name for cause in causes.causes()}
+    assert {entry["cause"] for entry in (*corpus(), *later())} <= {
+        cause.name for cause in causes.causes()
+    }
 
 
 def test_nothing_is_counted_twice() -> None:
