@@ -35,6 +35,12 @@ def later() -> tuple[dict[str, Any], ...]:
     return tuple(yaml.safe_load((DATA / "failure_texts_later.yaml").read_text()))
 
 
+@cache
+def remembered() -> tuple[dict[str, Any], ...]:
+    """Texts that were written down from memory before the patterns were looked at, and some after it."""
+    return tuple(yaml.safe_load((DATA / "failure_texts_remembered.yaml").read_text()))
+
+
 def fact(entry: dict[str, Any]) -> Fact:
     return Fact(
         text=entry["text"],
@@ -255,6 +261,11 @@ def test_texts_found_later_get_their_causes() -> None:
     assert len(wrong) <= 0.06 * len(later()), "\n".join(wrong)
 
 
+@pytest.mark.parametrize("entry", remembered(), ids=lambda entry: f"{entry['cause']}: {entry['text'][-40:]}")
+def test_a_text_written_down_from_memory_gets_its_cause(entry: dict[str, Any]) -> None:
+    assert classify(fact(entry)).name == entry["cause"]
+
+
 # -- the corpus
 
 
@@ -267,13 +278,13 @@ def test_the_corpus_is_large_has_sources_and_keeps_a_third_aside_by_a_rule_that_
 
 
 def test_every_label_is_a_cause_of_the_table() -> None:
-    assert {entry["cause"] for entry in (*corpus(), *later())} <= {
+    assert {entry["cause"] for entry in (*corpus(), *later(), *remembered())} <= {
         cause.name for cause in causes.causes()
     }
 
 
 def test_nothing_is_counted_twice() -> None:
-    facts = [fact(entry) for entry in (*corpus(), *later())]
+    facts = [fact(entry) for entry in (*corpus(), *later(), *remembered())]
     assert len(facts) == len(set(facts))
 
 
