@@ -35,6 +35,12 @@ def later() -> tuple[dict[str, Any], ...]:
     return tuple(yaml.safe_load((DATA / "failure_texts_later.yaml").read_text()))
 
 
+@cache
+def remembered() -> tuple[dict[str, Any], ...]:
+    """Texts that were written down from memory before the patterns were looked at, and some after it."""
+    return tuple(yaml.safe_load((DATA / "failure_texts_remembered.yaml").read_text()))
+
+
 def fact(entry: dict[str, Any]) -> Fact:
     return Fact(
         text=entry["text"],
@@ -110,6 +116,7 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="unable to retrieve secrets from ssm: ThrottlingException: Rate exceeded"), "AwsThrottled"),
     (Fact(text="failed to register targets in (target-group t) with (error Rate exceeded)"), "AwsThrottled"),
     (Fact(text="toomanyrequests: Rate exceeded"), "ImagePullRateLimited"),
+    (Fact(text="failed to fetch secret a from secrets manager: RateLimitExceeded"), "AwsThrottled"),
     (Fact(text="BlockedException: Your account is currently blocked"), "AccountBlocked"),
     (
         Fact(
@@ -148,6 +155,22 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="The requested Fargate platform version 1.2.0 is retired."), "TaskConfigurationRefused"),
     (Fact(text="(service s) updated computedDesiredCount for taskSet ecs-svc/1 to 3."), "Progress"),
     (Fact(text="InternalServerError: try again"), "PlatformError"),
+    (
+        Fact(
+            text="failed to validate logger args: failed to create Cloudwatch log stream: ServiceUnavailableException"
+        ),
+        "PlatformError",
+    ),
+    (
+        Fact(text="failed to fetch secret a from secrets manager: InternalServiceError: An error occurred"),
+        "PlatformError",
+    ),
+    (
+        Fact(text="failed to validate logger args: failed to create Cloudwatch log stream: LimitExceededException"),
+        "QuotaReached",
+    ),
+    (Fact(text="failed to register targets in (target-group t) with (error TooManyTargets)"), "QuotaReached"),
+    (Fact(text="ClusterNotFoundException: The referenced cluster was inactive."), "TaskConfigurationRefused"),
     (Fact(text="repository acme/app not found"), "ImageNotFound"),
     (Fact(text="starting caused: applying cgroup: mkdir /sys/fs: cannot allocate memory"), "ContainerStartFailed"),
     (Fact(text="CannotStartContainerError: write /x: disk quota exceeded"), "ContainerStartFailed"),
@@ -159,6 +182,10 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="deployment failed: hook execution failure(s) detected"), "LifecycleHookFailed"),
     (Fact(text="is unhealthy in (target-group x) due to (reason Target.NotRegistered)"), "TargetNotRegistered"),
     (Fact(text="reason Target.FailedHealthChecks"), "TargetUnhealthy"),
+    (
+        Fact(text="is unhealthy in (target-group x) due to (reason Health checks failed due to an internal error)"),
+        "PlatformError",
+    ),
     (
         Fact(
             text="error pulling image configuration: error parsing HTTP 403 response body: invalid character '<' "
@@ -234,6 +261,11 @@ def test_texts_found_later_get_their_causes() -> None:
     assert len(wrong) <= 0.06 * len(later()), "\n".join(wrong)
 
 
+@pytest.mark.parametrize("entry", remembered(), ids=lambda entry: f"{entry['cause']}: {entry['text'][-40:]}")
+def test_a_text_written_down_from_memory_gets_its_cause(entry: dict[str, Any]) -> None:
+    assert classify(fact(entry)).name == entry["cause"]
+
+
 # -- the corpus
 
 
@@ -246,11 +278,13 @@ def test_the_corpus_is_large_has_sources_and_keeps_a_third_aside_by_a_rule_that_
 
 
 def test_every_label_is_a_cause_of_the_table() -> None:
-    assert {entry["cause"] for entry in (*corpus(), *later())} <= {cause.name for cause in causes.causes()}
+    assert {entry["cause"] for entry in (*corpus(), *later(), *remembered())} <= {
+        cause.name for cause in causes.causes()
+    }
 
 
 def test_nothing_is_counted_twice() -> None:
-    facts = [fact(entry) for entry in (*corpus(), *later())]
+    facts = [fact(entry) for entry in (*corpus(), *later(), *remembered())]
     assert len(facts) == len(set(facts))
 
 

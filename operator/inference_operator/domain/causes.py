@@ -475,7 +475,8 @@ HOOK = _error(
 CONFIGURATION = _error(
     "TaskConfigurationRefused",
     "ECS could not use the task's configuration.",
-    "Read the text; change what it names: mostly spec.cpu, spec.memory, spec.image, or the environment's network.",
+    "Read the text; change what it names: mostly spec.cpu, spec.memory, spec.image, or the environment's cluster or"
+    " network.",
 )
 TRAFFIC = _error(
     "TrafficShiftRefused",
@@ -512,6 +513,8 @@ _UNREACHABLE = (
     r"network is unreachable|failed to do request|(unable to|could not|cannot|can.t) (connect|reach)|"
     r"check your (\w{1,20} )?network"
 )
+_FAULT = r"Internal ?(Server|Service)? ?(Error|Failure)|ServerException|Service ?Unavailable|status ?code: 5\d\d\b"
+"""A service of AWS says of itself that it failed."""
 # What is told of.
 _LOGS = (
     r"logger args|logging driver|log driver|log ?group|log ?stream|awslogs|logs:(Create|Put)|"
@@ -550,12 +553,22 @@ RULES: tuple[Rule, ...] = (
     # Nothing is wrong with what is asked for, but with how often.
     Rule(cause=IMAGE_RATE_LIMIT, pattern=r"toomanyrequests\b|pull rate limit|429 Too Many|Too Many Requests"),
     Rule(
-        cause=THROTTLED, pattern=r"throttl(ed|ing)|Rate (limit )?exceeded|RequestLimitExceeded|Request limit exceeded"
+        cause=THROTTLED,
+        pattern=r"throttl(ed|ing)|Rate ?(limit ?)?exceeded|RequestLimitExceeded|Request limit exceeded|"
+        r"too many concurrent (attempts|requests|operations)",
+    ),
+    Rule(
+        cause=QUOTA,
+        pattern=r"(?<!Retry)(Limit|Count|Quota)Exceeded|TooManyTargets|(reached|exceeded) (the|your) limit on",
     ),
     # Logging. A check of the driver's options that was killed had waited for CloudWatch in vain; but a driver without
-    # credentials had not come so far as to ask CloudWatch, whatever it says of connections.
+    # credentials had not come so far as to ask CloudWatch, whatever it says of connections, and others never ask it.
     Rule(cause=LOG_DENIED, pattern=_LOGS, also=_DENIED),
-    Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver", also=r"credential"),
+    Rule(
+        cause=LOG_DRIVER,
+        pattern=r"logger args|logging driver",
+        also=r"credential|(?<![\w/-])(splunk|gelf|syslog|fluentd)(?![\w/-])|services/collector",
+    ),
     Rule(cause=LOG_DRIVER, pattern=r"logging driver: (dial|fluent|unix|socket)"),  # not CloudWatch's
     Rule(cause=LOG_NETWORK, pattern=_LOGS, also=rf"{_UNREACHABLE}|signal: killed"),
     Rule(
@@ -563,6 +576,7 @@ RULES: tuple[Rule, ...] = (
         pattern=r"log ?group.{0,80}(not exist|not found)|(cannot|can.t|could not) find.{0,40}log ?group",
     ),
     Rule(cause=LOG_GROUP_MISSING, pattern=r"logger args", also=r"ResourceNotFound"),
+    Rule(cause=PLATFORM, pattern=r"logger args", also=_FAULT),
     Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver|firelens.{0,40}(config|socket)"),
     # EFS. Without the name, the helper looks for the address itself, and complains of what it may not for that.
     Rule(
@@ -597,9 +611,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=SECRET_NOT_FOUND,
         pattern=_SECRETS,
-        also=r"ResourceNotFound|find the specified secret|AWSCURRENT|invalid ?(ssm )?parameters?|ParameterNotFound|"
-        r"staging label|(check )?whether the (secret|parameter) exists|marked for deletion|"
-        r"invalid (name|ARN|version)|ValidationException",
+        also=r"ResourceNotFound|find the specified secret|AWSCURRENT|invalid ?(ssm )?parameters?|"
+        r"Parameter(Version)?NotFound|staging label|(check )?whether the (secret|parameter) exists|"
+        r"marked for deletion|because it was deleted|invalid (name|ARN|version)|ValidationException",
     ),
     Rule(
         cause=REGISTRY_LOGIN_DENIED,
@@ -614,13 +628,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=SECRET_DENIED,
         pattern=_SECRETS,
-        also=rf"{_DENIED}|\bKMS\b.{{0,80}}(not|pending|disabled|Exception)|kms:Decrypt|DecryptionFailure",
+        also=rf"{_DENIED}|\b(AWS)?KMS.{{0,80}}(not|pending|disabled|Exception)|kms:Decrypt|DecryptionFailure",
     ),
     Rule(
         cause=ENVIRONMENT_FILE,
         pattern=r"\benv(ironment)? ?files?\b",
         also=r"failed|unable|error|denied|invalid",
     ),
+    Rule(cause=PLATFORM, pattern=rf"{_SECRETS}|registry auth|GetAuthorizationToken", also=_FAULT),
     Rule(
         cause=SECRET_FETCH,
         pattern=r"(unable to|failed to|cannot|can.t) (pull|retrieve|fetch)( \w{1,20}+){0,3} (secret|auth)|"
@@ -631,21 +646,24 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=IMAGE_PLATFORM,
         pattern=r"descriptor (for|matching) platform|matching platform|no match(ing manifest)? for|"
-        r"exec format error|does not match.{0,40}platform",
+        r"exec format error|operating system.{0,40}cannot be used|does not match.{0,40}platform",
     ),
     Rule(
         cause=IMAGE_DENIED,
         pattern=_PULL,
         also=rf"{_DENIED}|403 Forbidden|unauthorized|no basic auth|insufficient_scope|authorization failed|"
-        r"requested access to the resource is denied|failed to authorize|authorization token has expired",
+        r": denied\b|denied on resource|requested access to the resource is denied|failed to authorize|"
+        r"authorization token has expired|402 Payment Required",
     ),
-    Rule(cause=IMAGE_PULL, pattern=_PULL, also=r"x509|certificate"),
+    # It was reached, but spoke no TLS that the task trusts.
+    Rule(cause=IMAGE_PULL, pattern=_PULL, also=r"x509|certificate|\btls: |gave HTTP response to HTTPS"),
     Rule(cause=IMAGE_NETWORK, pattern=_PULL, also=rf"{_UNREACHABLE}|nil pointer|invalid memory address"),
     Rule(
         cause=IMAGE_INVALID,
         pattern=_PULL,
         also=r"invalid reference|invalid.{0,40}manifest|media.?type|diffIDs|unexpected commit digest|"
-        r"mismatched image|corrupt|cannot be mapped|tar header",
+        r"mismatched image|corrupt|cannot be mapped|tar header|gzip: invalid|failed size validation|max depth exceeded|"
+        r"(format|schema|manifest version)( [\w.-]{1,20}){0,3} (is |are )?(deprecated|disabled|not supported)",
     ),
     Rule(
         cause=IMAGE_NOT_FOUND,
@@ -664,13 +682,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=NETWORK_WRONG,
         pattern=r"InvalidSubnetI?D?\.NotFound|InvalidGroup\.NotFound|InvalidSecurityGroup\w{0,10}\.NotFound|"
-        r"(subnet ID|subnet|security group)s? .{0,80}(does|do) not exist|the same VPC",
+        r"(subnet ID|subnet|security group)s? .{0,80}(does|do) not exist|the same VPC|belong to different networks",
     ),
     Rule(
         cause=SUBNET_FULL,
         pattern=r"(insufficient|enough|no) free (IP )?address|InsufficientFreeAddresses",
     ),
-    Rule(cause=QUOTA, pattern=r"NetworkInterfaceLimitExceeded"),
     Rule(
         cause=NETWORK,
         pattern=r"network interface|(?<!RESOURCE:)\bENI\b",
@@ -690,12 +707,16 @@ RULES: tuple[Rule, ...] = (
         pattern=r"target group is not configured to receive|not associated with a load balancer|"
         r"not have an associated load balancer",
     ),
-    Rule(cause=TARGET_ZONE, pattern=r"Availability Zone that is not enabled|Target\.NotInUse"),
+    Rule(
+        cause=TARGET_ZONE,
+        pattern=r"Availability Zone that is not enabled|not in a supported (Availability )?Zone|Target\.NotInUse",
+    ),
     Rule(
         cause=TARGET_ABSENT,
         pattern=r"target( group)? is not found|failed to register targets|not in the target group|"
         r"Target\.NotRegistered",
     ),
+    Rule(cause=PLATFORM, pattern=r"health checks? failed due to an internal error|Elb\.InternalError"),
     Rule(cause=TARGET_CODE, pattern=r"health checks? failed with these codes|ResponseCodeMismatch"),
     Rule(cause=TARGET_TIMEOUT, pattern=r"unhealthy|health check|target.?group", also=r"timed out|Target\.Timeout"),
     Rule(
@@ -726,8 +747,7 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=BLOCKED, pattern=r"BlockedException|account is (currently )?blocked|\bBLOCKED$"),
     Rule(
         cause=QUOTA,
-        pattern=r"(Limit|Count|Quota)Exceeded|(reached|exceeded) (the|your) limit|"
-        r"limit (was|is|has been) (reached|exceeded)|vCPU.{0,20}limit|"
+        pattern=r"(reached|exceeded) (the|your) limit|limit (was|is|has been) (reached|exceeded)|vCPU.{0,20}limit|"
         r"(?<![\w-])(?<!disk )quotas?(?![\w-]).{0,40}(reach|exceed)|"
         r"(reach|exceed|above|over)\w{0,3} .{0,40}(?<![\w-])(?<!disk )quotas?(?![\w-])",
     ),
@@ -746,7 +766,7 @@ RULES: tuple[Rule, ...] = (
     # The container, by what its runtime says.
     Rule(
         cause=COMMAND_NOT_FOUND,
-        pattern=r"executable file not found|\bexec\b.{0,60}(no such file|permission denied)|"
+        pattern=r"executable file not found|\bexec\b.{0,60}(no such file|permission denied|is a directory)|"
         r"\bstat (?!/var/lib/).{0,120}no such file",
     ),
     Rule(
@@ -756,22 +776,24 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=START_FAILED,
-        pattern=r"Cannot(Start|Create)ContainerError|ContainerRuntime(Timeout)?Error|OCI runtime (create|start) failed|"
+        pattern=r"Cannot(Start|Create)ContainerError|failed to create (shim|new container runtime) task|"
+        r"ContainerRuntime(Timeout)?Error|OCI runtime (create|start) failed|"
         r"starting container process caused|contains VOLUME|"
         r"not tran\w{3,10} to (created|started|running)",
     ),
     Rule(
         cause=PLATFORM,
-        pattern=r"Cannot(Inspect|Stop)ContainerError|CreateVolumeError|Internal ?(Server|Service)? ?Error|"
-        r"Internal failure|not tran\w{3,10} to (inspecting|stopped)|"
-        r"waiting for \w{1,40} provisioning|cgroup resource|SERVICE_HEALTH_UNKNOWN",
+        pattern=rf"{_FAULT}|Cannot(Inspect|Stop)ContainerError|CreateVolumeError|"
+        r"not tran\w{3,10} to (inspecting|stopped)|waiting for \w{1,40} provisioning|cgroup resource|"
+        r"SERVICE_HEALTH_UNKNOWN",
     ),
     Rule(
         cause=CONFIGURATION,
         pattern=r"TASK_CONFIGURATION_FAILURE|invalid configuration|ClientException|InvalidParameter|"
         r"not compatible with|Platform(TaskDefinitionIncompat|Unknown)|platform version.{0,40}(retired|not exist)|"
         r"HostConfigError|InvalidVolumeError|volume detection failed|"
-        r"task ?definition.{0,120}(is inactive|does not exist|not found)",
+        r"task ?definition.{0,120}(is inactive|does not exist|not found)|"
+        r"ClusterNotFound|\bcluster (is |was )?(inactive|not found)",
     ),
     # What says no more than that tasks failed, whatever for.
     Rule(cause=BREAKER, pattern=r"circuit breaker|deployment.failed"),
@@ -779,7 +801,7 @@ RULES: tuple[Rule, ...] = (
     # The container, by its exit code alone.
     Rule(cause=ROUTER_EXITED, stop_codes=_EXITED, router=True),
     Rule(cause=COMMAND_NOT_FOUND, exit_codes=frozenset({126, 127})),
-    Rule(cause=CRASHED, exit_codes=frozenset({132, 134, 135, 136, 139})),
+    Rule(cause=CRASHED, exit_codes=frozenset({132, 133, 134, 135, 136, 139, 159})),
     Rule(cause=KILLED, exit_codes=frozenset({137}), stop_codes=_EXITED),
     Rule(cause=TERMINATED, exit_codes=frozenset({143})),
     Rule(cause=EXITED_ZERO, exit_codes=frozenset({0}), stop_codes=_EXITED),
