@@ -742,10 +742,16 @@ def test_a_deletion_without_its_environment_waits_for_it_and_says_so(up: Object)
 
 
 def test_the_same_name_made_anew_after_a_deletion_gets_things_of_its_own(up: Object) -> None:
+    place = up.world.client("elbv2").describe_rules(RuleArns=[up.status["resources"]["listenerRule"]])["Rules"][0]
+    up.restart()
     up.vanish()
     again = Object(up.world)
     again.document["metadata"]["uid"] = "u-another"
+    again.look()
+    assert again.stands("Ready") == ("False", "RollingOut")
     again.live(lambda: again.ready)
+    [(rule, _tags)] = up.world.holdings()["ListenerRule"].values()
+    assert rule["Priority"] == place["Priority"]
     tags = {t["key"]: t["value"] for t in up.world.holdings()["Service"]["shop_recommender"]["tags"]}
     assert tags["ecs-inference.dev/uid"] == "u-another"
     up.restart()
