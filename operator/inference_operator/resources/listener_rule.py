@@ -191,8 +191,9 @@ class ListenerRules:
 
     def _moves(self, ctx: Context, want: Want, have: ListenerRule) -> bool:
         """Whether a rule can't keep its place with other conditions."""
-        behind = (other for other in self._others(ctx, want) if other.priority > have.priority)
-        return _band_of(have.priority) != _band_of(want.priority) or any(loses(other, want.conditions) for other in behind)
+        behind = [other for other in self._others(ctx, want) if other.priority > have.priority]
+        elsewhere = _band_of(have.priority) != _band_of(want.priority)
+        return elsewhere or any(loses(other, want.conditions) for other in behind)
 
     def _free_place(self, ctx: Context, want: Want) -> int:
         """The first place from the wanted one on that nobody has, behind those who have a path or host already: no rule

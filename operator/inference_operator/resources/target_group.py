@@ -133,9 +133,7 @@ class TargetGroups:
             if not rules:
                 raise
             message, detail = "rules of other people's forward to it", {"rules": rules}
-            raise StillForwarded(
-                code=error.code, message=message, operation=error.operation, detail=detail
-            ) from error
+            raise StillForwarded(code=error.code, message=message, operation=error.operation, detail=detail) from error
 
     def tidy(self, ctx: Context, want: Want, have: TargetGroup) -> TargetGroup:
         return have
