@@ -384,6 +384,18 @@ def test_two_operators_that_both_may_adopt_do_not_take_it_from_each_other_in_tur
     assert world.writes(since=mark) == []
 
 
+def test_a_describe_that_does_not_know_our_change_yet_is_nobody_else_s_doing(world: World) -> None:
+    it = up(world)
+    world.cloud.delay_reads(timedelta(seconds=20))
+    mark = world.mark
+    it.change(replicas=3)
+    it.live(lambda: it.ready)
+    it.live_on(timedelta(minutes=10))
+    assert world.writes(since=mark) == ["ecs:UpdateService"]
+    assert not any("somebody else" in message for message in told(it, "ServiceUpdated"))
+    assert it.stands("Contested")[0] == "Absent"
+
+
 # -- what ECS does by itself
 
 
