@@ -184,6 +184,10 @@ def _what_serves(have: Service, seen: Rollout) -> str:
             return f"The rollback failed too: {primary.get('rolloutStateReason', '').rstrip('.')}"
         case "IN_PROGRESS":
             return f"ECS goes back to {before}"
+        case _ if not primary.get("runningCount"):
+            return f"{before} is back, and no task runs"
+        case _ if seen.started_at is not None and primary["createdAt"] > seen.started_at:
+            return f"{before} serves, which somebody else has deployed since"
         case _:
             return f"{before} serves again"
 
