@@ -99,7 +99,9 @@ class Services:
         stands = seen.state is State.NOT_SENT and seen.deployment is not None
         if seen.held or stands:
             return _anew(paths)
-        return (*paths, service_input.FORCE) if want.refresh and seen.state is State.COMPLETED else paths
+        # A deployment that the status does not know yet may be the one that was asked for: it is not begun again.
+        earlier = seen.state is State.COMPLETED or (seen.under_way and seen.deployment == want.known.id)
+        return (*paths, service_input.FORCE) if want.refresh and earlier else paths
 
     def settled(self, ctx: Context, want: Want, have: Service) -> Settled | Wait | Failed:
         if have.status != ACTIVE:
