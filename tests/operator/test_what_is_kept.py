@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
+from unittest import mock
 
+from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
+from inference_operator.engine.objects import Outcome
 from inference_operator.runtime.handlers import lighten
 from inference_operator.runtime.loop import Keeper, Slot
 from tests.operator.builders import deployment_document
@@ -62,3 +66,35 @@ def test_a_status_that_was_written_outlasts_one_that_the_watch_brings_late() -> 
         return slot
 
     assert asyncio.run(notice()).status == {"replicas": 2}
+
+
+def test_a_status_that_somebody_has_changed_since_it_was_written_is_seen() -> None:
+    async def notice(version: str) -> Slot:
+        keeper = Keeper(kube=None, connect=None, gate=nullcontext())  # type: ignore[arg-type]  # as above
+        slot, document = Slot(status={"replicas": 2}, written="10"), watched({"replicas": 9})
+        document["metadata"]["resourceVersion"] = version
+        keeper.notice(document, slot)
+        return slot
+
+    assert asyncio.run(notice("9")).status == {"replicas": 2}, "from before it was written"
+    assert asyncio.run(notice("11")).status == {"replicas": 9}
+
+
+def test_an_object_without_its_finalizer_leaves_the_next_one_of_its_name_alone() -> None:
+    """Somebody has taken it away while the object was deleted, and made another one at once."""
+    kube = mock.Mock()
+
+    async def life() -> Keeper:
+        keeper = Keeper(kube=kube, connect=mock.Mock(), gate=asyncio.Semaphore(1))
+        old, new = watched(), watched()
+        new["metadata"]["uid"] = "u-2"
+        keeper.notice(old, Slot())
+        keeper.notice(new, Slot())
+        told = Outcome(status=InferenceDeploymentStatus(replicas=3), requeue_after=timedelta())
+        await keeper.finish(old, Slot(), lambda *_: told)
+        keeper.forget(old)  # the watch tells of its end late
+        return keeper
+
+    kept = asyncio.run(life()).slots
+    assert kube.write_status.call_count == 0
+    assert [document["metadata"]["uid"] for _, document in kept.values()] == ["u-2"]

@@ -70,6 +70,8 @@ class Slot:
     """The fingerprint that last woke it."""
     status: Mapping[str, Any] | None = None
     """The status last written, which the watch may not have brought back yet."""
+    written: str | None = None
+    """The resourceVersion that the object had then."""
     failures: int = 0
     """Writes to the Kubernetes API that failed in a row."""
     due: float | None = None
@@ -143,8 +145,7 @@ class Keeper:
         if service not in self.slots:
             self._call_environment(document)
         self.slots[service] = (slot, document)
-        if slot.status == document.get("status"):
-            slot.status = document.get("status")  # one of the two is enough to keep
+        _compare(slot, document)
         self.expected.discard(service)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
@@ -152,9 +153,17 @@ class Keeper:
             slot.call()
 
     def forget(self, document: Document) -> None:
+        if self._has_successor(document):
+            return
         if self.slots.pop(service_of(document), None) is not None:
             self._call_environment(document)
         self.expected.discard(service_of(document))
+
+    def _has_successor(self, document: Document) -> bool:
+        """Whether there is another object of the name by now: somebody has taken the first one's finalizer away."""
+        metadata = document["metadata"]
+        kept = self.slots.get(service_of(document)) if "namespace" in metadata else None
+        return kept is not None and kept[1]["metadata"]["uid"] != metadata["uid"]
 
     def environment_noticed(self, document: Document, slot: Slot) -> None:
         """Something happened to an environment: if to its spec, everything in it is looked at again."""
@@ -162,6 +171,7 @@ class Keeper:
         known = self.environments.get(name)
         self.environments[name] = document
         self.environment_slots[name] = slot
+        _compare(slot, document)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
             slot.seen = seen
@@ -372,13 +382,18 @@ class Keeper:
 
     async def _tell(self, document: Document, slot: Slot, known: Mapping[str, Any] | None, outcome: Outcome) -> Outcome:
         after = outcome.status.document()
+        gone = Outcome(status=outcome.status, requeue_after=timedelta(minutes=5), done=outcome.done)
+        if self._has_successor(document):
+            return gone
         try:
-            if await asyncio.to_thread(self.kube.write_status, document, known, after):
+            written = await asyncio.to_thread(self.kube.write_status, document, known, after)
+            if written is not None:
+                slot.written = written
                 log.info("status written", ready=_ready(after))
             slot.status = after
             slot.failures = 0
         except GoneError:
-            return Outcome(status=outcome.status, requeue_after=timedelta(minutes=5), done=outcome.done)
+            return gone
         except Exception:  # whatever the API server or the way to it: the next pass writes it
             log.exception("status not written")
             slot.failures += 1
@@ -393,6 +408,14 @@ class Keeper:
                 except Exception as error:  # noqa: BLE001 an Event is a courtesy; in a namespace that goes it can't be posted at all
                     log.warning("event not posted", reason=event.reason, error=str(error))
         return outcome
+
+
+def _compare(slot: Slot, document: Document) -> None:
+    """What the watch brings of a status, beside what was written last: somebody else may have changed it since."""
+    shown, version = document.get("status"), document["metadata"].get("resourceVersion")
+    since = slot.written is not None and version is not None and int(version) > int(slot.written)
+    if since or slot.status == shown:
+        slot.status = shown  # if they are equal, one of the two is enough to keep
 
 
 def _settle(slot: Slot, heard: News, stopped: Mapping[str, StoppedTask], outcome: Outcome) -> None:
