@@ -331,6 +331,22 @@ def test_a_rollout_that_is_overdue_says_so_and_goes_on(world: World) -> None:
     it.live(lambda: it.ready)
 
 
+def test_tasks_that_cannot_be_started_after_a_rollout_are_told_with_their_cause_and_the_next_step(up: Object) -> None:
+    up.change(suspend=True)
+    up.live(lambda: up.ready)
+    up.change(image=BAD)
+    up.live(lambda: up.ready)
+    assert up.stands("Ready") == ("True", "ScaledToZero"), "without tasks nothing of it shows"
+    up.change(suspend=False)
+    up.live_on(timedelta(minutes=10))
+    message = up.condition("Ready")["message"]
+    assert up.stands("Ready") == ("False", "ReplicasUnavailable")
+    assert "0 of 1 tasks run; the latest: ImageNotFound" in message
+    assert "Next: Push the image" in message
+    up.change(image=BETTER)
+    up.live(lambda: up.ready)
+
+
 def test_a_task_that_dies_makes_it_not_ready_until_ecs_has_replaced_it(up: Object) -> None:
     up.world.runner.exit(up.world.runner.starts[0].arn, "app", code=1)
     up.world.advance(timedelta(seconds=1))

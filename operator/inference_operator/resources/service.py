@@ -32,7 +32,7 @@ from inference_operator.resources.base import (
     shifts_requests,
 )
 from inference_operator.resources.scalable_target import Moved, moved
-from inference_operator.resources.service_rollout import Service, Want, follow, unfinished
+from inference_operator.resources.service_rollout import Service, Want, below, follow, unfinished
 from inference_operator.resources.task_definition import revision_of
 
 __all__ = ["Service", "Services", "Want"]
@@ -121,7 +121,7 @@ class Services:
         lowest, highest = want.bounds
         surplus = running > max(desired, highest) and not _was_ready(ctx)
         if running < min(desired, lowest) or surplus or len(have.deployments) > 1:
-            return Wait(f"{running} of {desired} tasks run", Reason.REPLICAS_UNAVAILABLE)
+            return Wait(below(ctx, have, seen), Reason.REPLICAS_UNAVAILABLE)
         return Settled(f"{revision_of(want.revision)}, {running} of {desired} tasks run")
 
     def facts(self, have: Service) -> Mapping[Fact, str]:
