@@ -83,7 +83,7 @@ class AccessPoints:
     def observe(self, scene: Scene) -> AccessPoint | None:
         listed = scene.aws.listings.access_points(scene.environment.models.file_system_id)
         there = [a for a in map(_read, listed) if a.state != "deleting"]
-        known = scene.known(Fact.ACCESS_POINT)
+        known = scene.named(Fact.ACCESS_POINT)
         ours = [a for a in there if tags.owned(a.tags, scene.identity) or a.id == known]
         ours = ours or [a for a in there if tags.RETAINED in a.tags and scene.takes(a.tags)]
         if not ours and scene.adopt:  # AWS names access points: the one that the service mounts is meant

@@ -141,7 +141,7 @@ class ListenerRules:
         rules = [read(r) for r in scene.aws.listings.rules(listener) if _numbered(r)]
         ours = next((rule for rule in rules if tags.owned(rule.tags, scene.identity)), None)
         if ours is None:  # one that forwards to the object's target group may be taken over
-            known, group = scene.known(self.fact), scene.facts.get(Fact.TARGET_GROUP)
+            known, group = scene.named(self.fact), scene.facts.get(Fact.TARGET_GROUP)
             may_be = (r for r in rules if r.arn == known or (group in r.target_groups and scene.takes(r.tags)))
             ours = next(may_be, None)
         return replace(ours, taken=_taken(ours, rules)) if ours is not None else None
