@@ -174,6 +174,21 @@ def test_what_somebody_has_changed_is_reported_and_left(reported: Object) -> Non
     assert "desiredCount is 4, and should be 1" in reported.condition("ServiceReady")["message"]
 
 
+def test_what_is_only_reported_does_not_hide_that_a_deployment_is_held(world: World) -> None:
+    world.runner.script = by_image
+    it = Object(world, deployment_document(driftPolicy="Report"))
+    it.live(lambda: it.ready)
+    it.change(image=BAD)
+    it.live(lambda: it.stands("Ready")[1] == "RolledBack")
+    it.live_on(timedelta(minutes=10))
+    world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=4)
+    it.live_on(timedelta(minutes=10))
+    assert it.stands("Ready") == ("False", "Drifted")
+    message = it.condition("Ready")["message"]
+    assert "desiredCount is 4, and should be 1. shop_recommender:2 failed: ImageNotFound" in message
+    assert "shop_recommender:1 serves again. Next: Push the image" in message
+
+
 @pytest.mark.parametrize("how", ["another spec", "reconcile-at", "another environment"])
 def test_what_was_reported_is_mended_once_somebody_asks_for_something(reported: Object, how: str) -> None:
     by_hand(reported.world)
