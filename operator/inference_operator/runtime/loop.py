@@ -162,8 +162,11 @@ class Keeper:
     def _has_successor(self, document: Document) -> bool:
         """Whether there is another object of the name by now: somebody has taken the first one's finalizer away."""
         metadata = document["metadata"]
-        kept = self.slots.get(service_of(document)) if "namespace" in metadata else None
-        return kept is not None and kept[1]["metadata"]["uid"] != metadata["uid"]
+        if "namespace" in metadata:
+            _, kept = self.slots.get(service_of(document), (None, document))
+        else:
+            kept = self.environments.get(metadata["name"], document)
+        return bool(kept["metadata"]["uid"] != metadata["uid"])
 
     def environment_noticed(self, document: Document, slot: Slot) -> None:
         """Something happened to an environment: if to its spec, everything in it is looked at again."""
@@ -180,7 +183,10 @@ class Keeper:
         if known is None or known.get("spec") != document.get("spec"):
             self._call_those_in(name)
 
-    def environment_gone(self, name: str) -> None:
+    def environment_gone(self, document: Document) -> None:
+        if self._has_successor(document):
+            return
+        name = document["metadata"]["name"]
         self.environments.pop(name, None)
         self.environment_slots.pop(name, None)
         self._listen(name, None)
@@ -311,7 +317,7 @@ class Keeper:
             log.debug("a pass begins", monotonic=slot.began)
             stopped = dict(slot.stopped)
             world = replace(await self._world(document, slot), stopping=stopping)
-            if metadata.get("deletionTimestamp") and "namespace" not in metadata:
+            if metadata.get("deletionTimestamp") and "namespace" not in metadata and not self._has_successor(document):
                 self._listen(metadata["name"], None)
             outcome = await asyncio.to_thread(
                 work, {**document, "status": known}, world, slot.memory, datetime.now(UTC)
