@@ -84,7 +84,8 @@ class AccessPoints:
         listed = scene.aws.listings.access_points(scene.environment.models.file_system_id)
         there = [a for a in map(_read, listed) if a.state != "deleting"]
         known = scene.named(Fact.ACCESS_POINT)
-        ours = [a for a in there if tags.owned(a.tags, scene.identity) or a.id == known]
+        wanted = known if isinstance(scene, Context) else None  # what is to go is ours by its tags alone
+        ours = [a for a in there if tags.owned(a.tags, scene.identity) or a.id == wanted]
         ours = ours or [a for a in there if tags.RETAINED in a.tags and scene.takes(a.tags)]
         if not ours and scene.adopt:  # AWS names access points: the one that the service mounts is meant
             mounted = _mounted(scene)
