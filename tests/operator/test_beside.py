@@ -384,6 +384,18 @@ def test_two_operators_that_both_may_adopt_do_not_take_it_from_each_other_in_tur
     assert world.writes(since=mark) == []
 
 
+def test_a_describe_that_does_not_know_our_change_yet_is_nobody_else_s_doing(world: World) -> None:
+    it = up(world)
+    world.cloud.delay_reads(timedelta(seconds=20))
+    mark = world.mark
+    it.change(replicas=3)
+    it.live(lambda: it.ready)
+    it.live_on(timedelta(minutes=10))
+    assert world.writes(since=mark) == ["ecs:UpdateService"]
+    assert not any("somebody else" in message for message in told(it, "ServiceUpdated"))
+    assert it.stands("Contested")[0] == "Absent"
+
+
 # -- what ECS does by itself
 
 
@@ -584,3 +596,53 @@ def test_what_takes_several_passes_to_go_is_nobody_else_s_doing(world: World) ->
     it.live_on(timedelta(hours=2))
     assert "DiscoveryService" not in world.holdings()
     assert it.stands("Contested")[0] == "Absent"
+
+
+def test_a_target_group_that_somebody_else_s_rule_forwards_to_goes_last_and_that_rule_is_named(world: World) -> None:
+    it = up(world)
+    elb, theirs = world.client("elbv2"), another_rule(world, 100, "/old/*")
+    group = it.status["resources"]["targetGroup"]
+    elb.modify_rule(RuleArn=theirs, Actions=[{"Type": "forward", "TargetGroupArn": group}])
+    mark = world.mark
+    for _ in range(20):
+        world.advance(it.take_away().requeue_after)
+    assert it.stands("Stalled")[0] == "True"
+    assert theirs in it.condition("Ready")["message"]
+    assert "Next: have them forward elsewhere" in it.condition("Ready")["message"]
+    assert count(world, mark, "elasticloadbalancing:DeleteTargetGroup") <= 20
+    elb.delete_rule(RuleArn=theirs)
+    it.vanish()
+    assert not any(world.holdings().values())
+
+
+# -- somebody who takes our tags away
+
+OWNERSHIP = [tags.OWNER, tags.UID]
+
+
+def without_tags(world: World, it: Object, resource: str) -> None:
+    arn = it.status["resources"][resource]
+    if resource == "accessPoint":
+        world.client("efs").untag_resource(ResourceId=arn, TagKeys=OWNERSHIP)
+    else:
+        world.client("elbv2").remove_tags(ResourceArns=[arn], TagKeys=OWNERSHIP)
+
+
+@pytest.mark.parametrize("resource", ["accessPoint", "listenerRule", "targetGroup"])
+def test_what_has_lost_our_tags_is_told_as_such_not_made_twice_and_taken_back_by_adoption(
+    world: World, resource: str
+) -> None:
+    it = up(world)
+    before = {kind: set(things) for kind, things in world.holdings().items()}
+    without_tags(world, it, resource)
+    mark = world.mark
+    it.live_on(AUDITS)
+    assert world.writes(since=mark) == []
+    assert it.stands("Ready") == ("False", "NotOwned")
+    assert it.stands("Contested")[0] == "Absent"
+    assert {kind: set(things) for kind, things in world.holdings().items()} == before
+    it.annotate(ADOPT, "true")
+    it.live(lambda: it.ready, at_most=AUDITS)
+    assert {kind: set(things) for kind, things in world.holdings().items()} == before
+    it.vanish()
+    assert not any(world.holdings().values())

@@ -13,7 +13,8 @@ from inference_operator.api.meta import PAUSED, ROLLBACK_AT
 from inference_operator.engine.backoff import RESYNC
 from inference_sandbox.tasks.scripted import Script, failing
 from tests.operator.builders import deployment_document
-from tests.operator.world import Object, World
+from tests.operator.test_kinds import SERVICE, strange_task_definition
+from tests.operator.world import CLUSTER, Object, World
 
 BAD = "registry.example.com/inference-server:broken"
 NO_ROUTE = "CannotPullContainerError: pull image manifest has been retried 1 time(s): dial tcp: i/o timeout"
@@ -83,6 +84,22 @@ def test_a_deployment_of_the_same_revision_that_failed_is_held(up: Object, recor
     up.live_on(timedelta(hours=1))
     assert len(sent(up)) == 2
     assert up.stands("Ready") == ("False", "RolledBack")
+
+
+def test_what_serves_while_it_is_held_is_told_as_it_is_now(up: Object) -> None:
+    tasks_of_the_bad_image_fail(up)
+    up.change(image=BAD)
+    settled(up, "RolledBack")
+    assert "shop_recommender:1 serves again" in up.condition("Ready")["message"]
+    up.change(suspend=True)
+    up.live_on(timedelta(minutes=10))
+    assert "shop_recommender:1 is back, and no task runs" in up.condition("Ready")["message"]
+    up.change(suspend=False)
+    up.live_on(timedelta(minutes=10))
+    theirs = strange_task_definition(up.world, family="theirs")
+    up.world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, taskDefinition=theirs)
+    up.live_on(timedelta(minutes=10))
+    assert "theirs:1 serves, which somebody else has deployed since" in up.condition("Ready")["message"]
 
 
 def test_it_goes_when_the_environment_asks_for_something_else(up: Object, records: bool) -> None:

@@ -19,6 +19,7 @@ from inference_operator.engine.reconcile import Memory
 from tests.operator.builders import deployment_document
 from tests.operator.everything import MUCH, equip
 from tests.operator.test_kinds import SERVICE
+from tests.operator.test_matrix import BAD, GOOD, by_image
 from tests.operator.world import CLUSTER, Object, World
 
 BETTER = "registry.example.com/inference-server:1.5.0"
@@ -98,6 +99,29 @@ def test_what_is_to_be_tried_again_waits_while_it_is_paused(up: Object) -> None:
     assert deployments(up.world) == begun + 1
 
 
+@pytest.mark.parametrize("edit", [{}, {"replicas": 3}, {"image": BETTER}], ids=lambda edit: " ".join(edit) or "nothing")
+def test_a_rollout_that_ends_while_it_is_paused_is_told_whatever_has_been_edited_since(
+    up: Object, edit: dict[str, Any]
+) -> None:
+    up.world.runner.script = by_image
+    up.change(image=BAD)
+    up.look()
+    up.world.advance(timedelta(seconds=10))
+    up.look()
+    annotate(up, PAUSED)
+    up.change(**edit)
+    mark = up.world.mark
+    up.live_on(timedelta(minutes=15))
+    assert up.world.writes(since=mark) == []
+    assert up.status["deployment"]["state"] == "RolledBack"
+    ended = [(entry["outcome"], entry.get("cause"), entry["image"]) for entry in up.status["history"]]
+    assert ended == [("RolledBack", "ImageNotFound", BAD), ("Completed", None, GOOD)]
+    annotate(up, PAUSED, None)
+    up.change(image=BETTER)
+    up.live(lambda: up.ready)
+    assert [entry["outcome"] for entry in up.status["history"]] == ["Completed", "RolledBack", "Completed"]
+
+
 def test_a_new_object_that_is_paused_makes_nothing_and_says_what_it_would(world: World) -> None:
     it = Object(world)
     annotate(it, PAUSED)
@@ -148,6 +172,21 @@ def test_what_somebody_has_changed_is_reported_and_left(reported: Object) -> Non
     assert reported.stands("Ready") == reported.stands("ServiceReady") == ("False", "Drifted")
     assert reported.stands("Degraded") == reported.stands("Stalled") == ("True", "Drifted")
     assert "desiredCount is 4, and should be 1" in reported.condition("ServiceReady")["message"]
+
+
+def test_what_is_only_reported_does_not_hide_that_a_deployment_is_held(world: World) -> None:
+    world.runner.script = by_image
+    it = Object(world, deployment_document(driftPolicy="Report"))
+    it.live(lambda: it.ready)
+    it.change(image=BAD)
+    it.live(lambda: it.stands("Ready")[1] == "RolledBack")
+    it.live_on(timedelta(minutes=10))
+    world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=4)
+    it.live_on(timedelta(minutes=10))
+    assert it.stands("Ready") == ("False", "Drifted")
+    message = it.condition("Ready")["message"]
+    assert "desiredCount is 4, and should be 1. shop_recommender:2 failed: ImageNotFound" in message
+    assert "shop_recommender:1 serves again. Next: Push the image" in message
 
 
 @pytest.mark.parametrize("how", ["another spec", "reconcile-at", "another environment"])
@@ -437,6 +476,31 @@ def test_reconcile_at_begins_one_deployment_for_what_may_have_changed_behind_its
     up.live(lambda: up.ready)
     assert deployments(up.world) == begun + 1
     assert up.status["running"]["revision"].endswith(":1")
+
+
+@pytest.mark.parametrize("trouble", [False, True], ids=["", "with trouble elsewhere"])
+def test_reconcile_at_during_a_rollout_begins_one_more_and_together_with_its_spec_none(
+    up: Object, *, trouble: bool
+) -> None:
+    world = up.world
+    if trouble:
+        world.fault("deny", "application-autoscaling:RegisterScalableTarget")
+    begun = deployments(world)
+    up.change(image=BETTER, autoscaling={"minReplicas": 1, "maxReplicas": 2, "cpuPercent": 60})
+    up.reconcile_at("with the spec")
+    for _ in range(3):
+        world.advance(up.look().requeue_after)
+    assert deployments(world) == begun + 1
+    up.reconcile_at("the tag was moved meanwhile")
+    up.look()
+    up.restart()
+    for _ in range(3):
+        world.advance(up.look().requeue_after)
+    assert deployments(world) == begun + 2
+    world.cloud.faults.clear()
+    up.live(lambda: up.ready)
+    assert deployments(world) == begun + 2
+    assert up.status["lastReconcileAt"] == "the tag was moved meanwhile"
 
 
 def test_reconcile_at_begins_no_deployment_of_what_can_only_be_the_same(world: World) -> None:

@@ -148,17 +148,33 @@ def test_a_path_that_another_rule_gets_first_is_told_with_its_owner_and_the_next
     it.live(lambda: it.ready)
 
 
-def test_of_two_objects_that_ask_for_one_path_the_later_one_says_whose_it_is(world: World) -> None:
-    first, second = (
-        Object(world, deployment_document(name=name, ingress={"paths": ["/films/*"]})) for name in ("b", "a")
-    )
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")], ids=" before ".join)
+@pytest.mark.parametrize("asked", ["from the start", "by an edit"])
+def test_of_two_objects_that_ask_for_one_path_the_later_one_says_whose_it_is(
+    names: tuple[str, str], asked: str, world: World
+) -> None:
+    films = {"paths": ["/films/*"]}
+    first, second = (Object(world, deployment_document(name=name, ingress=films)) for name in names)
+    if asked == "by an edit":
+        second.change(ingress={"paths": ["/other/*"]})
+        second.live(lambda: second.ready)
     first.live(lambda: first.ready)
+    second.change(ingress=films)
     second.live(lambda: second.status.get("readyReplicas") == 1)
-    loser = second if priority("/films", "a") > priority("/films", "b") else first
-    loser.restart()
-    loser.look()
-    assert loser.stands("ListenerRuleReady") == ("False", "PathTaken")
-    assert "shop/" in loser.condition("ListenerRuleReady")["message"]
+    assert second.stands("ListenerRuleReady") == ("False", "PathTaken")
+    assert f"goes to shop/{names[0]}" in second.condition("ListenerRuleReady")["message"]
+    first.restart()
+    first.look()
+    assert first.ready, "who has a path keeps it"
+    first.vanish()
+    second.live(lambda: second.ready)
+
+
+def test_a_new_rule_takes_no_path_away_from_one_that_somebody_else_has_put_behind_its_place(world: World) -> None:
+    theirs(world, 49_000, paths=["/films/old"])
+    it = Object(world, deployment_document(ingress={"paths": ["/films/*"]}))
+    it.live(lambda: it.ready)
+    assert sorted(rules(world)) == [49_000, 49_001]
 
 
 @pytest.mark.parametrize(

@@ -331,6 +331,22 @@ def test_a_rollout_that_is_overdue_says_so_and_goes_on(world: World) -> None:
     it.live(lambda: it.ready)
 
 
+def test_tasks_that_cannot_be_started_after_a_rollout_are_told_with_their_cause_and_the_next_step(up: Object) -> None:
+    up.change(suspend=True)
+    up.live(lambda: up.ready)
+    up.change(image=BAD)
+    up.live(lambda: up.ready)
+    assert up.stands("Ready") == ("True", "ScaledToZero"), "without tasks nothing of it shows"
+    up.change(suspend=False)
+    up.live_on(timedelta(minutes=10))
+    message = up.condition("Ready")["message"]
+    assert up.stands("Ready") == ("False", "ReplicasUnavailable")
+    assert "0 of 1 tasks run; the latest: ImageNotFound" in message
+    assert "Next: Push the image" in message
+    up.change(image=BETTER)
+    up.live(lambda: up.ready)
+
+
 def test_a_task_that_dies_makes_it_not_ready_until_ecs_has_replaced_it(up: Object) -> None:
     up.world.runner.exit(up.world.runner.starts[0].arn, "app", code=1)
     up.world.advance(timedelta(seconds=1))
@@ -742,10 +758,16 @@ def test_a_deletion_without_its_environment_waits_for_it_and_says_so(up: Object)
 
 
 def test_the_same_name_made_anew_after_a_deletion_gets_things_of_its_own(up: Object) -> None:
+    place = up.world.client("elbv2").describe_rules(RuleArns=[up.status["resources"]["listenerRule"]])["Rules"][0]
+    up.restart()
     up.vanish()
     again = Object(up.world)
     again.document["metadata"]["uid"] = "u-another"
+    again.look()
+    assert again.stands("Ready") == ("False", "RollingOut")
     again.live(lambda: again.ready)
+    [(rule, _tags)] = up.world.holdings()["ListenerRule"].values()
+    assert rule["Priority"] == place["Priority"]
     tags = {t["key"]: t["value"] for t in up.world.holdings()["Service"]["shop_recommender"]["tags"]}
     assert tags["ecs-inference.dev/uid"] == "u-another"
     up.restart()

@@ -174,6 +174,24 @@ def test_a_describe_that_knows_our_deployment_is_believed_at_once() -> None:
     assert services.get("c", "a", max_age=timedelta()) == ecs.services["a"]
 
 
+def test_a_describe_that_shows_what_was_before_a_write_that_began_no_deployment_is_not_believed() -> None:
+    services, ecs, clock, _ = reader("a")
+    before = services.get("c", "a", max_age=timedelta())
+    assert before is not None
+    services.record("c", "a", {**before, "desiredCount": 3, "tags": [{"Key": "team", "Value": "search"}]})
+    ecs.services["a"] = {**before, "pendingCount": 1}
+    clock.advance(timedelta(seconds=10))
+    found = services.get("c", "a", max_age=timedelta())
+    assert found is not None
+    assert found["desiredCount"] == 3
+    clock.advance(timedelta(seconds=1))
+    ecs.services["a"] = {**before, "desiredCount": 4, "tags": [{"key": "team", "value": "search"}]}
+    assert services.get("c", "a", max_age=timedelta()) == ecs.services["a"], "somebody else's, and newer"
+    services.record("c", "a", {**ecs.services["a"], "desiredCount": 3})
+    clock.advance(timedelta(seconds=31))
+    assert services.get("c", "a", max_age=timedelta()) == ecs.services["a"], "it is true by now"
+
+
 def test_a_service_just_created_is_not_missing_because_describe_does_not_show_it_yet() -> None:
     services, _, clock, _ = reader()
     services.record("c", "a", ecs_service("a", ecs_deployment("r:1")))

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from inference_operator.api.meta import FINALIZER, RECONCILE_AT
+from inference_operator.api.meta import FINALIZER, PAUSED, RECONCILE_AT
 from inference_sandbox.aws.faults import Fault
 from inference_sandbox.control_plane import Cluster
 from tests.eventually import eventually
 from tests.operator.conftest import CRDS
-from tests.operator.live import DEPLOYMENTS, ENVIRONMENTS, OBJECT, PROGRAM, Stage, seconds
+from tests.operator.live import DEPLOYMENTS, ENVIRONMENTS, MERGE, OBJECT, PROGRAM, Stage, seconds
 
 BETTER = "registry.example.com/inference-server:1.5.0"
 
@@ -85,6 +85,21 @@ def patches(cluster: Cluster) -> float:
     about = [line for line in lines if line.startswith("apiserver_request_total{")]
     ours = [line for line in about if f'resource="{DEPLOYMENTS}"' in line and 'verb="PATCH"' in line]
     return sum(float(line.rpartition(" ")[2]) for line in ours)
+
+
+def test_a_status_that_somebody_has_written_is_put_right(stage: Stage) -> None:
+    with stage.operator:
+        stage.apply("recommender")
+        stage.until_ready("recommender")
+        before = stage.get("recommender")["status"]
+        lie = {"status": {"readyReplicas": 7, "url": "https://elsewhere.example.com", "conditions": []}}
+        where = (*OBJECT, stage.namespace, DEPLOYMENTS, "recommender")
+        stage.custom.patch_namespaced_custom_object_status(*where, lie, _content_type=MERGE)
+        stage.patch("recommender", {"metadata": {"annotations": {PAUSED: "true"}}})  # it is looked at now
+        stage.until(lambda: stage.get("recommender")["status"].get("url") == before["url"])
+        after = stage.get("recommender")["status"]
+        assert after["readyReplicas"] == before["readyReplicas"]
+        assert {c["type"] for c in after["conditions"]} == {*(c["type"] for c in before["conditions"]), "Paused"}
 
 
 def test_passes_that_find_nothing_new_write_nothing_to_the_object(stage: Stage, own_cluster: Cluster) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
+from unittest import mock
 
+import pytest
+
+from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
+from inference_operator.engine.objects import Outcome
 from inference_operator.runtime.handlers import lighten
 from inference_operator.runtime.loop import Keeper, Slot
-from tests.operator.builders import deployment_document
+from tests.operator.builders import deployment_document, environment_document
 
 
 def watched(status: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -62,3 +68,37 @@ def test_a_status_that_was_written_outlasts_one_that_the_watch_brings_late() -> 
         return slot
 
     assert asyncio.run(notice()).status == {"replicas": 2}
+
+
+def test_a_status_that_somebody_has_changed_since_it_was_written_is_seen() -> None:
+    async def notice(version: str) -> Slot:
+        keeper = Keeper(kube=None, connect=None, gate=nullcontext())  # type: ignore[arg-type]  # as above
+        slot, document = Slot(status={"replicas": 2}, written="10"), watched({"replicas": 9})
+        document["metadata"]["resourceVersion"] = version
+        keeper.notice(document, slot)
+        return slot
+
+    assert asyncio.run(notice("9")).status == {"replicas": 2}, "from before it was written"
+    assert asyncio.run(notice("11")).status == {"replicas": 9}
+
+
+@pytest.mark.parametrize("kind", ["deployment", "environment"])
+def test_an_object_without_its_finalizer_leaves_the_next_one_of_its_name_alone(kind: str) -> None:
+    """Somebody has taken it away while the object was deleted, and made another one at once."""
+    kube = mock.Mock()
+    told = Outcome(status=InferenceDeploymentStatus(replicas=3), requeue_after=timedelta())
+    old, new = (watched() if kind == "deployment" else environment_document() for _ in range(2))
+    new["metadata"]["uid"] = "u-2"
+
+    async def life() -> Keeper:
+        keeper = Keeper(kube=kube, connect=mock.Mock(), gate=asyncio.Semaphore(1))
+        for document in (old, new):
+            (keeper.notice if kind == "deployment" else keeper.environment_noticed)(document, Slot())
+        await keeper.finish(old, Slot(), lambda *_: told)
+        (keeper.forget if kind == "deployment" else keeper.environment_gone)(old)  # the watch tells of its end late
+        return keeper
+
+    keeper = asyncio.run(life())
+    kept = [*(document for _, document in keeper.slots.values()), *keeper.environments.values()]
+    assert kube.write_status.call_count == 0
+    assert [document["metadata"]["uid"] for document in kept] == ["u-2"]

@@ -192,6 +192,13 @@ class NothingToGoBackTo(AwsError):
         )
 
 
+class StillForwarded(AwsError):
+    """A target group can't go, since rules of other people's forward to it."""
+
+    def next_step(self) -> str:
+        return f"have them forward elsewhere, or delete them: {', '.join(self.detail['rules'])}"
+
+
 class LimitReached(AwsError):
     reason = Reason.LIMIT_EXCEEDED
 

@@ -14,11 +14,14 @@ from datetime import datetime, timedelta
 from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.errors import AwsError
 from inference_operator.aws.ports import ANY_AGE, Answer, Discovery, Ecs, Efs, Elb, Listing, Scaling
+from inference_operator.domain import tags
 
 BATCH = 10  # DescribeServices: services, 10 at most
 TARGET_GROUPS_PAGE = 400  # ELB DescribeTargetGroups: PageSize, 400 at most
 ACCOUNT = ""  # what belongs to nothing narrower
 TAGS_BATCH = 20  # ELB DescribeTags: ResourceArns, 20 at most
+MOVING = frozenset({"deployments", "events", "runningCount", "pendingCount", "taskSets"})
+"""Members of a service that change by themselves."""
 LAG = timedelta(seconds=30)  # how long a describe may show the state before a write (eventual consistency)
 SHARED_FOR = timedelta(seconds=20)
 SOON = timedelta(seconds=5)  # who has written comes back to see what became of it
@@ -39,6 +42,8 @@ class _Entry:
     """How old its object, when it last `asked`, let the answer be: about as long as until it asks again."""
     written: Answer | None = None
     written_at: datetime | None = None
+    before: tuple[Answer, ...] = ()
+    """What was there before that write, and before each of those that a describe may not know yet either."""
 
 
 @dataclass
@@ -85,6 +90,7 @@ class BatchedServices:
                 return
             at, kept = self.now(), _kept(answer)
             entry = self._entries.setdefault((cluster, service), _Entry())
+            entry.before = (*entry.before, *([entry.answer] if entry.answer is not None else []))
             entry.answer, entry.seen, entry.written, entry.written_at = kept, at, kept, at
             entry.asked, entry.interval = at, min(entry.interval, SOON)
 
@@ -125,7 +131,7 @@ class BatchedServices:
                     continue
                 entry.seen, entry.call = at, call
                 if entry.written_at is not None and at - entry.written_at > LAG:
-                    entry.written = entry.written_at = None
+                    entry.written, entry.written_at, entry.before = None, None, ()
                 if found.get(name) == entry.answer or _lags(found.get(name), entry):
                     continue
                 entry.answer = found.get(name)
@@ -151,9 +157,24 @@ def _lags(found: Answer | None, entry: _Entry) -> bool:
     written = next((d for d in entry.written.get("deployments", ()) if d["status"] == "PRIMARY"), None)
     if written is None or found["status"] != entry.written["status"]:
         return False
-    shown = found.get("deployments", ())
-    known = any(d["id"] == written["id"] for d in shown)
-    return not known and all(_changed_at(d) <= written["createdAt"] for d in shown)
+    shown = {d["id"]: d for d in found.get("deployments", ())}
+    if written["id"] in shown:
+        return bool(shown[written["id"]]["status"] == "PRIMARY") and _is_undone(found, entry)
+    return all(_changed_at(d) <= written["createdAt"] for d in shown.values())
+
+
+def _is_undone(found: Answer, entry: _Entry) -> bool:
+    """Whether something that our last write has changed is in `found` as it was before."""
+    written, now = _still(entry.written or {}), _still(found)
+    wrong = {member for member in written.keys() & now.keys() if now[member] != written[member]}
+    earlier = list(map(_still, entry.before))
+    return any(member in before and now[member] == before[member] for before in earlier for member in wrong)
+
+
+def _still(service: Answer) -> dict[str, object]:
+    """What of a service does not change by itself."""
+    members: dict[str, object] = {m: value for m, value in service.items() if m not in MOVING}
+    return {**members, "tags": tags.parse(service.get("tags"))}
 
 
 def _changed_at(deployment: Answer) -> datetime:

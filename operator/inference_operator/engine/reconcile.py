@@ -190,7 +190,9 @@ class _Run:
         self._export(kind, have)
         self.want[kind.name] = want
         self.memory.seen.pop(kind.name, None)
-        told = Failed(reason, why)
+        verdict = kind.settled(self.ctx, want, have) if want is not None and have is not None else None
+        more = f". {verdict.message}" if isinstance(verdict, Failed) else ""  # what differs hides no failure
+        told = Failed(reason, why + more)
         return StepResult(kind=kind.name, step=Withheld(step), outcome=told, subject=_subject(kind, have))
 
     def _do(self, kind: AnyKind, step: Step, want: Any, have: Any) -> Any:

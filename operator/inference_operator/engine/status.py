@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inference_operator.api import meta
@@ -31,7 +31,7 @@ from inference_operator.domain.rollout import UNDER_WAY, Rollout, State
 from inference_operator.domain.service_deployment import Record
 from inference_operator.engine import drift, log_health
 from inference_operator.engine.log_health import Look
-from inference_operator.engine.plan import Absent, Hold, Keep, StepResult, Trouble, Update, Withheld
+from inference_operator.engine.plan import Absent, Create, Hold, Keep, Step, StepResult, Trouble, Update, Withheld
 from inference_operator.engine.reconcile import Pass
 from inference_operator.engine.verification import said as verified
 from inference_operator.resources import (
@@ -184,8 +184,13 @@ def _answered(done: Pass, asked: str | None, before: str | None) -> str | None:
 
 def _sent_again(done: Pass) -> bool:
     """Whether `reconcile-at` has begun a deployment: that is not to happen twice, whatever else went wrong."""
-    steps = (result.step for result in done.results if result.kind == SERVICE)
-    return any(isinstance(step, Update) and service_input.FORCE in step.change.paths for step in steps)
+    return any(result.kind == SERVICE and _begins(result.step) for result in done.results)
+
+
+def _begins(step: Step) -> bool:
+    """Whether a step of the service's begins a deployment."""
+    begins = {service_input.FORCE, *service_input.BEGINS_DEPLOYMENT}
+    return isinstance(step, Create) or (isinstance(step, Update) and not begins.isdisjoint(step.change.paths))
 
 
 def _applied(ctx: Context, done: Pass) -> Applied | None:
@@ -197,11 +202,15 @@ def _applied(ctx: Context, done: Pass) -> Applied | None:
 
 
 def _rollout(ctx: Context, done: Pass) -> Rollout | None:
-    """None where there is nothing of this spec to follow: it is kept back, and the service runs an earlier one."""
-    if TASKS not in done.want or any(isinstance(result.step, Withheld) for result in done.results):
-        return None
+    """None where there is nothing to follow. While a spec is kept back, what was sent before it is followed on."""
     want, have = done.want.get(SERVICE), done.have.get(SERVICE)
-    return service_rollout.follow(want, have, now=ctx.now) if want is not None and have is not None else None
+    if TASKS not in done.want or want is None or have is None:
+        return None
+    if any(isinstance(result.step, Withheld) for result in done.results):
+        if want.known.asked is None:
+            return None
+        want = replace(want, asked=replace(want.asked, hash=want.known.asked))
+    return service_rollout.follow(want, have, now=ctx.now)
 
 
 def running_tasks(done: Pass) -> int:
@@ -330,9 +339,7 @@ def _running(ctx: Context, running: service.Service | None, rollout: Rollout | N
     before = ctx.previous.running
     if rollout is not None and rollout.state is State.COMPLETED:
         since = before.since if before is not None and before.revision == rollout.revision else rollout.updated_at
-        return RunningRevision(
-            revision=rollout.revision, image=ctx.spec.image, model=ctx.spec.models.path, since=since or ctx.now
-        )
+        return RunningRevision(revision=rollout.revision, **_followed(ctx), since=since or ctx.now)
     completed = next((d for d in running.deployments if d.get("rolloutState") == "COMPLETED"), None)
     if completed is None or (before is not None and before.revision == completed["taskDefinition"]):
         return before
@@ -340,6 +347,13 @@ def _running(ctx: Context, running: service.Service | None, rollout: Rollout | N
     return RunningRevision(
         revision=completed["taskDefinition"], image=known.image, model=known.model, since=completed.get("updatedAt")
     )
+
+
+def _followed(ctx: Context) -> dict[str, str | None]:
+    """Image and model of the revision that is followed: while paused, of what was asked for before."""
+    if ctx.withheld is Reason.PAUSED and ctx.previous.desired is not None:
+        return {"image": ctx.previous.desired.image, "model": ctx.previous.desired.model}
+    return {"image": ctx.spec.image, "model": ctx.spec.models.path}
 
 
 def _deployment(ctx: Context, rollout: Rollout | None, answer: Mapping[str, Any]) -> DeploymentState | None:
@@ -409,8 +423,7 @@ def _history(ctx: Context, rollout: Rollout | None, failure: Failure | None) -> 
         deployment=rollout.deployment,
         revision=rollout.revision,
         generation=before.generation if before is not None and same else ctx.generation,
-        image=ctx.spec.image,
-        model=ctx.spec.models.path,
+        **_followed(ctx),
         outcome=rollout.state.value,
         cause=failure.cause if rollout.held and failure is not None else None,
         started_at=rollout.started_at or (before.started_at if before is not None and same else None),

@@ -83,7 +83,9 @@ class AccessPoints:
     def observe(self, scene: Scene) -> AccessPoint | None:
         listed = scene.aws.listings.access_points(scene.environment.models.file_system_id)
         there = [a for a in map(_read, listed) if a.state != "deleting"]
-        ours = [a for a in there if tags.owned(a.tags, scene.identity)]
+        known = scene.named(Fact.ACCESS_POINT)
+        wanted = known if isinstance(scene, Context) else None  # what is to go is ours by its tags alone
+        ours = [a for a in there if tags.owned(a.tags, scene.identity) or a.id == wanted]
         ours = ours or [a for a in there if tags.RETAINED in a.tags and scene.takes(a.tags)]
         if not ours and scene.adopt:  # AWS names access points: the one that the service mounts is meant
             mounted = _mounted(scene)
@@ -92,7 +94,6 @@ class AccessPoints:
             return None
         # The one in use is the one that the status names; after a crash before that was written, `create` finds the
         # newer one by its token.
-        known = scene.previous.resources.access_point if scene.previous.resources else None
         current = next((a for a in ours if a.id == known), ours[-1])
         if current.state in TRANSIENT:  # for a moment, and the list may be some seconds old
             current = _read(self._describe(scene, current.id))

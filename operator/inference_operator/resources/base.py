@@ -74,6 +74,11 @@ class Scene:
         """Whether something with these tags is the object's, or may become it."""
         return tags.owned(found, self.identity) or tags.may_be_taken(found, self.identity, adopt=self.adopt)
 
+    def named(self, fact: Fact) -> str | None:
+        """As the status names it: what AWS gives a name is still found by that if somebody takes its tags away."""
+        found = self.previous.resources.document().get(fact.value) if self.previous.resources else None
+        return str(found) if found is not None else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Context(Scene):

@@ -119,7 +119,7 @@ def _identifier(scene: Scene) -> str | None:
     """By name in the environment's namespace; where that has none any more, the one that the status names."""
     asked = scene.environment.service_discovery
     if asked is None:
-        known = scene.previous.resources.discovery_service if scene.previous.resources else None
+        known = scene.named(Fact.DISCOVERY_SERVICE)
         return known.rpartition("/")[2] if known is not None else None
     listed = scene.aws.listings.discovery_services(asked.namespace_id)
     return next((service["Id"] for service in listed if service["Name"] == scene.identity.discovery_name), None)

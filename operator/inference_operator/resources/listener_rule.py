@@ -101,7 +101,7 @@ class ListenerRules:
         paths = paths_of(ctx.spec.ingress, ctx.identity)
         return Want(
             listener=listener,
-            conditions=_conditions(paths, ctx.spec.ingress.hosts),
+            conditions=conditions_of(paths, ctx.spec.ingress.hosts),
             target_groups=[ctx.facts[fact] for fact in needed],
             rewrites=_rewrites(paths) if ctx.spec.ingress.protocol_version != "GRPC" else (),
             priority=priority_of(paths, ctx.identity),
@@ -141,8 +141,9 @@ class ListenerRules:
         rules = [read(r) for r in scene.aws.listings.rules(listener) if _numbered(r)]
         ours = next((rule for rule in rules if tags.owned(rule.tags, scene.identity)), None)
         if ours is None:  # one that forwards to the object's target group may be taken over
-            group = scene.facts.get(Fact.TARGET_GROUP)
-            ours = next((r for r in rules if group in r.target_groups and scene.takes(r.tags)), None)
+            known, group = scene.named(self.fact), scene.facts.get(Fact.TARGET_GROUP)
+            may_be = (r for r in rules if r.arn == known or (group in r.target_groups and scene.takes(r.tags)))
+            ours = next(may_be, None)
         return replace(ours, taken=_taken(ours, rules)) if ours is not None else None
 
     def create(self, ctx: Context, want: Want) -> ListenerRule:
@@ -160,7 +161,7 @@ class ListenerRules:
         return replace(made, taken=_taken(made, others))
 
     def update(self, ctx: Context, want: Want, have: ListenerRule, change: Change) -> ListenerRule:
-        if "Conditions" in change.paths and _band_of(have.priority) != _band_of(want.priority):
+        if "Conditions" in change.paths and self._moves(ctx, want, have):
             # First: another try after a failure of what follows still knows that the conditions differ.
             place = {"RuleArn": have.arn, "Priority": self._free_place(ctx, want)}
             ctx.aws.elb.set_rule_priorities(RulePriorities=[place])
@@ -183,14 +184,25 @@ class ListenerRules:
     def delete(self, scene: Scene, have: ListenerRule) -> None:
         with suppress(NotFound):
             scene.aws.elb.delete_rule(RuleArn=have.arn)
+        scene.aws.listings.forget("rules")  # it would stand in the way of the next object of the name
 
     def tidy(self, ctx: Context, want: Want, have: ListenerRule) -> ListenerRule:
         return have
 
+    def _moves(self, ctx: Context, want: Want, have: ListenerRule) -> bool:
+        """Whether a rule can't keep its place with other conditions."""
+        behind = [other for other in self._others(ctx, want) if other.priority > have.priority]
+        elsewhere = _band_of(have.priority) != _band_of(want.priority)
+        return elsewhere or any(loses(other, want.conditions) for other in behind)
+
     def _free_place(self, ctx: Context, want: Want) -> int:
-        """The first place from the wanted one on that nobody has: no rule is ever moved for another."""
-        used = {rule["Priority"] for rule in ctx.aws.listings.rules(want.listener)}
-        return next((p for p in _places(want.priority) if str(p) not in used), want.priority)
+        """The first place from the wanted one on that nobody has, behind those who have a path or host already: no rule
+        is ever moved for another, and none that comes later takes away what another one gets."""
+        others = self._others(ctx, want)
+        losers = (o for o in others if not tags.owned(o.tags, ctx.identity) and loses(o, want.conditions))
+        first = max([want.priority, *(loser.priority + 1 for loser in losers)])
+        used = {other.priority for other in others}
+        return next((place for place in _places(first) if place not in used), want.priority)
 
     def _others(self, ctx: Context, want: Want) -> list[ListenerRule]:
         return [read(r) for r in ctx.aws.listings.rules(want.listener) if _numbered(r)]
@@ -238,7 +250,7 @@ def _places(first: int) -> Sequence[int]:
     return [*range(first, LAST_PRIORITY + 1), *range(first - 1, 0, -1)]
 
 
-def _conditions(paths: Sequence[str], hosts: Sequence[str]) -> list[dict[str, Any]]:
+def conditions_of(paths: Sequence[str], hosts: Sequence[str]) -> list[dict[str, Any]]:
     values = [value for path in paths for value in ([path, path + EVERYTHING] if path else [EVERYTHING])]
     conditions: list[dict[str, Any]] = [{"Field": PATH, "PathPatternConfig": {"Values": values}}]
     if hosts:
@@ -268,7 +280,7 @@ def condition_sets(conditions: Sequence[Mapping[str, Any]]) -> dict[str, frozens
 def _taken(rule: ListenerRule, others: Iterable[ListenerRule]) -> dict[str, str]:
     """Which hosts and paths of a rule never reach it, since a rule before it gets them all: whose that one is."""
     before = [other for other in others if other.priority < rule.priority and other.arn != rule.arn]
-    paths = sorted(rule.conditions.get(PATH, frozenset()))
+    paths = sorted(rule.conditions.get(PATH, frozenset({EVERYTHING})))
     found = {}
     for host in sorted(rule.conditions.get(HOST, frozenset({ANY_HOST}))):
         for path in paths:
@@ -276,6 +288,13 @@ def _taken(rule: ListenerRule, others: Iterable[ListenerRule]) -> dict[str, str]
             if taker is not None:
                 found[path if host == ANY_HOST else host + path] = _whose(taker)
     return found
+
+
+def loses(rule: ListenerRule, conditions: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a rule would get nothing any more for one of its hosts and paths, if one with such conditions came before
+    it."""
+    first = replace(rule, arn="", priority=0, conditions=condition_sets(conditions))
+    return bool(_taken(rule, [first]))
 
 
 def _gets(other: ListenerRule, host: str, path: str) -> bool:
@@ -301,10 +320,15 @@ def read(rule: Answer) -> ListenerRule:
         arn=rule["RuleArn"],
         priority=int(rule["Priority"]),
         conditions=condition_sets(rule["Conditions"]),
-        target_groups=[group for action in rule["Actions"] for group in _forwards(action)],
+        target_groups=forwards_to(rule),
         rewrites=[r for t in rule.get("Transforms") or () for r in t.get("UrlRewriteConfig", {}).get("Rewrites", ())],
         tags=tags.parse(rule.get("Tags")),
     )
+
+
+def forwards_to(rule: Answer) -> list[str]:
+    """ARNs of target groups; "" stands for an action that is another one."""
+    return [group for action in rule["Actions"] for group in _forwards(action)]
 
 
 def _forwards(action: Mapping[str, Any]) -> list[str]:

@@ -32,7 +32,7 @@ from inference_operator.resources.base import (
     shifts_requests,
 )
 from inference_operator.resources.scalable_target import Moved, moved
-from inference_operator.resources.service_rollout import Service, Want, follow, unfinished
+from inference_operator.resources.service_rollout import Service, Want, below, follow, unfinished
 from inference_operator.resources.task_definition import revision_of
 
 __all__ = ["Service", "Services", "Want"]
@@ -99,7 +99,9 @@ class Services:
         stands = seen.state is State.NOT_SENT and seen.deployment is not None
         if seen.held or stands:
             return _anew(paths)
-        return (*paths, service_input.FORCE) if want.refresh and seen.state is State.COMPLETED else paths
+        # A deployment that the status does not know yet may be the one that was asked for: it is not begun again.
+        earlier = seen.state is State.COMPLETED or (seen.under_way and seen.deployment == want.known.id)
+        return (*paths, service_input.FORCE) if want.refresh and earlier else paths
 
     def settled(self, ctx: Context, want: Want, have: Service) -> Settled | Wait | Failed:
         if have.status != ACTIVE:
@@ -119,7 +121,7 @@ class Services:
         lowest, highest = want.bounds
         surplus = running > max(desired, highest) and not _was_ready(ctx)
         if running < min(desired, lowest) or surplus or len(have.deployments) > 1:
-            return Wait(f"{running} of {desired} tasks run", Reason.REPLICAS_UNAVAILABLE)
+            return Wait(below(ctx, have, seen), Reason.REPLICAS_UNAVAILABLE)
         return Settled(f"{revision_of(want.revision)}, {running} of {desired} tasks run")
 
     def facts(self, have: Service) -> Mapping[Fact, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from inference_operator.api import meta
@@ -142,6 +142,19 @@ def unfinished(ctx: Context, have: Service, seen: Rollout) -> Wait | Failed:
     return Wait(told, Reason.ROLLING_OUT)
 
 
+RECENTLY = timedelta(hours=1)
+"""As long as ECS remembers stopped tasks."""
+
+
+def below(ctx: Context, have: Service, seen: Rollout) -> str:
+    """How many tasks run after the rollout, and why no more, if something that happened recently tells."""
+    running, desired = have.answer["runningCount"], have.answer["desiredCount"]
+    since = max(ctx.now - RECENTLY, seen.started_at or ctx.now - RECENTLY)
+    recent = replace(have, stopped_tasks=[task for task in have.stopped_tasks if task["stoppedAt"] >= since])
+    why = _why(ctx, recent, replace(seen, started_at=since)) if running < desired else ""
+    return f"{running} of {desired} tasks run{why}"
+
+
 def _paused(told: str, pause: Pause) -> str:
     until = f" until {pause.expires_at:%Y-%m-%dT%H:%M:%SZ}" if pause.expires_at is not None else ""
     then = "goes on" if pause.then == "CONTINUE" else "goes back"
@@ -184,6 +197,10 @@ def _what_serves(have: Service, seen: Rollout) -> str:
             return f"The rollback failed too: {primary.get('rolloutStateReason', '').rstrip('.')}"
         case "IN_PROGRESS":
             return f"ECS goes back to {before}"
+        case _ if not primary.get("runningCount"):
+            return f"{before} is back, and no task runs"
+        case _ if seen.started_at is not None and primary["createdAt"] > seen.started_at:
+            return f"{before} serves, which somebody else has deployed since"
         case _:
             return f"{before} serves again"
 

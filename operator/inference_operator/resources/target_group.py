@@ -9,10 +9,11 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from inference_operator.api.v1alpha1 import Health, InferenceDeploymentSpec, Stickiness
-from inference_operator.aws.errors import NotFound
+from inference_operator.aws.errors import Busy, NotFound, StillForwarded
 from inference_operator.domain import tags
 from inference_operator.domain.names import Identity
 from inference_operator.domain.tags import Retag
+from inference_operator.resources import listener_rule
 from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, changed, shifts_requests
 
 
@@ -124,8 +125,15 @@ class TargetGroups:
         return replace(have, tags=retag.applied(have.tags))
 
     def delete(self, scene: Scene, have: TargetGroup) -> None:
-        with suppress(NotFound):
-            scene.aws.elb.delete_target_group(TargetGroupArn=have.arn)
+        try:
+            with suppress(NotFound):
+                scene.aws.elb.delete_target_group(TargetGroupArn=have.arn)
+        except Busy as error:  # ResourceInUse
+            rules = _forwarding(scene, have.arn)
+            if not rules:
+                raise
+            message, detail = "rules of other people's forward to it", {"rules": rules}
+            raise StillForwarded(code=error.code, message=message, operation=error.operation, detail=detail) from error
 
     def tidy(self, ctx: Context, want: Want, have: TargetGroup) -> TargetGroup:
         return have
@@ -149,6 +157,15 @@ class AlternateTargetGroups(TargetGroups):
 
     def desire(self, ctx: Context) -> Want | None:
         return super().desire(ctx) if shifts_requests(ctx) else None
+
+
+def _forwarding(scene: Scene, target_group: str) -> list[str]:
+    """ARNs of the rules that forward to a target group, on the listeners that the environment names."""
+    balancer = scene.environment.load_balancer
+    listeners = (balancer.listener_arn, balancer.test_listener_arn) if balancer is not None else ()
+    scene.aws.listings.forget("rules")
+    rules = [rule for listener in listeners if listener for rule in scene.aws.listings.rules(listener)]
+    return sorted(rule["RuleArn"] for rule in rules if target_group in listener_rule.forwards_to(rule))
 
 
 def _health_check(health: Health, protocol_version: str) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def _register_environments(registry: kopf.OperatorRegistry, keeper: _LateKeeper)
     @kopf.on.event(*PLACES, registry=registry)
     async def notice_environment(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
         if event["type"] == "DELETED":
-            keeper.it.environment_gone(body["metadata"]["name"])
+            keeper.it.environment_gone(dict(body))
         else:
             keeper.it.environment_noticed(dict(body), slot_of(memo))
 

@@ -103,31 +103,32 @@ class Kube:
 
     def write_status(
         self, document: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
-    ) -> bool:
-        """Makes `after` the status of an object whose status is `before`; nothing is sent if they are equal.
+    ) -> str | None:
+        """Makes `after` the status of an object whose status is `before`: the resourceVersion that it has then. None
+        if they are equal, and nothing is sent.
 
         Raises GoneError if the object is gone.
         """
         patch = merge_patch(before or {}, after)
         if not patch:
-            return False
+            return None
         metadata = document["metadata"]
         body = {"status": patch}
         options: dict[str, Any] = {"_content_type": "application/merge-patch+json", "_request_timeout": TIMEOUT}
         try:
             if "namespace" in metadata:
-                self._objects.patch_namespaced_custom_object_status(
+                stored: Any = self._objects.patch_namespaced_custom_object_status(
                     GROUP, VERSION, metadata["namespace"], DEPLOYMENTS, metadata["name"], body, **options
                 )
             else:
-                self._objects.patch_cluster_custom_object_status(
+                stored = self._objects.patch_cluster_custom_object_status(
                     GROUP, VERSION, ENVIRONMENTS, metadata["name"], body, **options
                 )
         except ApiException as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 raise GoneError(metadata["name"]) from error
             raise
-        return True
+        return str(stored["metadata"]["resourceVersion"])
 
     def publish(self, document: Mapping[str, Any], event: Event, name: str, count: int) -> None:
         """Posts a new Event; or, if it has happened `count` times by now, says so on the Event that is there."""

@@ -70,6 +70,8 @@ class Slot:
     """The fingerprint that last woke it."""
     status: Mapping[str, Any] | None = None
     """The status last written, which the watch may not have brought back yet."""
+    written: str | None = None
+    """The resourceVersion that the object had then."""
     failures: int = 0
     """Writes to the Kubernetes API that failed in a row."""
     due: float | None = None
@@ -143,8 +145,7 @@ class Keeper:
         if service not in self.slots:
             self._call_environment(document)
         self.slots[service] = (slot, document)
-        if slot.status == document.get("status"):
-            slot.status = document.get("status")  # one of the two is enough to keep
+        _compare(slot, document)
         self.expected.discard(service)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
@@ -152,9 +153,20 @@ class Keeper:
             slot.call()
 
     def forget(self, document: Document) -> None:
+        if self._has_successor(document):
+            return
         if self.slots.pop(service_of(document), None) is not None:
             self._call_environment(document)
         self.expected.discard(service_of(document))
+
+    def _has_successor(self, document: Document) -> bool:
+        """Whether there is another object of the name by now: somebody has taken the first one's finalizer away."""
+        metadata = document["metadata"]
+        if "namespace" in metadata:
+            _, kept = self.slots.get(service_of(document), (None, document))
+        else:
+            kept = self.environments.get(metadata["name"], document)
+        return bool(kept["metadata"]["uid"] != metadata["uid"])
 
     def environment_noticed(self, document: Document, slot: Slot) -> None:
         """Something happened to an environment: if to its spec, everything in it is looked at again."""
@@ -162,6 +174,7 @@ class Keeper:
         known = self.environments.get(name)
         self.environments[name] = document
         self.environment_slots[name] = slot
+        _compare(slot, document)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
             slot.seen = seen
@@ -170,7 +183,10 @@ class Keeper:
         if known is None or known.get("spec") != document.get("spec"):
             self._call_those_in(name)
 
-    def environment_gone(self, name: str) -> None:
+    def environment_gone(self, document: Document) -> None:
+        if self._has_successor(document):
+            return
+        name = document["metadata"]["name"]
         self.environments.pop(name, None)
         self.environment_slots.pop(name, None)
         self._listen(name, None)
@@ -301,7 +317,7 @@ class Keeper:
             log.debug("a pass begins", monotonic=slot.began)
             stopped = dict(slot.stopped)
             world = replace(await self._world(document, slot), stopping=stopping)
-            if metadata.get("deletionTimestamp") and "namespace" not in metadata:
+            if metadata.get("deletionTimestamp") and "namespace" not in metadata and not self._has_successor(document):
                 self._listen(metadata["name"], None)
             outcome = await asyncio.to_thread(
                 work, {**document, "status": known}, world, slot.memory, datetime.now(UTC)
@@ -372,13 +388,18 @@ class Keeper:
 
     async def _tell(self, document: Document, slot: Slot, known: Mapping[str, Any] | None, outcome: Outcome) -> Outcome:
         after = outcome.status.document()
+        gone = Outcome(status=outcome.status, requeue_after=timedelta(minutes=5), done=outcome.done)
+        if self._has_successor(document):
+            return gone
         try:
-            if await asyncio.to_thread(self.kube.write_status, document, known, after):
+            written = await asyncio.to_thread(self.kube.write_status, document, known, after)
+            if written is not None:
+                slot.written = written
                 log.info("status written", ready=_ready(after))
             slot.status = after
             slot.failures = 0
         except GoneError:
-            return Outcome(status=outcome.status, requeue_after=timedelta(minutes=5), done=outcome.done)
+            return gone
         except Exception:  # whatever the API server or the way to it: the next pass writes it
             log.exception("status not written")
             slot.failures += 1
@@ -393,6 +414,14 @@ class Keeper:
                 except Exception as error:  # noqa: BLE001 an Event is a courtesy; in a namespace that goes it can't be posted at all
                     log.warning("event not posted", reason=event.reason, error=str(error))
         return outcome
+
+
+def _compare(slot: Slot, document: Document) -> None:
+    """What the watch brings of a status, beside what was written last: somebody else may have changed it since."""
+    shown, version = document.get("status"), document["metadata"].get("resourceVersion")
+    since = slot.written is not None and version is not None and int(version) > int(slot.written)
+    if since or slot.status == shown:
+        slot.status = shown  # if they are equal, one of the two is enough to keep
 
 
 def _settle(slot: Slot, heard: News, stopped: Mapping[str, StoppedTask], outcome: Outcome) -> None:

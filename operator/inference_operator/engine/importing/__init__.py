@@ -22,7 +22,7 @@ from inference_operator.engine.importing import comparison, environments, servic
 from inference_operator.engine.importing.live import Live
 from inference_operator.engine.importing.remarks import FILL_IN, CannotImportError, Remark, accepted
 from inference_operator.resources.base import Context, Fact
-from inference_operator.resources.listener_rule import paths_of, priority_of
+from inference_operator.resources.listener_rule import conditions_of, loses, paths_of, priority_of, read
 
 __all__ = ["CannotImportError", "Imported", "identity_of", "imported"]
 
@@ -130,12 +130,14 @@ def _first_served(live: Live, identity: Identity, spec: InferenceDeploymentSpec)
     rule = traffic.rule_of(live.behind) if live.behind is not None else None
     if rule is None or live.behind is None or live.behind.group["TargetGroupName"] == identity.target_group:
         return
-    ours, theirs = priority_of(paths_of(spec.ingress, identity), identity), int(rule["Priority"])
-    if ours < theirs:
+    paths = paths_of(spec.ingress, identity)
+    ours, theirs = priority_of(paths, identity), int(rule["Priority"])
+    behind = loses(read(rule), conditions_of(paths, spec.ingress.hosts))
+    if ours < theirs and not behind:
         says = f"the operator's, of priority {ours}, comes before this one of {theirs}, and has no tasks at first"
         step = "Write other paths or hosts in spec.ingress until the operator's tasks are healthy."
     else:
-        says = f"this one of priority {theirs} comes before the operator's, of about {ours}, and keeps its requests"
+        says = f"this one of priority {theirs} comes before the operator's, and keeps its requests"
         step = "Remove it once the operator's tasks are healthy; until then ListenerRuleReady says PathTaken."
     yield Remark("the listener rule", says, step)
 
