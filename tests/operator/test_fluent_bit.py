@@ -130,6 +130,12 @@ def test_bytes_that_are_no_text_neither_stop_the_router_nor_a_line() -> None:
     assert len(got["archive"]) == 2
 
 
+def test_a_counted_repeat_that_is_not_greedy_is_the_same_as_a_greedy_one() -> None:
+    route: dict[str, object] = {"match": {"regex": "^took [0-9]{2}? ms$"}, "to": ["errors"]}
+    got = sent(intent_of(route, {"to": ["archive"]}), list(map(as_line, ["took 12 ms", "took  ms"])))
+    assert [record["log"] for record in got["errors"]] == ["took 12 ms"]
+
+
 def test_a_member_without_a_name_does_not_end_the_router() -> None:
     got = sent(intent_of({"to": ["archive"]}), list(map(as_line, ['{"": 1}', '{"_rt": 95, "b": {"": ""}}'])))
     assert list(map(essence, got["archive"])) == ['{"": 1}', '{"_rt": 95, "b": {"": ""}}']

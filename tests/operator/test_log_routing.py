@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from inference_operator.api.logging import Logging, Match
-from inference_operator.fluentbit.classic import share
+from inference_operator.fluentbit.classic import onigmo, share
 from inference_operator.fluentbit.intent import Intent
 from inference_operator.fluentbit.rendering import DEBUG, render
 from inference_operator.fluentbit.routing import Line, goes_to, takes, understood
@@ -68,6 +68,14 @@ def _intent(*routes: dict[str, object]) -> Intent:
         routes=Logging.model_validate({"routes": routes}).routes,
         destinations=DESTINATIONS,
     )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "written"),
+    [("a{2}?", "(?:a{2})"), ("a{2,3}?", "(?:a{2,3}?)"), ("a??", "(?:a??)"), ("[{2}?]", "(?:[{2}?])")],
+)
+def test_a_repeat_that_is_counted_is_not_made_optional(pattern: str, written: str) -> None:
+    assert onigmo(pattern) == written
 
 
 @pytest.mark.parametrize("percent", [1, 10, 50, 99])
