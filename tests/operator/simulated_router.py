@@ -100,10 +100,13 @@ def _rewritten(section: Section, tag: str, record: Record) -> str | None:
 
 
 def _value(record: Record, accessor: str) -> Any:
+    """In Fluent Bit an accessor to a member of what is neither an object nor a list is one to that itself."""
     if not accessor.startswith("$"):
         return record.get(accessor)
-    value: Any = record
-    for name in re.findall(r"[^$\[\]']+", accessor):
+    first, *rest = re.findall(r"[^$\[\]']+", accessor)
+    assert re.fullmatch(r"(?!TAG)[A-Za-z_][A-Za-z0-9_./-]*", first), "it would be another member's name, or the tag"
+    value = record.get(first)
+    for name in rest if isinstance(value, (Mapping, list)) else ():
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
 

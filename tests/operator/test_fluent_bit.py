@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -134,6 +135,17 @@ def test_a_counted_repeat_that_is_not_greedy_is_the_same_as_a_greedy_one() -> No
     route: dict[str, object] = {"match": {"regex": "^took [0-9]{2}? ms$"}, "to": ["errors"]}
     got = sent(intent_of(route, {"to": ["archive"]}), list(map(as_line, ["took 12 ms", "took  ms"])))
     assert [record["log"] for record in got["errors"]] == ["took 12 ms"]
+
+
+@pytest.mark.parametrize("name", ["user", "@meta", "a@b", "TAG", "x-key"])
+def test_a_member_of_an_inner_object_is_no_text_and_found_whatever_the_object_s_name_is(name: str) -> None:
+    field = {"name": f"{name}.id", "values": ["a"]}
+    lines = [json.dumps(each) for each in ({name: {"id": "a"}}, {name: "a"}, {"a": {"id": "a"}, "meta": {"id": "a"}})]
+    got = sent(
+        intent_of({"match": {"fields": [field]}, "to": ["errors"]}, {"to": ["archive"]}), list(map(as_line, lines))
+    )
+    assert list(map(essence, got["errors"])) == lines[:1]
+    assert list(map(essence, got["archive"])) == lines[1:]
 
 
 def test_a_member_without_a_name_does_not_end_the_router() -> None:
