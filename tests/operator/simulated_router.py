@@ -7,6 +7,7 @@ takes as done: lines come whole.
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -160,12 +161,18 @@ def _parser(section: Section, record: Record, parsers: Mapping[str, Section]) ->
 def _parsed(parser: Section, text: str) -> Record | None:
     if parser.get("Format") == "json":
         try:
-            found = json.loads(text)
+            found = json.loads(text, strict=False, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
     match = onigmo(parser.get("Regex")).search(text)
     return match.groupdict() if match else None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the JSON parser takes no {text}")
+    return number
 
 
 def _record_modifier(section: Section, record: Record, _: Mapping[str, Section]) -> Record:
