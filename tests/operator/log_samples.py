@@ -73,14 +73,14 @@ def _pattern(word: str) -> str:
 def regexes(draw: st.DrawFn) -> str:
     """Made of pieces that are each accepted."""
     pieces = st.sampled_from(
-        [".", r"\d+", r"\s", "[a-z ]{1,3}", "[^0-9]", "(?:a|b)?", r"\bslow\b", *map(_pattern, WORDS)]
+        [".", r"\d+", r"\s", "[a-z ]{1,3}", "[0-9]{2}?", "[^0-9]", "(?:a|b)?", r"\bslow\b", *map(_pattern, WORDS)]
     )
     middle = "".join(draw(st.lists(pieces, min_size=1, max_size=3)))
     return draw(st.sampled_from(["{}", "^{}", "{}$", "({})", "{}|^x"])).format(middle)
 
 
 def fields() -> st.SearchStrategy[dict[str, Any]]:
-    name = st.sampled_from([*MEMBERS, "user.id", "user.address.city"])
+    name = st.sampled_from([*MEMBERS, "user.id", "user.address.city", "@type.id", "TAG.id", "log.id"])
     values = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3, unique=True)
     return st.one_of(
         st.fixed_dictionaries({"name": name, "values": values}),
@@ -146,7 +146,7 @@ def members() -> st.SearchStrategy[dict[str, Any]]:
             "severity": st.sampled_from(LEVELS),
             "path": st.sampled_from([*PATHS, 3]),
             "message": st.one_of(st.sampled_from(WORDS), st.text("ab slow\n${}[]()\"'", max_size=12)),
-            "user": st.one_of(user, st.sampled_from(WORDS)),
+            **dict.fromkeys(("user", "@type", "TAG"), st.one_of(user, st.sampled_from(WORDS))),
             "_rt_route": st.just("0"),
             "_rt": st.just(95),
             "": st.just(1),

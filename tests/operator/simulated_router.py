@@ -7,6 +7,7 @@ takes as done: lines come whole.
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -100,10 +101,13 @@ def _rewritten(section: Section, tag: str, record: Record) -> str | None:
 
 
 def _value(record: Record, accessor: str) -> Any:
+    """In Fluent Bit an accessor to a member of what is neither an object nor a list is one to that itself."""
     if not accessor.startswith("$"):
         return record.get(accessor)
-    value: Any = record
-    for name in re.findall(r"[^$\[\]']+", accessor):
+    first, *rest = re.findall(r"[^$\[\]']+", accessor)
+    assert re.fullmatch(r"(?!TAG)[A-Za-z_][A-Za-z0-9_./-]*", first), "it would be another member's name, or the tag"
+    value = record.get(first)
+    for name in rest if isinstance(value, (Mapping, list)) else ():
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
@@ -157,12 +161,18 @@ def _parser(section: Section, record: Record, parsers: Mapping[str, Section]) ->
 def _parsed(parser: Section, text: str) -> Record | None:
     if parser.get("Format") == "json":
         try:
-            found = json.loads(text)
+            found = json.loads(text, strict=False, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
     match = onigmo(parser.get("Regex")).search(text)
     return match.groupdict() if match else None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the JSON parser takes no {text}")
+    return number
 
 
 def _record_modifier(section: Section, record: Record, _: Mapping[str, Section]) -> Record:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -128,6 +129,23 @@ def test_bytes_that_are_no_text_neither_stop_the_router_nor_a_line() -> None:
     assert "日" * 20_000 in [record.get("text") for record in got["errors"]]
     assert len(got["errors"]) == 4
     assert len(got["archive"]) == 2
+
+
+def test_a_counted_repeat_that_is_not_greedy_is_the_same_as_a_greedy_one() -> None:
+    route: dict[str, object] = {"match": {"regex": "^took [0-9]{2}? ms$"}, "to": ["errors"]}
+    got = sent(intent_of(route, {"to": ["archive"]}), list(map(as_line, ["took 12 ms", "took  ms"])))
+    assert [record["log"] for record in got["errors"]] == ["took 12 ms"]
+
+
+@pytest.mark.parametrize("name", ["user", "@meta", "a@b", "TAG", "x-key"])
+def test_a_member_of_an_inner_object_is_no_text_and_found_whatever_the_object_s_name_is(name: str) -> None:
+    field = {"name": f"{name}.id", "values": ["a"]}
+    lines = [json.dumps(each) for each in ({name: {"id": "a"}}, {name: "a"}, {"a": {"id": "a"}, "meta": {"id": "a"}})]
+    got = sent(
+        intent_of({"match": {"fields": [field]}, "to": ["errors"]}, {"to": ["archive"]}), list(map(as_line, lines))
+    )
+    assert list(map(essence, got["errors"])) == lines[:1]
+    assert list(map(essence, got["archive"])) == lines[1:]
 
 
 def test_a_member_without_a_name_does_not_end_the_router() -> None:

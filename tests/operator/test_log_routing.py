@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from inference_operator.api.logging import Logging, Match
-from inference_operator.fluentbit.classic import share
+from inference_operator.fluentbit.classic import onigmo, share
 from inference_operator.fluentbit.intent import Intent
 from inference_operator.fluentbit.rendering import DEBUG, render
 from inference_operator.fluentbit.routing import Line, goes_to, takes, understood
@@ -70,6 +70,14 @@ def _intent(*routes: dict[str, object]) -> Intent:
     )
 
 
+@pytest.mark.parametrize(
+    ("pattern", "written"),
+    [("a{2}?", "(?:a{2})"), ("a{2,3}?", "(?:a{2,3}?)"), ("a??", "(?:a??)"), ("[{2}?]", "(?:[{2}?])")],
+)
+def test_a_repeat_that_is_counted_is_not_made_optional(pattern: str, written: str) -> None:
+    assert onigmo(pattern) == written
+
+
 @pytest.mark.parametrize("percent", [1, 10, 50, 99])
 def test_a_share_is_kept_within_a_hundredth(percent: int) -> None:
     kept = sum(re.search(share(percent), f"{number:03x}") is not None for number in range(16**3))
@@ -117,6 +125,12 @@ def test_the_level_of_a_line(text: str, level: str) -> None:
         ({"fields": [{"name": "status", "values": ["500"]}]}, '{"status": 500.0}', False),
         ({"fields": [{"name": "user.id", "values": ["a"]}]}, '{"user": {"id": "a"}}', True),
         ({"fields": [{"name": "user.id", "values": ["a"]}]}, '{"user.id": "a"}', False),
+        ({"fields": [{"name": "user.id", "values": ["a"]}]}, '{"user": "a"}', False),
+        ({"fields": [{"name": "log.id", "values": ["a"]}]}, "a", False),
+        ({"fields": [{"name": "@meta.id", "values": ["a"]}]}, '{"@meta": {"id": "a"}}', True),
+        ({"fields": [{"name": "@meta.id", "values": ["a"]}]}, '{"meta": {"id": "a"}}', False),
+        ({"fields": [{"name": "a@b.id", "values": ["a"]}]}, '{"a@b": {"id": "a"}}', True),
+        ({"fields": [{"name": "TAG.id", "values": ["a"]}]}, '{"TAG": {"id": "a"}}', True),
         ({"regex": "^slow"}, '{"message": "very\\nslow"}', True),
         ({"regex": "slow"}, "it is slow", True),
         ({"regex": "x*"}, "{}", False),

@@ -56,11 +56,12 @@ def _escaped(char: str) -> str:
 
 
 _WORD_EDGES: Final = {"b": r"(?:(?<=\w)(?!\w)|(?<!\w)(?=\w))", "B": r"(?:(?<=\w)(?=\w)|(?<!\w)(?!\w))"}
+_COUNTED: Final = re.compile(r"\{[0-9]+\}\Z")
 
 
 def onigmo(pattern: str) -> str:
     """A pattern of the API's, in one word. `^` and `$` remain the ends of a line; the edges of words are ASCII's, as
-    the letters of words are."""
+    the letters of words are. In Ruby `{2}?` may be absent, elsewhere it is `{2}`."""
     out, in_class = [], False
     for escaped, char in _TOKEN.findall(pattern):
         if escaped in _WORD_EDGES:
@@ -69,6 +70,8 @@ def onigmo(pattern: str) -> str:
             out.append(f"\\x{ord(escaped):02x}" if escaped in _SPLITTING else f"\\{escaped}")
         elif char == "$" and not in_class:
             out.append(char)
+        elif char == "?" and not in_class and _COUNTED.search("".join(out)):
+            continue
         else:
             in_class = (in_class or char == "[") and char != "]"
             out.append(f"\\x{ord(char):02x}" if char in _SPLITTING else char)

@@ -177,6 +177,14 @@ class _Router:
         for name in sorted({field.name for match in matches for field in match.fields if _needs_numbers(field)}):
             yield self._copied(name, _field(name), comments=(f"The member {name}, as text.",))
             yield from self._number(name, _field(name))
+        nested = {field.name.partition(".")[0] for match in matches for field in match.fields if "." in field.name}
+        for name in sorted(nested):
+            yield self._filter(
+                "modify",
+                ("Condition", f"Key_value_does_not_match {name} {TEXTUAL}"),
+                ("Hard_copy", f"{name} {_object(name)}"),
+                comments=(f"The member {name}, but for a text, which would be taken for a member of its own.",),
+            )
         if any(route.sample_percent for route in self.intent.routes):
             yield self._filter("record_modifier", ("Uuid_Key", "_rt_dice"), comments=("A random number.",))
 
@@ -334,9 +342,14 @@ def _field(name: str) -> str:
     return f"{routing.HELPER}field_{name}"
 
 
+def _object(name: str) -> str:
+    """In a word that an accessor can begin with: not with @, nor with TAG. No name has a slash."""
+    return f"{routing.HELPER}object_{name.replace('@', '/')}"
+
+
 def _accessor(name: str) -> str:
     first, *rest = name.split(".")
-    return first if not rest else f"${first}" + "".join(f"['{part}']" for part in rest)
+    return first if not rest else f"${_object(first)}" + "".join(f"['{part}']" for part in rest)
 
 
 def described(route: Route) -> str:
