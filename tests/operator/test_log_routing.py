@@ -106,6 +106,8 @@ def test_of_a_sampled_route_the_others_go_nowhere() -> None:
         ("nothing said", ""),
         ("x" * 101 + " ERROR", ""),
         ('{"level": "INFO"} {"level": "ERROR"}', "INFO"),
+        (f'{{"level": "INFO", "message": "ERROR", "a": {"[" * 59}{"]" * 59}}}', "INFO"),
+        (f'{{"level": "other", "message": "ERROR", "a": {"[" * 60}{"]" * 60}}}', "ERROR"),
         ("[]", ""),
     ],
 )
