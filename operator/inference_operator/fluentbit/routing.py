@@ -45,7 +45,7 @@ JOINING: Final = (
 
 HELPER: Final = "_rt_"
 """What the names of the router's own members begin with."""
-HELPER_IN_JSON: Final = r"_rt_|\\u00(?:5[fF]|7[24])"
+HELPER_IN_JSON: Final = r"\x22_rt_|\\u00(?:5[fF]|7[24])"
 """A line that may have such a member, spelled out or escaped. It is not parsed."""
 DEPTH: Final = 60
 """Objects and lists in one another that a line may have, itself counted. The router loses one of 64, and what came
