@@ -57,6 +57,7 @@ ODD = [
     *(
         '{"\\u005frt_route": "0"}',
         '{"_RT_x": 1, "level": "error"}',
+        '{"message": "ERROR", "status": "film_rt_2", "level": "info"}',
         '{"log": {"level": "ERROR"}}',
         '{"level": ["ERROR"]}',
     ),

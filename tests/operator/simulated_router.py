@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_operator.fluentbit.rendering import ONE_OBJECT, Configuration
-from inference_operator.fluentbit.routing import Line
+from inference_operator.fluentbit.routing import DEPTH, Line, depth
 
 Record = dict[str, Any]
 Entries = Sequence[tuple[str, str]]
@@ -56,10 +56,10 @@ class OneObject:
 
     def search(self, text: str) -> Any:
         try:
-            _, end = json.JSONDecoder(strict=False).raw_decode(text.strip())
+            found, end = json.JSONDecoder(strict=False).raw_decode(text.strip())
+            return (end == len(text.strip()) and text.strip().startswith("{") and depth(found) <= DEPTH) or None
         except (ValueError, RecursionError):
             return None  # nor does the JSON parser take it
-        return (end == len(text.strip()) and text.strip().startswith("{")) or None
 
 
 def onigmo(regex: str) -> re.Pattern[str] | OneObject:

@@ -148,6 +148,21 @@ def test_a_member_of_an_inner_object_is_no_text_and_found_whatever_the_object_s_
     assert list(map(essence, got["archive"])) == lines[1:]
 
 
+def nested(opening: str, closing: str, depth: int) -> str:
+    return f'{{"level": "ERROR", "a": {opening * depth}1{closing * depth}}}'
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a": ', "}")], ids=["lists", "objects"])
+def test_a_line_that_is_nested_too_deep_stays_text_and_takes_no_other_line_along(opening: str, closing: str) -> None:
+    """It is with 64 that others would be lost. With 20,000 the router would end, or take minutes."""
+    deep = [nested(opening, closing, depth) for depth in (60, 62, 63, 64, 20_000)]
+    lines = [nested(opening, closing, 59), *deep, '{"level": "ERROR", "end": 1}']
+    got = sent(intent_of({"match": {"levels": ["ERROR"]}, "to": ["errors"]}, {"drop": True}), list(map(as_line, lines)))
+    texts = [record["log"] for record in got["errors"] if "log" in record]
+    assert sorted(texts) == sorted(deep)
+    assert [record["level"] for record in got["errors"] if "level" in record] == ["ERROR", "ERROR"]
+
+
 def test_a_member_without_a_name_does_not_end_the_router() -> None:
     got = sent(intent_of({"to": ["archive"]}), list(map(as_line, ['{"": 1}', '{"_rt": 95, "b": {"": ""}}'])))
     assert list(map(essence, got["archive"])) == ['{"": 1}', '{"_rt": 95, "b": {"": ""}}']

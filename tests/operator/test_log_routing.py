@@ -4,6 +4,7 @@ configuration does, played in Python here, and in a real Fluent Bit in `test_flu
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -37,6 +38,12 @@ def test_what_is_redacted_or_removed_goes_nowhere(intent: Intent, line: Line) ->
     for _, record in received(render(intent), line):
         assert all(record.get(name, "[redacted]") == "[redacted]" for name in intent.redact)
         assert not record.keys() & set(intent.remove)
+
+
+def test_a_secret_is_redacted_whatever_else_its_line_holds() -> None:
+    asked = replace(_intent({"to": ["archive"]}), redact=["authorization"])
+    [(_, record)] = received(render(asked), Line(text='{"path": "/start_rt_", "authorization": "Bearer x"}'))
+    assert record["authorization"] == "[redacted]"
 
 
 @given(intent=intents())
@@ -106,6 +113,10 @@ def test_of_a_sampled_route_the_others_go_nowhere() -> None:
         ("nothing said", ""),
         ("x" * 101 + " ERROR", ""),
         ('{"level": "INFO"} {"level": "ERROR"}', "INFO"),
+        ('{"message": "ERROR", "model": "film_rt_2", "level": "INFO"}', "INFO"),
+        ('{"message": "ERROR", "_rt_2": "", "level": "INFO"}', "ERROR"),
+        (f'{{"level": "INFO", "message": "ERROR", "a": {"[" * 59}{"]" * 59}}}', "INFO"),
+        (f'{{"level": "other", "message": "ERROR", "a": {"[" * 60}{"]" * 60}}}', "ERROR"),
         ("[]", ""),
     ],
 )

@@ -37,12 +37,22 @@ PORTS = {
 """Taken in a task with a router, whose network all containers share."""
 DROP = "drop"
 SOMETHING = r"\A[\s\S]"
-ONE_OBJECT = r"\A\s*(?<o>\{(?>[^{}\x22]+|\x22(?>[^\\\x22]+|\\.)*\x22|\g<o>)*\})\s*\z"
-"""From its first brace to the one that closes it, braces in strings aside."""
 TEXTUAL = r"[\s\S]|\A\z"
 """Matches every text, and true and false; nothing else."""
 DEBUG = "debug_until"
 """The alias of the output of debugging; no destination can have that name."""
+
+
+def _one_object(depth: int) -> str:
+    """From its first brace to the one that closes it, those in strings aside, with so many objects and lists in one
+    another at most. Written out: a pattern that calls itself has no such limit, and takes the square of the depth."""
+    nested = ""
+    for _ in range(depth):
+        nested = rf"[\[{{](?>\g<s>{nested and '|'}{nested})*+[\]}}]"
+    return rf"(?<s>[^\[\]{{}}\x22]++|\x22(?>[^\\\x22]+|\\.)*+\x22){{0}}\A\s*(?=\{{){nested}\s*\z"
+
+
+ONE_OBJECT = _one_object(routing.DEPTH)
 
 
 @dataclass(frozen=True, kw_only=True)

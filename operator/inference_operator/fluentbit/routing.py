@@ -45,8 +45,11 @@ JOINING: Final = (
 
 HELPER: Final = "_rt_"
 """What the names of the router's own members begin with."""
-HELPER_IN_JSON: Final = r"_rt_|\\u00(?:5[fF]|7[24])"
+HELPER_IN_JSON: Final = r"\x22_rt_|\\u00(?:5[fF]|7[24])"
 """A line that may have such a member, spelled out or escaped. It is not parsed."""
+DEPTH: Final = 60
+"""Objects and lists in one another that a line may have, itself counted. The router loses one of 64, and what came
+with it, and ends at thousands: MSGPACK_EMBED_STACK_SIZE of Fluent Bit, and its stack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +135,16 @@ def _members(text: str) -> Mapping[str, Any]:
     if not re.search(HELPER_IN_JSON, text):
         try:
             found = _JSON.decode(text)
+            return found if isinstance(found, dict) and depth(found) <= DEPTH else {"log": text}
         except (ValueError, RecursionError):
             return {"log": text}
-        return found if isinstance(found, dict) else {"log": text}
     return {"log": text}
+
+
+def depth(value: Any) -> int:
+    """How many objects and lists are in one another."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
 
 
 def _number(text: str) -> float:
