@@ -214,6 +214,27 @@ def test_what_goes_to_firehose_is_there_once_with_one_time(cloud: LiveCloud) -> 
     assert {line["authorization"] for line in lines if "authorization" in line} == {"[redacted]"}
 
 
+@needs_fluent_bit
+def test_what_cloudwatch_and_s3_throttle_arrives_there_once(cloud: LiveCloud) -> None:
+    make_bucket(cloud)
+    for service, operation in (("logs", "PutLogEvents"), ("s3", "PutObject")):
+        cloud.aws.faults.add(Fault(kind="throttle", service=service, operation=operation, times=3))
+    arn = start(cloud, definition(context(cloud, offline(cloud), routes=[{"to": ["errors", "archive"]}])))
+
+    def arrived() -> list[list[str]]:
+        errors = [json.loads(event["message"]) for event in in_group(cloud, f"{MAIN}/errors")]
+        return [[line["message"] for line in lines if "message" in line] for lines in (errors, in_bucket(cloud))]
+
+    eventually(lambda: all(arrived()), 60)
+    stop(cloud, arn)
+
+    said = sorted(["no model", *["request"] * 20, *(f"line {number}" for number in range(20))])
+    assert [sorted(messages) for messages in arrived()] == [said, said]
+    told = json.dumps([event["message"] for event in in_group(cloud, f"{MAIN}/router")])
+    assert "ThrottlingException" in told
+    assert "SlowDown" in told
+
+
 def deny_cloudwatch(cloud: LiveCloud) -> None:
     cloud.aws.faults.add(Fault(kind="deny", service="logs", operation="PutLogEvents"))
 
