@@ -36,7 +36,7 @@ class GenerationFolder:
             "due": sorted({*before.get("served", ()), *start.wanted} - {*start.unloaded}) if before else [],
             "staged": before.get("staged", []),
         }
-        _write(self.path / "orders.json", orders)
+        write_document(self.path / "orders.json", orders)
 
     def trouble(self) -> Trouble:
         """What the generation wrote before it ended."""
@@ -78,7 +78,7 @@ class GenerationFolder:
 
     def write_result(self, **result: Any) -> None:
         """What came of the loading: served, staged, threads, refused."""
-        _write(self.path / "result.json", result)
+        write_document(self.path / "result.json", result)
 
     def result(self) -> dict[str, Any]:
         return _read(self.path / "result.json")
@@ -96,7 +96,7 @@ def ask_supervisor(
     out: nothing changes then, and who waits would be waited for.
     """
     number = os.urandom(16).hex()
-    _write(requests / f"{number}.request", {"id": number, "action": action, "model": model})
+    write_document(requests / f"{number}.request", {"id": number, "action": action, "model": model})
     os.kill(supervisor, signal.SIGHUP)
     answer = requests / f"{number}.reply"
     until = time.monotonic() + seconds
@@ -122,10 +122,10 @@ def take_requests(requests: Path) -> list[Request]:
 
 
 def write_reply(requests: Path, number: str, error: str | None) -> None:
-    _write(requests / f"{number}.reply", {"error": error})
+    write_document(requests / f"{number}.reply", {"error": error})
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
+def write_document(path: Path, document: dict[str, Any]) -> None:
     """Whole or not at all, as the other side may look at any time."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(document))

@@ -114,7 +114,8 @@ def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask) -> None
             if lost is not None:
                 log.error("the repository changed, and can't be served", reason=lost)
                 continue
-            if now == asked:  # it was away for a while
+            if now == asked:
+                log.info("the repository is as it was again")
                 continue
             asked = now
             log.info("the repository changed", versions=sorted(version.key for version in found.versions))

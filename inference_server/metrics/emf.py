@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inference_server.generation_folder import write_document
 from inference_server.logs import Logger
 from inference_server.metrics import store
 from inference_server.metrics.store import Key
@@ -57,9 +58,7 @@ class EmfReporter:
         with self._lock:
             now = {json.dumps(key): list(cells) for key, cells in self._totals().items()}
             before: dict[str, list[float]] = json.loads(self._told.read_text()) if self._told.exists() else {}
-            fresh = self._told.with_suffix(".new")
-            fresh.write_text(json.dumps(now))
-            fresh.replace(self._told)  # whole or not at all: who is killed here is followed by one that reads it
+            write_document(self._told, now)
         for key, cells in now.items():
             since = [a - b for a, b in zip(cells, before.get(key, [0.0] * store.COLUMNS), strict=True)]
             if any(store.by_code(since).values()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +115,7 @@ def test_a_repository_that_was_away_for_a_while_is_not_loaded_anew(models: Path)
         away = models.rename(models.with_name("away"))
         eventually(lambda: server.logged("the repository changed, and can't be served"), DEADLINE)
         away.rename(models)
-        time.sleep(1)
+        eventually(lambda: server.logged("the repository is as it was again"), DEADLINE)
         write_linear(models, version=2)
         published(models)
         eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)

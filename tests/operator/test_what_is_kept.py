@@ -49,37 +49,34 @@ def test_objects_share_the_names_of_their_fields() -> None:
     assert all(a is b for a, b in zip(of_one, of_other, strict=True))
 
 
-def test_a_status_that_was_written_and_came_back_is_kept_once() -> None:
-    async def notice() -> tuple[Slot, dict[str, Any]]:
-        keeper = Keeper(kube=None, connect=None, gate=nullcontext())  # type: ignore[arg-type]  # it makes no pass here
-        slot, document = Slot(status={"replicas": 1}), watched({"replicas": 1})
-        keeper.notice(document, slot)
-        return slot, document
+def notice(slot: Slot, document: dict[str, Any]) -> None:
+    """The watch brings an object whose slot this is."""
 
-    slot, document = asyncio.run(notice())
+    async def bring() -> None:
+        keeper = Keeper(kube=None, connect=None, gate=nullcontext())  # type: ignore[arg-type]  # it makes no pass here
+        keeper.notice(document, slot)
+
+    asyncio.run(bring())
+
+
+def test_a_status_that_was_written_and_came_back_is_kept_once() -> None:
+    slot, document = Slot(status={"replicas": 1}), watched({"replicas": 1})
+    notice(slot, document)
     assert slot.status is document["status"]
 
 
 def test_a_status_that_was_written_outlasts_one_that_the_watch_brings_late() -> None:
-    async def notice() -> Slot:
-        keeper = Keeper(kube=None, connect=None, gate=nullcontext())  # type: ignore[arg-type]  # as above
-        slot = Slot(status={"replicas": 2})
-        keeper.notice(watched({"replicas": 1}), slot)
-        return slot
-
-    assert asyncio.run(notice()).status == {"replicas": 2}
+    slot = Slot(status={"replicas": 2})
+    notice(slot, watched({"replicas": 1}))
+    assert slot.status == {"replicas": 2}
 
 
-def test_a_status_that_somebody_has_changed_since_it_was_written_is_seen() -> None:
-    async def notice(version: str) -> Slot:
-        keeper = Keeper(kube=None, connect=None, gate=nullcontext())  # type: ignore[arg-type]  # as above
-        slot, document = Slot(status={"replicas": 2}, written="10"), watched({"replicas": 9})
-        document["metadata"]["resourceVersion"] = version
-        keeper.notice(document, slot)
-        return slot
-
-    assert asyncio.run(notice("9")).status == {"replicas": 2}, "from before it was written"
-    assert asyncio.run(notice("11")).status == {"replicas": 9}
+@pytest.mark.parametrize(("version", "replicas"), [("9", 2), ("11", 9)], ids=["before", "after"])
+def test_a_status_that_somebody_has_changed_since_it_was_written_is_seen(version: str, replicas: int) -> None:
+    slot, document = Slot(status={"replicas": 2}, written="10"), watched({"replicas": 9})
+    document["metadata"]["resourceVersion"] = version
+    notice(slot, document)
+    assert slot.status == {"replicas": replicas}
 
 
 @pytest.mark.parametrize("kind", ["deployment", "environment"])

@@ -145,7 +145,7 @@ class Keeper:
         if service not in self.slots:
             self._call_environment(document)
         self.slots[service] = (slot, document)
-        _compare(slot, document)
+        _notice_status(slot, document)
         self.expected.discard(service)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
@@ -174,7 +174,7 @@ class Keeper:
         known = self.environments.get(name)
         self.environments[name] = document
         self.environment_slots[name] = slot
-        _compare(slot, document)
+        _notice_status(slot, document)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
             slot.seen = seen
@@ -416,7 +416,7 @@ class Keeper:
         return outcome
 
 
-def _compare(slot: Slot, document: Document) -> None:
+def _notice_status(slot: Slot, document: Document) -> None:
     """What the watch brings of a status, beside what was written last: somebody else may have changed it since."""
     shown, version = document.get("status"), document["metadata"].get("resourceVersion")
     since = slot.written is not None and version is not None and int(version) > int(slot.written)
