@@ -232,10 +232,7 @@ def test_the_operator_of_one_namespace_sees_no_other(fresh: Helm, tmp_path: Path
         install(fresh, tmp_path, "--set=namespaces={shop},crds.enabled=false")
         as_the_chart_lets_it(stage, cluster, tmp_path, INFERENCE_OPERATOR_NAMESPACES="shop")
         with stage.operator:
-            stranger = {**stage.apply("stranger"), "metadata": {"name": "stranger", "namespace": "elsewhere"}}
-            stage.delete("stranger")
-            stage.until_gone("stranger")
-            stage.custom.create_namespaced_custom_object(*OBJECT, "elsewhere", "inferencedeployments", stranger)
+            stage.apply("stranger", namespace="elsewhere")
             from_apply_to_gone(stage)
         left = json.loads(cluster.kubectl("get", "inferencedeployments", "-n", "elsewhere", "-o", "json"))
         assert "status" not in left["items"][0]

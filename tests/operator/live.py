@@ -188,12 +188,12 @@ class Stage:
 
     # -- what an application team does
 
-    def apply(self, name: str, **spec: Any) -> dict[str, Any]:
-        document = deployment_document(name, self.namespace, environment=self.namespace, **spec)
-        document["metadata"] = {"name": name, "namespace": self.namespace}
-        made: dict[str, Any] = self.custom.create_namespaced_custom_object(
-            *OBJECT, self.namespace, DEPLOYMENTS, document
-        )
+    def apply(self, name: str, *, namespace: str | None = None, **spec: Any) -> dict[str, Any]:
+        """In the stage's namespace, unless another is given; always in the stage's environment."""
+        namespace = namespace or self.namespace
+        document = deployment_document(name, namespace, environment=self.namespace, **spec)
+        document["metadata"] = {"name": name, "namespace": namespace}
+        made: dict[str, Any] = self.custom.create_namespaced_custom_object(*OBJECT, namespace, DEPLOYMENTS, document)
         return made
 
     def patch(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from unittest import mock
 import pytest
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
-from inference_operator.engine.objects import Outcome
+from inference_operator.engine.objects import Outcome, look_after
 from inference_operator.runtime.handlers import lighten
-from inference_operator.runtime.loop import Keeper, Slot
+from inference_operator.runtime.loop import Duty, Keeper, Slot
 from tests.operator.builders import deployment_document, environment_document
 
 
@@ -91,8 +91,8 @@ def test_an_object_without_its_finalizer_leaves_the_next_one_of_its_name_alone(k
         keeper = Keeper(kube=kube, connect=mock.Mock(), gate=asyncio.Semaphore(1))
         for document in (old, new):
             (keeper.notice if kind == "deployment" else keeper.environment_noticed)(document, Slot())
-        await keeper.finish(old, Slot(), lambda *_: told)
-        (keeper.forget if kind == "deployment" else keeper.environment_gone)(old)  # the watch tells of its end late
+        await keeper.finish(old, Slot(), Duty(look_after, lambda *_: told))
+        keeper.gone(old, Slot())  # the watch tells of its end late
         return keeper
 
     keeper = asyncio.run(life())

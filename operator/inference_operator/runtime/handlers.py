@@ -24,13 +24,14 @@ from inference_operator.runtime.connections import Connections
 from inference_operator.runtime.fleet import Fleet
 from inference_operator.runtime.health import Health
 from inference_operator.runtime.kube import COMPONENT, DEPLOYMENTS, ENVIRONMENTS, Kube
-from inference_operator.runtime.loop import Keeper, Slot, service_of
+from inference_operator.runtime.loop import Duty, Keeper, Slot, service_of
 from inference_operator.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 OBJECTS = (GROUP, VERSION, DEPLOYMENTS)
 PLACES = (GROUP, VERSION, ENVIRONMENTS)
+PLACE = Duty(environments.look_after, environments.take_away)
 
 
 def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health) -> None:
@@ -57,7 +58,7 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health
     @kopf.on.event(*OBJECTS, registry=registry)
     async def notice(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
         if event["type"] == "DELETED":
-            keeper.it.forget(body)
+            keeper.it.gone(dict(body), slot_of(memo))
         else:
             lighten(event["object"])
             keeper.it.notice(dict(body), slot_of(memo))
@@ -75,17 +76,17 @@ def _register_environments(registry: kopf.OperatorRegistry, keeper: _LateKeeper)
     @kopf.on.event(*PLACES, registry=registry)
     async def notice_environment(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
         if event["type"] == "DELETED":
-            keeper.it.environment_gone(dict(body))
+            keeper.it.gone(dict(body), slot_of(memo))
         else:
             keeper.it.environment_noticed(dict(body), slot_of(memo))
 
     @kopf.daemon(*PLACES, registry=registry, id="keep-environment")
     async def keep_environment(body: kopf.Body, memo: kopf.Memo, stopped: kopf.DaemonStopped, **_: Any) -> None:
-        await keeper.it.keep(body, slot_of(memo), stopped, environments.look_after)
+        await keeper.it.keep(body, slot_of(memo), stopped, PLACE)
 
     @kopf.on.delete(*PLACES, registry=registry, id="release", when=_is_deleting)
     async def release(body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
-        await keeper.it.finish(body, slot_of(memo), environments.take_away)
+        await keeper.it.finish(body, slot_of(memo), PLACE)
 
 
 def configure(settings: kopf.OperatorSettings) -> None:

@@ -52,6 +52,17 @@ class Stopped(Protocol):
 
 
 @dataclass(frozen=True)
+class Duty:
+    """What is done for the objects of a kind."""
+
+    look_after: Work
+    take_away: Work
+
+
+DEPLOYMENT = Duty(look_after, take_away)
+
+
+@dataclass(frozen=True)
 class StoppedTask:
     shown: Answer
     """As DescribeTasks shows it."""
@@ -80,6 +91,8 @@ class Slot:
     """When its latest pass began; seconds of the event loop's clock."""
     hinted: bool = False
     """It will be woken as soon as it may."""
+    gone: bool = False
+    """The watch has told of its end."""
     heard_at: datetime | None = None
     """When the latest event about it came that no pass has looked into yet."""
     notified: dict[str, Notified] = field(default_factory=dict)
@@ -152,6 +165,12 @@ class Keeper:
             slot.seen = seen
             slot.call()
 
+    def gone(self, document: Document, slot: Slot) -> None:
+        """The watch tells of an object's end. kopf stops its daemon only where it saw the deletion begin."""
+        slot.gone = True
+        slot.call()
+        (self.forget if "namespace" in document["metadata"] else self._forget_environment)(document)
+
     def forget(self, document: Document) -> None:
         if self._has_successor(document):
             return
@@ -183,7 +202,7 @@ class Keeper:
         if known is None or known.get("spec") != document.get("spec"):
             self._call_those_in(name)
 
-    def environment_gone(self, document: Document) -> None:
+    def _forget_environment(self, document: Document) -> None:
         if self._has_successor(document):
             return
         name = document["metadata"]["name"]
@@ -263,31 +282,38 @@ class Keeper:
         slot.hinted = False
         self._hint(slot)
 
-    async def keep(self, body: Document, slot: Slot, stopped: Stopped, work: Work = look_after) -> None:
+    async def keep(self, body: Document, slot: Slot, stopped: Stopped, duty: Duty = DEPLOYMENT) -> None:
         """Until the object goes or the operator stops. Never raises: kopf does not start a daemon twice."""
+
+        def over() -> bool:
+            return bool(stopped) or slot.gone
+
         slot.wait(0)
-        while not stopped:
+        while not over():
             if FINALIZER not in body["metadata"].get("finalizers", ()):
                 # Not held yet, or let go: if it were deleted now, nobody would take away what a pass makes.
                 await first_of(slot.wake, stopped, UNHELD)
                 slot.wake.clear()
                 continue
             async with self.gate, slot.lock:
-                if stopped:
-                    return
+                if over():
+                    break
                 slot.wake.clear()  # before reading: what happens from here on is the next pass's
                 slot.begin()
-                outcome = await self._pass(work, dict(body), slot, lambda: bool(stopped))
+                outcome = await self._pass(duty.look_after, dict(body), slot, over)
             await self._rest(slot, stopped, outcome)
+        if slot.gone and _slipped_away(body):
+            log.warning("deleted behind its finalizer: what was made is taken away", name=body["metadata"]["name"])
+            await self.finish(body, slot, duty)
 
-    async def finish(self, body: Document, slot: Slot, work: Work = take_away) -> None:
+    async def finish(self, body: Document, slot: Slot, duty: Duty = DEPLOYMENT) -> None:
         """Until nothing of a deleted object is left."""
         slot.wait(0)
         while True:
             async with self.gate, slot.lock:
                 slot.wake.clear()
                 slot.begin()
-                outcome = await self._pass(work, dict(body), slot)
+                outcome = await self._pass(duty.take_away, dict(body), slot)
             if outcome.done:
                 if "namespace" in body["metadata"]:
                     self.forget(body)
@@ -388,9 +414,8 @@ class Keeper:
 
     async def _tell(self, document: Document, slot: Slot, known: Mapping[str, Any] | None, outcome: Outcome) -> Outcome:
         after = outcome.status.document()
-        gone = Outcome(status=outcome.status, requeue_after=timedelta(minutes=5), done=outcome.done)
         if self._has_successor(document):
-            return gone
+            return outcome
         try:
             written = await asyncio.to_thread(self.kube.write_status, document, known, after)
             if written is not None:
@@ -399,7 +424,7 @@ class Keeper:
             slot.status = after
             slot.failures = 0
         except GoneError:
-            return gone
+            return outcome
         except Exception:  # whatever the API server or the way to it: the next pass writes it
             log.exception("status not written")
             slot.failures += 1
@@ -422,6 +447,15 @@ def _notice_status(slot: Slot, document: Document) -> None:
     since = slot.written is not None and version is not None and int(version) > int(slot.written)
     if since or slot.status == shown:
         slot.status = shown  # if they are equal, one of the two is enough to keep
+
+
+def _slipped_away(document: Document) -> bool:
+    """Whether an object was deleted although it had our finalizer, before anything was told of it. The API server reads
+    an object, sees no finalizer, and deletes it with what has come to it since (`Store.Delete` of k8s.io/apiserver).
+    """
+    metadata = document["metadata"]
+    held = FINALIZER in metadata.get("finalizers", ()) and not metadata.get("deletionTimestamp")
+    return held and not document.get("status")
 
 
 def _settle(slot: Slot, heard: News, stopped: Mapping[str, StoppedTask], outcome: Outcome) -> None:

@@ -1,0 +1,110 @@
+"""How an object's daemon ends where kopf does not end it: the object is gone, its deletion was not seen to begin."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from inference_operator.api.meta import FINALIZER
+from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
+from inference_operator.engine.objects import Outcome, World
+from inference_operator.runtime.kube import GoneError
+from inference_operator.runtime.loop import Duty, Keeper, Slot
+from tests.operator.builders import deployment_document
+
+GOES_OFF = 10.0  # seconds
+STATUS: dict[str, Any] = {"replicas": 1}
+
+
+class Never:
+    """A stopper that nobody sets."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def wait(self) -> Awaitable[object]:
+        return asyncio.Event().wait()
+
+
+class Daemon:
+    """An object's, whose first pass lasts until the watch has told of the object's end."""
+
+    def __init__(self, *, finalizers: list[str]) -> None:
+        self.document = {**deployment_document()}
+        self.document["metadata"]["finalizers"] = finalizers
+        self.slot = Slot()
+        self.did: list[str] = []
+        self.under_way, self.told = threading.Event(), threading.Event()
+        kube = mock.Mock()
+        kube.write_status.side_effect = GoneError("recommender")
+        self.keeper = Keeper(kube=kube, connect=mock.Mock(), gate=asyncio.Semaphore(1))
+
+    def look_after(self, _document: object, world: World, *_: object) -> Outcome:
+        self.under_way.set()
+        assert self.told.wait(GOES_OFF)
+        self.did.append("stop" if world.stopping() else "go on")
+        return Outcome(status=InferenceDeploymentStatus(replicas=3), requeue_after=timedelta(hours=1))
+
+    def take_away(self, *_: object) -> Outcome:
+        self.did.append("take away")
+        done = self.did.count("take away") == 2
+        return Outcome(status=InferenceDeploymentStatus(), requeue_after=timedelta(), done=done)
+
+    async def until_the_end(self, last: dict[str, Any]) -> None:
+        """The watch tells that the object is gone, and what it was last. The daemon has to end by itself."""
+        self.keeper.notice(self.document, self.slot)
+        duty = Duty(self.look_after, self.take_away)
+        daemon = asyncio.create_task(self.keeper.keep(self.document, self.slot, Never(), duty))
+        if FINALIZER in self.document["metadata"]["finalizers"]:
+            assert await asyncio.to_thread(self.under_way.wait, GOES_OFF)
+        else:
+            await asyncio.sleep(0)
+        self.document |= last  # kopf's body is alive
+        self.keeper.gone(self.document, self.slot)
+        self.told.set()
+        await asyncio.wait_for(daemon, GOES_OFF)
+
+
+def last(*, finalizers: list[str], status: dict[str, Any] | None = None, deleting: bool = False) -> dict[str, Any]:
+    metadata = {**deployment_document()["metadata"], "finalizers": finalizers}
+    if deleting:
+        metadata["deletionTimestamp"] = "2026-11-24T12:00:00Z"
+    return {"metadata": metadata, "status": status or {}}
+
+
+def life(daemon: Daemon, end: dict[str, Any]) -> list[str]:
+    asyncio.run(daemon.until_the_end(end))
+    assert not daemon.keeper.slots
+    return daemon.did
+
+
+def test_a_pass_over_an_object_that_went_behind_its_finalizer_makes_no_more_and_what_it_made_is_taken_away() -> None:
+    assert life(Daemon(finalizers=[FINALIZER]), last(finalizers=[FINALIZER])) == ["stop", "take away", "take away"]
+
+
+def test_an_object_that_went_behind_its_finalizer_before_its_first_pass_is_not_looked_after() -> None:
+    """The watch brings the finalizer with the end."""
+    assert life(Daemon(finalizers=[]), last(finalizers=[FINALIZER])) == ["take away", "take away"]
+
+
+def test_the_daemon_of_an_object_that_went_before_it_had_its_finalizer_ends() -> None:
+    assert life(Daemon(finalizers=[]), last(finalizers=[])) == []
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        last(finalizers=[FINALIZER], status=STATUS),
+        last(finalizers=[], status=STATUS),
+        last(finalizers=[FINALIZER], deleting=True),
+    ],
+    ids=["it was told of", "somebody took the finalizer away", "its deletion was seen"],
+)
+def test_what_was_made_for_an_object_that_went_otherwise_stays(end: dict[str, Any]) -> None:
+    assert life(Daemon(finalizers=[FINALIZER]), end) == ["stop"]
