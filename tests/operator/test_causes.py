@@ -64,6 +64,10 @@ HELD_OUT = tuple(entry for entry in corpus() if entry.get("held_out"))
 # For what no text of the corpus that may be looked at tells of: documented stop codes, exit codes, and rarer errors.
 EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="Service deployment rollback was requested by the user."), "RollbackRequested"),
+    (
+        Fact(text="AccessDeniedException: You do not have authorization to access the specified platform."),
+        "AccountBlocked",
+    ),
     (Fact(text="", stop_code="TerminationNotice"), "SpotInterrupted"),
     (Fact(text="", stop_code="InfrastructureHealth"), "InfrastructureMaintenance"),
     (
@@ -394,6 +398,38 @@ def test_names_that_people_chose_decide_nothing(name: str) -> None:
     assert classify(Fact(text=missing)).name == "TaskConfigurationRefused"
 
 
+# Where people's own names stand in what ECS says; {name} is one of them.
+NAMED = (
+    ("pull image manifest: failed to resolve ref registry.acme.example/{name}:1: not found", "ImageNotFound"),
+    ("pull image manifest: failed to resolve ref registry.acme.example:5000/ml/{name}: not found", "ImageNotFound"),
+    (
+        "CannotPullContainerError: manifest for acme/{name}:1 not found: manifest unknown: manifest unknown",
+        "ImageNotFound",
+    ),
+    ("pull access denied for acme/{name}, repository does not exist", "ImageAccessDenied"),
+    ('Head "https://{name}.acme.example/v2/": lookup {name}.acme.example: no such host', "ImageRegistryUnreachable"),
+    ('Get "https://registry-1.docker.io/v2/acme/{name}/manifests/1": i/o timeout', "ImageRegistryUnreachable"),
+    ("retrieved secret from Secrets Manager did not contain json key {name}", "SecretKeyMissing"),
+    ("failed to create Cloudwatch log stream: The log group does not exist: /ecs/{name}", "LogGroupMissing"),
+    ("mount.nfs4: mounting fs-1:/models/{name} failed: No such file or directory", "EfsPathMissing"),
+    ('starting container process caused: exec: "/opt/{name}": no such file or directory', "CommandNotFound"),
+    (
+        "is unhealthy in (target-group {name}) due to (reason Health checks failed with these codes: [503])",
+        "TargetHealthCheckCode",
+    ),
+    ("deployment failed: alarm detected: prod-{name}.", "DeploymentAlarm"),
+    ("ClientException: The specified capacity provider '{name}' was not found.", "TaskConfigurationRefused"),
+)
+
+
+@pytest.mark.parametrize(("text", "cause"), NAMED)
+def test_a_name_that_sounds_like_a_failure_decides_nothing_wherever_it_stands(text: str, cause: str) -> None:
+    words = "oom-killed OutOfMemoryError-test throttled-queue toomanyrequests-demo access-denied-page spot-interrupted"
+    errors = "AccessDenied-test RateExceeded-api LimitExceeded-x firelens-config x509-certificate eni-hook-failed"
+    said = {name: classify(Fact(text=text.format(name=name))).name for name in f"{words} {errors}".split()}
+    assert said == dict.fromkeys(said, cause)
+
+
 @pytest.mark.parametrize(
     "words", ["restarted for the new EFS volume", "alarm storm", "quota is needed elsewhere", "OutOfMemoryError?"]
 )
@@ -437,6 +473,11 @@ def test_what_is_said_not_to_have_happened_does_not_hide_what_has() -> None:
     assert classify(Fact(text=breaker)).name == "Progress"
     lookup = "CannotPullContainerError: manifest not found failed"
     assert classify(Fact(text=lookup)).name == "ImageNotFound"
+    quiet = "ECS deployment ecs-svc/1 completed. No alarm detected."
+    assert classify(Fact(text=quiet)).name == "Progress"
+    for ruled_out in ("It was not killed due to memory usage", "It was not caused by a Spot interruption"):
+        exited = Fact(text=f"Essential container in task exited; {ruled_out}", exit_code=1)
+        assert classify(exited).name == "ContainerExited"
 
 
 REFUSALS = {

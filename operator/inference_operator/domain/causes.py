@@ -69,20 +69,25 @@ class Fact:
 _NAMES = re.compile(
     r"^ ?\(?service \(?[^ ,)]{1,300}+\)?(, taskSet [^ )]{1,300}+\))?|"
     r"arn:aws[\w-]{0,20}:(?!s3:::prod-[\w-]{1,30}-starport)[^ '\",)]{1,2048}+|"
-    r"(?<![/.\w])(\d{12}\.dkr\.ecr\.|docker\.io/|public\.ecr\.aws/|ghcr\.io/|quay\.io/)[^ '\",)]{1,512}(?<!:)|"
+    r"(?<![/.\w-])[\w-]{1,63}+(\.[\w-]{1,63}+){1,8}+(:\d{1,5}+)?/[^ '\",)]{1,512}(?<!:)|"
+    r"(?<=access denied for )[^ ,]{1,512}+|(?<=manifest for )[^ ]{1,512}+|"
     r"(?<=/v2/)[\w./-]{1,256}(?=/(manifests|blobs)/)|"
+    r"((?<=://)|(?<= lookup ))(?![\w.-]{1,253}\.(amazonaws|api\.aws)\b)[\w-]{1,63}+\.[\w.-]{1,253}+|"
     r"(?<=parameters: )(?!invalid )[^ ]{1,1024}|"
     r"(?<=fetch secret )[^ ]{1,512}|"
-    r"(?<=[ ]container )\w{1,255}+-[\w-]{1,255}+|(?<= )\[[a-z][\w-]{0,254}\]|"
+    r"(?<=json key )\S{1,512}+|"
+    r"(?<=[ ]container )\w{1,255}+-[\w-]{1,255}+|(?<=\(target-group )[^ )]{1,32}+|"
+    r"(?<= )\[[a-z][\w-]{0,254}\]|(?<= ')[\w-]{1,255}+(?=')|"
     r"(?<=task definition )[\w-]{1,255}+(?=:\d)"
 )
-"""The service that an event begins with, ARNs (but those of ECR's own buckets), images, repositories, parameters,
-secrets, containers and task definitions: their names are people's own words, and say nothing of the cause."""
+"""The service that an event begins with, ARNs (but those of ECR's own buckets), images on whatever host, repositories,
+hosts that are not AWS's, parameters, secrets and their keys, containers, target groups, task definitions, and a single
+word in quotes: their names are people's own words, and say nothing of the cause."""
 
 _DID_NOT_HAPPEN = re.compile(
     r"[^.:;,]{0,80}\b("
-    r"(no|without)( any)? (alarms|errors?\b(?! message)|OutOfMemory|OOM|access denied|health check (failed|timed))|"
-    r"(not|never)( been)? (expected|failed|interrupted|necessary|needed|throttled|timed out|triggered)\b"
+    r"(no|without)( any)? (alarms?|errors?\b(?! message)|OutOfMemory|OOM|access denied|health check (failed|timed))|"
+    r"(not|never)( been)? (caused|expected|failed|interrupted|killed|necessary|needed|throttled|timed out|triggered)\b"
     r")[^.:;,]{0,80}+",
     re.IGNORECASE,
 )
@@ -506,7 +511,10 @@ PROGRESS = _info("Progress", "Tasks are started, stopped, registered or drained.
 STEADY = _info("SteadyState", "The service is at rest.")
 
 # What is wrong with something, whatever it is.
-_DENIED = r"AccessDenied|not authorized|no identity-based policy|access denied|UnauthorizedOperation|missing permission"
+_DENIED = (
+    r"(?<![/-])AccessDenied(?!-)|not authorized|no identity-based policy|access denied|UnauthorizedOperation|"
+    r"missing permission"
+)
 _UNREACHABLE = (
     r"i/o timeout|deadline exceeded|context canceled|request ?canceled|dial tcp|(send request|request send) failed|"
     r"connection (refused|reset|issue|timed out)|TLS handshake timeout|no such host|Client\.Timeout|no route to host|"
@@ -527,9 +535,18 @@ _SECRETS = (
 )
 _PULL = (
     r"CannotPull\w{0,30}Error|pull image manifest|httpReade?r?Seeker|pull access denied|(register|extract) layer|"
-    r"(cannot|can.t|unable to|failed to|error) pull(ing)? (the |container )?image|^pull command failed|"
-    r"https?://[\w.:-]{1,100}/v2/|starport-layer-bucket"
+    r"(cannot|can.t|unable to|failed to|error) pull(ing)? (the |container )?image|"
+    r"(cannot|can.t) pull (?!secrets)[^ ]{0,300} ?from|^pull command failed|"
+    r"https?://[\w.:-]{0,100}/v2/|starport-layer-bucket"
 )
+
+
+def _alone(word: str) -> str:
+    """Where it stands alone and not within a name that somebody chose, as in `oom-killed-demo` or `/ecs/throttled`."""
+    return rf"(?<![\w/-])({word})(?![\w/-]|\.\w)"
+
+
+_MEMORY = r"OutOfMemory(Error|Exception)?|OOM-?killed"
 
 _EXITED = frozenset({"EssentialContainerExited"})
 
@@ -537,7 +554,7 @@ RULES: tuple[Rule, ...] = (
     # Texts that only look like a failure. Why somebody stopped a task is in their own words.
     Rule(cause=STOPPED_BY_USER, stop_codes=frozenset({"UserInitiated"})),
     Rule(cause=PROGRESS, pattern=r"successfully set desired count"),
-    Rule(cause=SPOT, pattern=r"\bspot\b(?!-).{0,24}interrupt|TerminationNotice"),
+    Rule(cause=SPOT, pattern=r"\bspot\b(?!-).{0,24}interrupt|" + _alone("TerminationNotice")),
     Rule(cause=SPOT, stop_codes=frozenset({"SpotInterruption", "TerminationNotice"})),
     Rule(
         cause=MAINTENANCE,
@@ -547,19 +564,25 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=MAINTENANCE, stop_codes=frozenset({"InfrastructureHealth"})),
     Rule(cause=SCALING, pattern=r"scaling activity initiated|scheduler initiated|rebalancing initiated"),
     # Memory comes before all else: it hides behind other errors and even behind exit code 0.
-    Rule(cause=ROUTER_OUT_OF_MEMORY, pattern=r"OutOfMemory|OOM-?killed", router=True),
+    Rule(cause=ROUTER_OUT_OF_MEMORY, pattern=_alone(_MEMORY), router=True),
     Rule(cause=START_FAILED, pattern=r"cgroup.{0,120}cannot allocate memory"),  # the host's memory
-    Rule(cause=OUT_OF_MEMORY, pattern=r"OutOfMemory|OOM-?killed|killed due to memory|cannot allocate memory"),
+    Rule(cause=OUT_OF_MEMORY, pattern=_alone(_MEMORY) + "|killed due to memory|cannot allocate memory"),
     # Nothing is wrong with what is asked for, but with how often.
-    Rule(cause=IMAGE_RATE_LIMIT, pattern=r"toomanyrequests\b|pull rate limit|429 Too Many|Too Many Requests"),
+    Rule(
+        cause=IMAGE_RATE_LIMIT,
+        pattern=_alone("toomanyrequests") + "|pull rate limit|429 Too Many|Too Many Requests",
+    ),
     Rule(
         cause=THROTTLED,
-        pattern=r"throttl(ed|ing)|Rate ?(limit ?)?exceeded|RequestLimitExceeded|Request limit exceeded|"
-        r"too many concurrent (attempts|requests|operations)",
+        pattern=_alone(
+            r"\w{0,30}throttl(ed|ing)(Exception)?|Rate ?(limit ?)?exceeded|RequestLimitExceeded|Request limit exceeded"
+        )
+        + r"|too many concurrent (attempts|requests|operations)",
     ),
     Rule(
         cause=QUOTA,
-        pattern=r"(?<!Retry)(Limit|Count|Quota)Exceeded|TooManyTargets|(reached|exceeded) (the|your) limit on",
+        pattern=_alone(r"\w{0,60}(?<!Retry)(Limit|Count|Quota)Exceeded(Exception)?")
+        + r"|TooManyTargets|(reached|exceeded) (the|your) limit on",
     ),
     # Logging. A check of the driver's options that was killed had waited for CloudWatch in vain; but a driver without
     # credentials had not come so far as to ask CloudWatch, whatever it says of connections, and others never ask it.
@@ -567,7 +590,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=LOG_DRIVER,
         pattern=r"logger args|logging driver",
-        also=r"credential|(?<![\w/-])(splunk|gelf|syslog|fluentd)(?![\w/-])|services/collector",
+        also=_alone("credentials?|splunk|gelf|syslog|fluentd") + "|services/collector",
     ),
     Rule(cause=LOG_DRIVER, pattern=r"logging driver: (dial|fluent|unix|socket)"),  # not CloudWatch's
     Rule(cause=LOG_NETWORK, pattern=_LOGS, also=rf"{_UNREACHABLE}|signal: killed"),
@@ -577,7 +600,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(cause=LOG_GROUP_MISSING, pattern=r"logger args", also=r"ResourceNotFound"),
     Rule(cause=PLATFORM, pattern=r"logger args", also=_FAULT),
-    Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver|firelens.{0,40}(config|socket)"),
+    Rule(cause=LOG_DRIVER, pattern=r"logger args|logging driver|(?<![/-])firelens(?!-).{0,40}(config\b|socket)"),
     # EFS. Without the name, the helper looks for the address itself, and complains of what it may not for that.
     Rule(
         cause=EFS_DNS,
@@ -600,14 +623,18 @@ RULES: tuple[Rule, ...] = (
         r"no route to host|unreachable",
     ),
     Rule(cause=EFS_FAILED, pattern=_EFS, also=r"mount|volume"),
-    Rule(cause=EFS_FAILED, pattern=r"chown.{0,120}operation not permitted"),
+    Rule(cause=EFS_FAILED, pattern=r"chown.{0,120}operation not permitted|mounting volume failed"),
     # Secrets and the registry's login, which come in one sentence.
     Rule(
         cause=SECRET_KEY,
         pattern=r"not contain json key|retrieved secret.{0,80}(json|key)|"
         r"unmarshal secret value|empty secrets? value|AuthorizationData is malformed",
     ),
-    Rule(cause=SECRET_KEY, pattern=rf"{_SECRETS}|registry auth", also=r"invalid character.{0,80}(value|JSON)"),
+    Rule(
+        cause=SECRET_KEY,
+        pattern=rf"{_SECRETS}|registry auth",
+        also=r"invalid character '|invalid character.{0,80}(value|JSON)",
+    ),
     Rule(
         cause=SECRET_NOT_FOUND,
         pattern=_SECRETS,
@@ -653,7 +680,7 @@ RULES: tuple[Rule, ...] = (
         pattern=_PULL,
         also=rf"{_DENIED}|403 Forbidden|unauthorized|no basic auth|insufficient_scope|authorization failed|"
         r": denied\b|denied on resource|requested access to the resource is denied|failed to authorize|"
-        r"authorization token has expired|402 Payment Required",
+        r"authorization token has expired|402 Payment Required|role has the permissions? to pull",
     ),
     # It was reached, but spoke no TLS that the task trusts.
     Rule(cause=IMAGE_PULL, pattern=_PULL, also=r"x509|certificate|\btls: |gave HTTP response to HTTPS"),
@@ -678,6 +705,8 @@ RULES: tuple[Rule, ...] = (
         pattern=r"unable to assume|not authorized to perform: sts:AssumeRole|AssumeRole.{0,80}denied|"
         r"trust (relationship|policy).{0,40}(misconfigured|not|invalid|missing)",
     ),
+    # Not a role lacks it, but the account.
+    Rule(cause=BLOCKED, pattern=r"not have authorization to access the specified platform"),
     Rule(cause=ROLE_PERMISSION, pattern=rf"{_DENIED}|permissions? polic(y|ies).{{0,40}}misconfigured"),
     Rule(
         cause=NETWORK_WRONG,
@@ -690,7 +719,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=NETWORK,
-        pattern=r"network interface|(?<!RESOURCE:)\bENI\b",
+        pattern=r"network interface|(?<![\w/:-])ENI(?![\w/-])",
         also=r"error|fail|unable|time ?out|timed out|can.?t|could not|has no",
     ),
     Rule(
@@ -729,7 +758,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # The scheduler.
     Rule(cause=HOOK, pattern=r"lifecycle ?hook", also=r"fail|timed? ?out|unable"),
-    Rule(cause=HOOK, pattern=r"(?<!prestart )(?<!running )\bhooks?\b.{0,40}(fail|timed? ?out)"),
+    Rule(cause=HOOK, pattern=r"(?<!prestart )(?<!running )(?<![/-])\bhooks?\b.{0,40}(fail|timed? ?out)"),
     Rule(
         cause=TRAFFIC,
         pattern=r"invalid networking configuration[.:] (?!ECS was unable).{20}|(production|test) ?listener ?rule|"
@@ -740,7 +769,10 @@ RULES: tuple[Rule, ...] = (
         pattern=r"(?<![\w/-])alarms?\b(?!-)",
         also=r"detected|triggered(?! policy)|breach|\bALARM state|in alarm\b|roll(ing|ed) back|deployment.failed",
     ),
-    Rule(cause=ROLLBACK_REQUESTED, pattern=r"roll ?back (was )?requested|deployment (was )?stopped by"),
+    Rule(
+        cause=ROLLBACK_REQUESTED,
+        pattern=r"roll ?back (was )?requested|rolled back by (the )?user|deployment (was )?stopped by",
+    ),
     Rule(cause=BACKOFF, pattern=r"unable to consistently start tasks|TASK_START_IMPAIRED"),
     Rule(cause=PERCENT_DEADLOCK, pattern=r"because of the service deployment configuration"),
     Rule(cause=PROTECTED, pattern=r"protected tasks|under protection|BY_TASK_PROTECTION|unable to scale in"),
