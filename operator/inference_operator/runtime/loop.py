@@ -353,12 +353,12 @@ class Keeper:
             told = await self._tell(document, slot, known, outcome)
             if slot.status == outcome.status.document():
                 _settle(slot, world.news, stopped, outcome)
-                self._notify(document, slot, outcome)
+                self._notify(document, slot, outcome, world)
             if isinstance(outcome.status, InferenceEnvironmentStatus) and not metadata.get("deletionTimestamp"):
                 self._listen(metadata["name"], outcome.status)
             return told
 
-    def _notify(self, document: Document, slot: Slot, outcome: Outcome) -> None:
+    def _notify(self, document: Document, slot: Slot, outcome: Outcome, world: World) -> None:
         name = environment_of(document)
 
         def delivered(notified: Notified) -> None:
@@ -367,7 +367,8 @@ class Keeper:
 
         for notice in outcome.notices:
             if notice.id not in slot.notified:
-                environment = InferenceEnvironmentSpec.model_validate(self.environments[name]["spec"])
+                # As the pass saw it: by now there may be none, or one that does not validate.
+                environment = InferenceEnvironmentSpec.model_validate(world.environments[name]["spec"])
                 self.notifier.offer(name, environment, notice, delivered)
 
     async def _world(self, document: Document, slot: Slot) -> World:
