@@ -306,3 +306,17 @@ def test_no_more_stopped_tasks_are_held_for_an_object_than_its_status_can_hold()
         return len(slot.stopped), len(kept)
 
     assert asyncio.run(flood()) == (20, 980)
+
+
+def test_why_tasks_stopped_of_an_object_that_is_gone_by_then_is_no_longer_held() -> None:
+    async def go() -> list[int]:
+        it, slot, kept = keeper(), Slot(), []
+        document = deployment_document(environment="e")
+        it.notice(document, slot)
+        for number in range(3):
+            it.hear("e", told(number, task=f"t{number}", stopped={"taskArn": f"t{number}"}), lambda: kept.append(1))
+        assert not kept
+        it.gone(document, slot)
+        return kept
+
+    assert asyncio.run(go()) == [1, 1, 1]

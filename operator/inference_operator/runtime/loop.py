@@ -169,6 +169,8 @@ class Keeper:
         """The watch tells of an object's end. kopf stops its daemon only where it saw the deletion begin."""
         slot.gone = True
         slot.call()
+        while slot.stopped:  # no status will have it; until it is kept, it would come again
+            slot.stopped.popitem()[1].kept()
         (self.forget if "namespace" in document["metadata"] else self._forget_environment)(document)
 
     def forget(self, document: Document) -> None:
