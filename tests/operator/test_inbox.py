@@ -22,6 +22,7 @@ from inference_operator.aws.errors import NotFound
 from inference_operator.domain.ecs_events import News
 from inference_operator.runtime import loop, metrics
 from inference_operator.runtime.inbox import AT_ONCE, BATCH, Heard, Inbox
+from inference_operator.runtime.inboxes import Inboxes
 from inference_operator.runtime.loop import Keeper, Slot
 from tests.operator.builders import deployment_document
 from tests.operator.test_ecs_events import STOPPED, event, task_event
@@ -320,3 +321,23 @@ def test_why_tasks_stopped_of_an_object_that_is_gone_by_then_is_no_longer_held()
         return kept
 
     assert asyncio.run(go()) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("change", ["nothing", "role", "queue"])
+def test_a_queue_is_read_with_the_role_that_its_environment_has_now(change: str) -> None:
+    """With the former one it would be read until that role is gone, and by nobody after that."""
+    queues: dict[str, Any] = {name: Queue() for name in ("first", "second")}
+
+    async def follow() -> tuple[Inbox, Inbox]:
+        it = Inboxes(hear=lambda *_: "mine", lost=print, complete=lambda: True)
+        it.follow("e", "q", lambda: queues["first"])
+        first = it._made["e"]
+        it.follow("e", "p" if change == "queue" else "q", lambda: queues["second" if change == "role" else "first"])
+        second = it._made["e"]
+        it.stop()
+        return first, second
+
+    first, second = asyncio.run(follow())
+    assert (second is first) == (change == "nothing")
+    assert first._over.is_set()
+    assert second.sqs is queues["second" if change == "role" else "first"]
