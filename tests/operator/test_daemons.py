@@ -22,6 +22,7 @@ from tests.operator.builders import NOW, deployment_document, environment_docume
 GOES_OFF = 10.0  # seconds
 STATUS: dict[str, Any] = {"replicas": 1}
 NOTICE = Notice(id="n", type=Kind.FAILED, at=NOW, message={})
+DONE = Outcome(status=InferenceDeploymentStatus(), requeue_after=timedelta())
 
 
 class Never:

@@ -160,7 +160,7 @@ class _LateKeeper:
             environments=environments,
             expected=expected,
         )
-        health.slots = lambda: list(self.it.slots.values())
+        health.slots = self.it.kept
         REGISTRY.register(Fleet(self.it.documents))
         self.comparing = asyncio.create_task(health.keep_comparing(kube))
         log.info("started", component=COMPONENT, environments=sorted(environments))

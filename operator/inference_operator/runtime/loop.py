@@ -152,6 +152,11 @@ class Keeper:
         kept = list(self.slots.values())
         return [{**document, "status": slot.status or document.get("status")} for slot, document in kept]
 
+    def kept(self) -> list[tuple[Slot, Document]]:
+        """Objects and environments, as last seen."""
+        environments = [(slot, self.environments[name]) for name, slot in self.environment_slots.items()]
+        return [*self.slots.values(), *environments]
+
     def notice(self, document: Document, slot: Slot) -> None:
         """Something happened to an object."""
         service = service_of(document)
@@ -171,10 +176,13 @@ class Keeper:
         slot.call()
         while slot.stopped:  # no status will have it; until it is kept, it would come again
             slot.stopped.popitem()[1].kept()
-        (self.forget if "namespace" in document["metadata"] else self._forget_environment)(document)
+        self.forget(document)
 
     def forget(self, document: Document) -> None:
         if self._has_successor(document):
+            return
+        if "namespace" not in document["metadata"]:
+            self._forget_environment(document["metadata"]["name"])
             return
         if self.slots.pop(service_of(document), None) is not None:
             self._call_environment(document)
@@ -204,10 +212,7 @@ class Keeper:
         if known is None or known.get("spec") != document.get("spec"):
             self._call_those_in(name)
 
-    def _forget_environment(self, document: Document) -> None:
-        if self._has_successor(document):
-            return
-        name = document["metadata"]["name"]
+    def _forget_environment(self, name: str) -> None:
         self.environments.pop(name, None)
         self.environment_slots.pop(name, None)
         self._listen(name, None)
@@ -317,8 +322,7 @@ class Keeper:
                 slot.begin()
                 outcome = await self._pass(duty.take_away, dict(body), slot)
             if outcome.done:
-                if "namespace" in body["metadata"]:
-                    self.forget(body)
+                self.forget(body)  # the watch may not tell of its end: what happens while it is interrupted it does not
                 return
             await self._rest(slot, None, outcome)
 
