@@ -283,8 +283,8 @@ def test_a_burst_wakes_an_object_once_a_second(monkeypatch: pytest.MonkeyPatch) 
         it.notice(deployment_document(environment="e"), slot)
         slot.wake.clear()
         clock = asyncio.get_running_loop()
-        began, woken = clock.time(), []
-        while clock.time() < began + 0.5:
+        woken: list[float] = []
+        while len(woken) < 4:
             it.hear("e", told(1), print)
             if slot.wake.is_set():
                 slot.wake.clear()
@@ -293,8 +293,7 @@ def test_a_burst_wakes_an_object_once_a_second(monkeypatch: pytest.MonkeyPatch) 
             await asyncio.sleep(0.001)
         return woken
 
-    woken = asyncio.run(burst())
-    assert 3 <= len(woken) <= 6
+    woken = asyncio.run(asyncio.wait_for(burst(), 30))
     assert all(later - earlier >= 0.09 for earlier, later in pairwise(woken))
 
 
