@@ -86,8 +86,3 @@ class Lifecycle:
         if self.phase is Phase.SERVING:
             return 128 - server_status if server_status < 0 else server_status or 1
         return 1 if self.killed else 0
-
-    @property
-    def tick_seconds(self) -> float | None:
-        """How long to wait for the next tick; None: until something happens."""
-        return None if self.phase is Phase.SERVING else 0.05

@@ -75,4 +75,3 @@ def test_nothing_happens_while_it_serves() -> None:
     lifecycle = Lifecycle(drain_seconds=1, grace_seconds=2)
     assert drive(lifecycle, 0, 50) == []
     assert lifecycle.phase is Phase.SERVING
-    assert lifecycle.tick_seconds is None

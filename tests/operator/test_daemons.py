@@ -13,13 +13,16 @@ import pytest
 
 from inference_operator.api.meta import FINALIZER
 from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
+from inference_operator.engine.notifications import Kind, Notice
 from inference_operator.engine.objects import Outcome, World
 from inference_operator.runtime.kube import GoneError
 from inference_operator.runtime.loop import Duty, Keeper, Slot
-from tests.operator.builders import deployment_document
+from tests.operator.builders import NOW, deployment_document, environment_document
 
 GOES_OFF = 10.0  # seconds
 STATUS: dict[str, Any] = {"replicas": 1}
+NOTICE = Notice(id="n", type=Kind.FAILED, at=NOW, message={})
+DONE = Outcome(status=InferenceDeploymentStatus(), requeue_after=timedelta())
 
 
 class Never:
@@ -108,3 +111,26 @@ def test_the_daemon_of_an_object_that_went_before_it_had_its_finalizer_ends() ->
 )
 def test_what_was_made_for_an_object_that_went_otherwise_stays(end: dict[str, Any]) -> None:
     assert life(Daemon(finalizers=[FINALIZER]), end) == ["stop"]
+
+
+def test_an_environment_that_goes_during_a_pass_does_not_end_the_daemon_of_who_has_something_to_tell() -> None:
+    it = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1))
+    it.environments["default"] = environment_document()
+    document, slot = {**deployment_document(), "status": STATUS}, Slot()
+    document["metadata"]["finalizers"] = [FINALIZER]
+
+    def look_after(*_: object) -> Outcome:
+        it.environments.clear()
+        slot.gone = True
+        status = InferenceDeploymentStatus(replicas=3)
+        return Outcome(status=status, requeue_after=timedelta(), notices=(NOTICE,))
+
+    notifier = it.notifier = mock.Mock()
+
+    async def keep() -> None:
+        it.notice(document, slot)
+        await it.keep(document, slot, Never(), Duty(look_after, look_after))
+
+    asyncio.run(keep())
+    [(_, environment, notice, _)] = [call.args for call in notifier.offer.call_args_list]
+    assert (environment.cluster, notice) == ("inference", NOTICE)

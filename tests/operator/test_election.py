@@ -131,6 +131,29 @@ def test_a_holder_whose_renewals_fail_gives_up_before_the_lease_runs_out(clock: 
     assert election.RENEW_DEADLINE < clock.now < election.DURATION
 
 
+def test_a_holder_whose_last_renewal_was_answered_late_gives_up_before_the_lease_runs_out(clock: Clock) -> None:
+    """The others count from when the API server had it."""
+    kept = Kept()
+    mine = candidate(kept, clock)
+    renewed: list[float] = []
+
+    def answered_late(lease: Lease) -> Lease:
+        made = Kept.write(kept, lease)
+        renewed.append(clock.now)
+        clock.now += 6.0
+        kept.failing = True
+        return made
+
+    async def lead() -> None:
+        await mine.acquire()
+        kept.write = answered_late  # type: ignore[method-assign]
+        await mine.hold()
+
+    with pytest.raises(LostError, match="could not be renewed for 10 s"):
+        asyncio.run(lead())
+    assert clock.now - renewed[-1] < election.DURATION
+
+
 def test_a_holder_goes_on_when_a_renewal_fails_now_and_then(clock: Clock) -> None:
     kept = Kept()
     mine = candidate(kept, clock)

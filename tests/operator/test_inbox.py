@@ -22,6 +22,7 @@ from inference_operator.aws.errors import NotFound
 from inference_operator.domain.ecs_events import News
 from inference_operator.runtime import loop, metrics
 from inference_operator.runtime.inbox import AT_ONCE, BATCH, Heard, Inbox
+from inference_operator.runtime.inboxes import Inboxes
 from inference_operator.runtime.loop import Keeper, Slot
 from tests.operator.builders import deployment_document
 from tests.operator.test_ecs_events import STOPPED, event, task_event
@@ -282,8 +283,8 @@ def test_a_burst_wakes_an_object_once_a_second(monkeypatch: pytest.MonkeyPatch) 
         it.notice(deployment_document(environment="e"), slot)
         slot.wake.clear()
         clock = asyncio.get_running_loop()
-        began, woken = clock.time(), []
-        while clock.time() < began + 0.5:
+        woken: list[float] = []
+        while len(woken) < 4:
             it.hear("e", told(1), print)
             if slot.wake.is_set():
                 slot.wake.clear()
@@ -292,8 +293,7 @@ def test_a_burst_wakes_an_object_once_a_second(monkeypatch: pytest.MonkeyPatch) 
             await asyncio.sleep(0.001)
         return woken
 
-    woken = asyncio.run(burst())
-    assert 3 <= len(woken) <= 6
+    woken = asyncio.run(asyncio.wait_for(burst(), 30))
     assert all(later - earlier >= 0.09 for earlier, later in pairwise(woken))
 
 
@@ -306,3 +306,37 @@ def test_no_more_stopped_tasks_are_held_for_an_object_than_its_status_can_hold()
         return len(slot.stopped), len(kept)
 
     assert asyncio.run(flood()) == (20, 980)
+
+
+def test_why_tasks_stopped_of_an_object_that_is_gone_by_then_is_no_longer_held() -> None:
+    async def go() -> list[int]:
+        it, slot, kept = keeper(), Slot(), []
+        document = deployment_document(environment="e")
+        it.notice(document, slot)
+        for number in range(3):
+            it.hear("e", told(number, task=f"t{number}", stopped={"taskArn": f"t{number}"}), lambda: kept.append(1))
+        assert not kept
+        it.gone(document, slot)
+        return kept
+
+    assert asyncio.run(go()) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("change", ["nothing", "role", "queue"])
+def test_a_queue_is_read_with_the_role_that_its_environment_has_now(change: str) -> None:
+    """With the former one it would be read until that role is gone, and by nobody after that."""
+    queues: dict[str, Any] = {name: Queue() for name in ("first", "second")}
+
+    async def follow() -> tuple[Inbox, Inbox]:
+        it = Inboxes(hear=lambda *_: "mine", lost=print, complete=lambda: True)
+        it.follow("e", "q", lambda: queues["first"])
+        first = it._made["e"]
+        it.follow("e", "p" if change == "queue" else "q", lambda: queues["second" if change == "role" else "first"])
+        second = it._made["e"]
+        it.stop()
+        return first, second
+
+    first, second = asyncio.run(follow())
+    assert (second is first) == (change == "nothing")
+    assert first._over.is_set()
+    assert second.sqs is queues["second" if change == "role" else "first"]

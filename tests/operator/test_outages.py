@@ -112,3 +112,16 @@ def test_a_rollout_that_ends_while_the_api_server_is_away_is_told_when_it_is_bac
 
         stage.until_ready("recommender")
         assert stage.live.calls().count("ecs:CreateService") == 1
+
+
+def test_an_operator_that_starts_while_the_api_server_is_away_works_when_it_is_back(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.apply("recommender")
+    with gate_before(stage, tmp_path) as gate:
+        gate.shut()
+        stage.operator.start(sign="the objects can't be listed yet")
+        assert stage.operator.stop() == 0  # nor does it hold up a shutdown
+        stage.operator.start(sign="the objects can't be listed yet")
+        gate.open = True
+        stage.until_ready("recommender")

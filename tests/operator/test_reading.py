@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from inference_operator.api.status import EVENTS_LIMIT
@@ -291,3 +292,22 @@ def test_a_list_is_forgotten_alone_or_with_all_others() -> None:
     shared.forget()
     shared.target_groups()
     assert elb.calls == 3
+
+
+def test_an_answer_is_shared_for_some_seconds_and_then_takes_no_memory() -> None:
+    shared, _, clock = listings()
+    asked = []
+
+    def images(tag: str) -> Answer:
+        asked.append(tag)
+        return {"tag": tag}
+
+    for number in range(100):
+        tag = f"1.{number}"
+        assert [shared.shared(("image", tag), partial(images, tag)) for _ in range(3)] == [{"tag": tag}] * 3
+        clock.advance(SHARED_FOR / 2)
+    assert asked == [f"1.{number}" for number in range(100)]
+    assert len(shared._answers) <= 3
+    clock.advance(SHARED_FOR)
+    shared.shared(("image", "1.99"), partial(images, "1.99"))
+    assert asked[-2:] == ["1.99"] * 2

@@ -145,6 +145,17 @@ def test_only_a_deployment_that_failed_is_held() -> None:
     assert not followed(old(state="COMPLETED")).held
 
 
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(0, State.NOT_SENT), (5, State.NOT_SENT), (6, State.ROLLED_BACK), (600, State.ROLLED_BACK)]
+)
+def test_a_record_that_ended_badly_is_of_the_deployment_before_if_it_began_with_it(seconds: int, state: State) -> None:
+    """Whose record it is was not known when that deployment was followed; ECS writes one a moment after it begins."""
+    before = replace(BEFORE, record=None, state="Failed")
+    began = NOW - timedelta(hours=1)
+    record = replace(WENT_DOWN, created_at=began + timedelta(seconds=seconds))
+    assert followed(old(state="COMPLETED"), known=before, record=record).state is state
+
+
 def test_a_deployment_rolled_back_is_told_with_what_ecs_has_on_record_of_it() -> None:
     answer = {
         "serviceDeploymentArn": "arn:…/2",

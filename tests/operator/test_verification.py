@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from tests.operator.builders import deployment_document
+from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec, VerificationState
+from inference_operator.checks.base import Case, Check, Finding, Result
+from inference_operator.domain.names import Identity
+from inference_operator.engine import verification
+from inference_operator.engine.verification import GOOD_FOR, Gate
+from tests.operator.builders import NOW, deployment_document, environment_document
 from tests.operator.test_checks import allow_tasks, dns, secret, with_places, without_rules
 from tests.operator.world import REGION, Object, World
 
@@ -166,3 +173,61 @@ def test_no_value_of_a_secret_is_asked_for(world: World) -> None:
     it = Object(world, deployment_document(secrets=asked))
     it.live(lambda: it.ready)
     assert not {c.operation for c in world.calls(since=mark)} & {"GetSecretValue", "GetParameter", "GetParameters"}
+
+
+# -- when what is known is good enough
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The services that were looked at, by the only check that there is. Those whose image is BETTER fail."""
+    looked: list[str] = []
+
+    def look(case: Case) -> Iterator[Finding]:
+        looked.append(case.identity.key)
+        if case.spec.image == BETTER:
+            yield Finding(result=Result.FAILED, message="no", next_step="Wait")
+
+    monkeypatch.setattr(verification, "CHECKS", (Check(name="Only", about="", look=look),))
+    return looked
+
+
+def gate(known: VerificationState | None = None, *, now: datetime = NOW, again: bool = False, **spec: Any) -> Gate:
+    case = Case(
+        identity=Identity(namespace="shop", name="recommender", uid="u"),
+        spec=InferenceDeploymentSpec.model_validate(deployment_document(**spec)["spec"]),
+        environment=InferenceEnvironmentSpec.model_validate(environment_document()["spec"]),
+        aws=mock.Mock(),
+    )
+    return Gate(case=case, known=known, now=now, again=again)
+
+
+@pytest.mark.parametrize(
+    ("later", "checked"),
+    [
+        ({"now": NOW + GOOD_FOR - timedelta(seconds=1)}, False),
+        ({"now": NOW + GOOD_FOR}, True),
+        ({"again": True}, True),
+        ({"replicas": 3}, True),
+    ],
+    ids=["soon", "ten minutes later", "asked for", "another spec"],
+)
+def test_what_was_found_well_holds_for_ten_minutes_unless_something_changes_or_somebody_asks(
+    looks: list[str], later: dict[str, Any], checked: bool
+) -> None:
+    first = gate()
+    assert first() is None
+    assert (looks, first.told and first.told.at) == (["shop/recommender"], NOW)
+    second = gate(first.told, **later)
+    assert [second(), second()] == [None, None]
+    assert len(looks) == 1 + checked
+
+
+def test_what_was_found_wanting_is_looked_at_in_each_pass_that_would_roll_out(looks: list[str]) -> None:
+    first = gate(image=BETTER)
+    assert first() is not None
+    second = gate(first.told, now=NOW + timedelta(seconds=5), image=BETTER)
+    assert second() is not None
+    assert len(looks) == 2
+    assert second.told == first.told, "nothing new: its time stays, so that the status does"
+    assert gate(first.told, image=BETTER).told is None, "it keeps nothing back where nothing would be rolled out"

@@ -222,9 +222,11 @@ class SharedListings:
 
     def shared(self, question: tuple[str, ...], fetch: Callable[[], Answer]) -> Answer:
         with self._lock:
-            kept = self._answers.get(question)
-            if kept is None or self.now() - kept[0] > SHARED_FOR:
-                kept = self._answers[question] = (self.now(), _answer_or_error(fetch))
+            now, kept = self.now(), self._answers.get(question)
+            if kept is None or now - kept[0] > SHARED_FOR:
+                # Each image and each secret is a question of its own: those that nobody asks again must not stay.
+                self._answers = {q: answer for q, answer in self._answers.items() if now - answer[0] <= SHARED_FOR}
+                kept = self._answers[question] = (now, _answer_or_error(fetch))
         if isinstance(kept[1], AwsError):
             raise kept[1]
         return kept[1]

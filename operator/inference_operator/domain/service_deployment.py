@@ -21,7 +21,6 @@ ENDED_BADLY = frozenset(
         "ROLLBACK_FAILED",
     }
 )
-STOPPABLE = frozenset({"PENDING", "IN_PROGRESS"})
 
 
 @dataclass(frozen=True, kw_only=True)

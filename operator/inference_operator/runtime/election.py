@@ -77,6 +77,8 @@ class Election:
     _seen: tuple[str | None, float] = (None, 0.0)
     """The version last seen, and when it was first seen: other machines' clocks are not believed."""
     _held: Lease | None = None
+    _renewed: float = 0.0
+    """When the latest try that succeeded began: the API server may have had it then, and have answered long after."""
     _thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="lease"), repr=False
     )  # of its own: passes that wait for AWS must not delay a renewal
@@ -100,18 +102,17 @@ class Election:
 
     async def hold(self) -> None:
         """Renews, until it can't: LostError. Never returns."""
-        renewed = self.monotonic()
         while True:
             await asyncio.sleep(RETRY)
+            left = self._renewed + RENEW_DEADLINE - self.monotonic()
             try:
-                holder = await asyncio.wait_for(self._in_thread(self._try), RENEW_DEADLINE)
+                holder = await asyncio.wait_for(self._in_thread(self._try), left)
             except Exception as error:  # noqa: BLE001 whatever the API server or the way to it
                 log.warning("the lease was not renewed", error=str(error) or type(error).__name__)
             else:
                 if holder != self.me:
                     raise LostError(f"the lease is {holder or 'nobody'}'s")
-                renewed = self.monotonic()
-            if self.monotonic() - renewed > RENEW_DEADLINE:
+            if self.monotonic() - self._renewed > RENEW_DEADLINE:
                 raise LostError(f"the lease could not be renewed for {RENEW_DEADLINE:.0f} s")
 
     async def release(self) -> None:
@@ -124,6 +125,13 @@ class Election:
 
     def _try(self) -> str:
         """Take or renew the lease if it may be; who holds it then."""
+        began = self.monotonic()
+        holder = self._take()
+        if holder == self.me:
+            self._renewed = began
+        return holder
+
+    def _take(self) -> str:
         found = self.leases.read()
         if found is not None and found.holder != self.me:
             if found.version != self._seen[0]:

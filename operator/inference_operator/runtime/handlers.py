@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import kopf
 import structlog
@@ -29,8 +29,11 @@ from inference_operator.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 OBJECTS = (GROUP, VERSION, DEPLOYMENTS)
 PLACES = (GROUP, VERSION, ENVIRONMENTS)
+ASK_EVERY = 2.0  # seconds, of an API server that does not answer at the start
 PLACE = Duty(environments.look_after, environments.take_away)
 
 
@@ -143,17 +146,32 @@ class _LateKeeper:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(settings.concurrency + 4, thread_name_prefix="pass"))
         kube = Kube(settings.namespaces)
+        # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
+        environments = await _answer(kube.environments)
+        expected = {service_of({"metadata": m}) for m in await _answer(kube.metadata)}
 
         def changed(_cluster: str, service: str) -> None:
             loop.call_soon_threadsafe(self.it.service_changed, service)
 
         self.it = Keeper(
-            kube=kube, connect=Connections(metrics.aws_call, changed), gate=asyncio.Semaphore(settings.concurrency)
+            kube=kube,
+            connect=Connections(metrics.aws_call, changed),
+            gate=asyncio.Semaphore(settings.concurrency),
+            environments=environments,
+            expected=expected,
         )
-        health.slots = lambda: list(self.it.slots.values())
+        health.slots = self.it.kept
         REGISTRY.register(Fleet(self.it.documents))
         self.comparing = asyncio.create_task(health.keep_comparing(kube))
-        # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
-        self.it.environments.update(await asyncio.to_thread(kube.environments))
-        self.it.expected |= {service_of({"metadata": m}) for m in await asyncio.to_thread(kube.metadata)}
-        log.info("started", component=COMPONENT, environments=sorted(self.it.environments))
+        log.info("started", component=COMPONENT, environments=sorted(environments))
+
+
+async def _answer(ask: Callable[[], T]) -> T:
+    """An API server that is away, or does not know the kinds yet, is waited for. kopf would call the start again, which
+    registers what can be registered once."""
+    while True:
+        try:
+            return await asyncio.to_thread(ask)
+        except Exception as error:  # noqa: BLE001 whatever the API server or the way to it
+            log.warning("the objects can't be listed yet", error=str(error))
+            await asyncio.sleep(ASK_EVERY)

@@ -1,7 +1,8 @@
 """`/healthz`, `/readyz` and `/metrics`, answered on the event loop: one that is stuck answers nobody, as it should be.
 
 Liveness is about progress, not about AWS or the API server: a restart would mend neither. It fails when the watch is
-deaf (objects differ from what it has told, twice in a row) or when an object's turn has long been due.
+deaf (objects differ from what it has told, or are gone, twice in a row) or when an object's turn has long been due. A
+watch that was interrupted for long tells nothing of what was deleted meanwhile, and who is not told looks after it on.
 """
 
 from __future__ import annotations
@@ -36,27 +37,30 @@ class Health:
 
     slots: Slots = tuple
     deaf_to: frozenset[tuple[str, object]] = frozenset()
-    """Objects, by uid and fingerprint, of which a list told twice and the watch did not."""
+    """Objects and environments, by uid and fingerprint, of which lists and the watch have told otherwise twice."""
     _suspected: frozenset[tuple[str, object]] = field(default_factory=frozenset)
 
     def complaints(self, now: float) -> list[str]:
         """Why the process should be restarted. `now` is monotonic."""
         said = []
         if self.deaf_to:
-            said.append(f"the watch does not tell of {len(self.deaf_to)} objects that have changed")
+            said.append(f"the watch does not tell of {len(self.deaf_to)} objects that have changed or are gone")
         overdue = [body for slot, body in self.slots() if slot.due is not None and now - slot.due > OVERDUE_AFTER]
         if overdue:
             metadata = overdue[0]["metadata"]
-            said.append(
-                f"{len(overdue)} objects have been due for more than {OVERDUE_AFTER:.0f} s, "
-                f"{metadata['namespace']}/{metadata['name']} among them"
-            )
+            name = "/".join(metadata[part] for part in ("namespace", "name") if part in metadata)
+            said.append(f"{len(overdue)} objects have been due for more than {OVERDUE_AFTER:.0f} s, {name} among them")
         return said
 
     def compare(self, listed: Iterable[Mapping[str, Any]]) -> None:
         """What a list shows, beside what the watch has told. `listed` are metadata of objects."""
-        known = {body["metadata"]["uid"]: slot.seen for slot, body in self.slots()}
-        behind = {(m["uid"], fingerprint(m)) for m in listed if known.get(m["uid"]) != fingerprint(m)}
+        there = {metadata["uid"]: fingerprint(metadata) for metadata in listed}
+        kept = [(slot, body["metadata"]) for slot, body in self.slots()]
+        told = {metadata["uid"]: slot.seen for slot, metadata in kept}
+        # What is being deleted may go while it is taken away: the watch's last word waits until that is done.
+        going = {metadata["uid"] for _, metadata in kept if metadata.get("deletionTimestamp")}
+        behind = {(uid, seen) for uid, seen in there.items() if told.get(uid) != seen}
+        behind |= {(uid, told[uid]) for uid in told.keys() - there.keys() - going}
         self.deaf_to = self._suspected & behind
         self._suspected = frozenset(behind)
 
@@ -64,7 +68,7 @@ class Health:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             with suppress(Exception):  # no list, no comparison: that the API server is away is no complaint
-                self.compare(await asyncio.to_thread(kube.metadata))
+                self.compare(await asyncio.to_thread(kube.metadata_of_all))
 
 
 async def serve(health: Health, port: int, *, host: str = "0.0.0.0") -> web.AppRunner:

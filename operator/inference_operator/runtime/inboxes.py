@@ -39,10 +39,10 @@ class Inboxes:
         return inbox is not None and inbox.hears
 
     def follow(self, environment: str, queue_url: str | None, connect: Callable[[], Sqs]) -> None:
-        """Read from there from now on; None: from nowhere."""
+        """Read from there from now on, as whom `connect` says; None: from nowhere."""
         if queue_url is None:
             self._wanted.pop(environment, None)
-        elif self._wanted.get(environment, ("",))[0] != queue_url:
+        else:
             self._wanted[environment] = (queue_url, connect())
         self._fit(environment)
 
@@ -53,7 +53,7 @@ class Inboxes:
 
     def _fit(self, environment: str) -> None:
         wanted, made = self._wanted.get(environment), self._made.get(environment)
-        if made is not None and (wanted is None or made.queue_url != wanted[0]):
+        if made is not None and (made.queue_url, made.sqs) != wanted:
             made.stop()
             del self._made[environment]
             made = None

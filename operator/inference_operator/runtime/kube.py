@@ -46,6 +46,10 @@ class Kube:
         """Of every InferenceDeployment that is looked after."""
         return [item["metadata"] for item in self._list({"_headers": {"Accept": METADATA_ONLY}})]
 
+    def metadata_of_all(self) -> list[Mapping[str, Any]]:
+        """The environments' too."""
+        return [*self.metadata(), *(environment["metadata"] for environment in self.environments().values())]
+
     def deployments(self) -> list[Mapping[str, Any]]:
         """Every InferenceDeployment that is looked after."""
         return self._list({})

@@ -152,6 +152,11 @@ class Keeper:
         kept = list(self.slots.values())
         return [{**document, "status": slot.status or document.get("status")} for slot, document in kept]
 
+    def kept(self) -> list[tuple[Slot, Document]]:
+        """Objects and environments, as last seen."""
+        environments = [(slot, self.environments[name]) for name, slot in self.environment_slots.items()]
+        return [*self.slots.values(), *environments]
+
     def notice(self, document: Document, slot: Slot) -> None:
         """Something happened to an object."""
         service = service_of(document)
@@ -169,10 +174,15 @@ class Keeper:
         """The watch tells of an object's end. kopf stops its daemon only where it saw the deletion begin."""
         slot.gone = True
         slot.call()
-        (self.forget if "namespace" in document["metadata"] else self._forget_environment)(document)
+        while slot.stopped:  # no status will have it; until it is kept, it would come again
+            slot.stopped.popitem()[1].kept()
+        self.forget(document)
 
     def forget(self, document: Document) -> None:
         if self._has_successor(document):
+            return
+        if "namespace" not in document["metadata"]:
+            self._forget_environment(document["metadata"]["name"])
             return
         if self.slots.pop(service_of(document), None) is not None:
             self._call_environment(document)
@@ -202,10 +212,7 @@ class Keeper:
         if known is None or known.get("spec") != document.get("spec"):
             self._call_those_in(name)
 
-    def _forget_environment(self, document: Document) -> None:
-        if self._has_successor(document):
-            return
-        name = document["metadata"]["name"]
+    def _forget_environment(self, name: str) -> None:
         self.environments.pop(name, None)
         self.environment_slots.pop(name, None)
         self._listen(name, None)
@@ -315,8 +322,7 @@ class Keeper:
                 slot.begin()
                 outcome = await self._pass(duty.take_away, dict(body), slot)
             if outcome.done:
-                if "namespace" in body["metadata"]:
-                    self.forget(body)
+                self.forget(body)  # the watch may not tell of its end: what happens while it is interrupted it does not
                 return
             await self._rest(slot, None, outcome)
 
@@ -353,12 +359,12 @@ class Keeper:
             told = await self._tell(document, slot, known, outcome)
             if slot.status == outcome.status.document():
                 _settle(slot, world.news, stopped, outcome)
-                self._notify(document, slot, outcome)
+                self._notify(document, slot, outcome, world)
             if isinstance(outcome.status, InferenceEnvironmentStatus) and not metadata.get("deletionTimestamp"):
                 self._listen(metadata["name"], outcome.status)
             return told
 
-    def _notify(self, document: Document, slot: Slot, outcome: Outcome) -> None:
+    def _notify(self, document: Document, slot: Slot, outcome: Outcome, world: World) -> None:
         name = environment_of(document)
 
         def delivered(notified: Notified) -> None:
@@ -367,7 +373,8 @@ class Keeper:
 
         for notice in outcome.notices:
             if notice.id not in slot.notified:
-                environment = InferenceEnvironmentSpec.model_validate(self.environments[name]["spec"])
+                # As the pass saw it: by now there may be none, or one that does not validate.
+                environment = InferenceEnvironmentSpec.model_validate(world.environments[name]["spec"])
                 self.notifier.offer(name, environment, notice, delivered)
 
     async def _world(self, document: Document, slot: Slot) -> World:

@@ -93,8 +93,6 @@ class Settings:
     """How often alarms are looked at during a deployment: AWS does not publish it."""
     target_poll: timedelta = timedelta(seconds=1)
     """How often the load balancer is asked about targets that are not settled."""
-    launches_per_tick: int = 500
-    """Fargate on-demand launch burst for one service; keeps a tick short."""
 
 
 class Surroundings(Protocol):
