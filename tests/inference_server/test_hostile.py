@@ -139,6 +139,8 @@ HTTP: dict[str, tuple[bytes, set[int | None]]] = {
     "bare line feeds": (b"GET /healthz HTTP/1.1\nHost: x\n\n", {200, 400, ENDED}),
     "an unknown method": (b"BREW /healthz HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
     "an unknown method for an inference": (b"BREW " + INFER + b" HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
+    "a method in small letters": (b"get /healthz HTTP/1.1\r\nHost: x\r\n\r\n", {501}),
+    "an inference by a method in small letters": (post(GOOD).replace(b"POST", b"post", 1), {501}),
     "an absolute address": (b"GET http://elsewhere/healthz HTTP/1.1\r\nHost: x\r\n\r\n", {200}),
     "an absolute address of an inference": (post(GOOD, path=b"HTTP://x:80" + INFER), {200}),
     "an absolute address without a path": (b"GET http://elsewhere HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
