@@ -270,8 +270,8 @@ class Supervisor:
                 block = os.read(server.output, 65536)
             except BlockingIOError:
                 return
-            for level, message in server.reader.feed(block):
-                self._log(level, message[-_LONGEST_MESSAGE:], logger="uwsgi")
+            for level, message, fields in server.reader.feed(block):
+                self._log(level, message[-_LONGEST_MESSAGE:], logger="uwsgi", **fields)
             if not block:
                 return
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from inference_server.uwsgi_output import ENDED
 from tests.eventually import eventually
 from tests.inference_server.models import linear, published, write_awkward, write_linear, write_plug_in, write_top_n
 from tests.inference_server.running import DEADLINE, RunningServer, running
@@ -156,7 +157,7 @@ def test_a_killed_worker_is_replaced(models: Path) -> None:
         assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
 
 
-def test_a_request_of_which_its_worker_is_killed_is_counted(models: Path, tmp_path: Path) -> None:
+def test_a_request_of_which_its_worker_is_killed_is_counted_and_logged(models: Path, tmp_path: Path) -> None:
     plug_ins = write_plug_in(tmp_path / "plug_ins")
     write_awkward(models)
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
@@ -169,6 +170,8 @@ def test_a_request_of_which_its_worker_is_killed_is_counted(models: Path, tmp_pa
             assert server.post("/v2/models/awkward/infer", json=sleep).status_code == 504
         counted = 'inference_requests_total{code="504",model="awkward",version="1"} 2.0'
         eventually(lambda: counted in server.get("/metrics").text, DEADLINE)
+        (record,) = server.logged(ENDED)
+        assert (record["level"], record["method"], record["path"]) == ("ERROR", "POST", "/v2/models/awkward/infer")
 
 
 def test_a_port_in_use_is_named_in_the_log_and_the_exit_code_is_one(models: Path) -> None:
