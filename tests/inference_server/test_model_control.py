@@ -243,6 +243,26 @@ def test_sigterm_while_a_model_is_loaded_on_request_answers_who_waits_for_it(mod
         assert (response.status_code, "on its way out" in response.json()["error"]) == (503, True), response.text
 
 
+def test_changes_that_are_waited_for_leave_a_worker_for_everybody_else(models: Path, tmp_path: Path) -> None:
+    plug_ins = write_plug_in(tmp_path / "plug_ins")
+    with (
+        ThreadPoolExecutor(1) as pool,
+        running(models, model_control="explicit", python_path=plug_ins, workers=2) as server,
+    ):
+        server.wait_until_live()
+        write_awkward(models, "endless", parameters={"on_load": "sleep"})
+        published(models)
+        waiting = pool.submit(server.post, "/v2/repository/models/endless/load")
+        eventually(lambda: len(children(server.process.pid)) == 2, DEADLINE)
+        refused = server.post("/v2/repository/models/linear/load")
+        assert (refused.status_code, "ask again" in refused.json()["error"]) == (503, True), refused.text
+        assert refused.headers["Retry-After"]
+        assert server.get("/healthz").status_code == 200
+        assert not waiting.done()
+        server.process.terminate()
+        assert waiting.result(DEADLINE).status_code == 503
+
+
 def test_local_copies_that_nobody_uses_are_removed(models: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
