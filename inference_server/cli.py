@@ -6,15 +6,17 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from inference_server.settings import Settings, SettingsError, load_settings
+if TYPE_CHECKING:
+    from inference_server.settings import Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,6 +40,8 @@ class CantStart(click.ClickException):
 @main.command()
 def run() -> None:
     """Serve the models of INFERENCE_MODELS_DIR, as PID 1 of a container. Configured by INFERENCE_* variables alone."""
+    # To PID 1 a signal that it does not handle is lost. One that it blocks waits, until the supervisor handles it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         _run()
     except click.ClickException as error:
@@ -162,6 +166,8 @@ def print_config() -> None:
 
 
 def _settings() -> Settings:
+    from inference_server.settings import SettingsError, load_settings  # noqa: PLC0415  (pydantic takes half a second)
+
     try:
         return load_settings(os.environ)
     except SettingsError as error:

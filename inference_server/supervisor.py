@@ -286,13 +286,14 @@ class Supervisor:
 
 
 def receive_signals(*numbers: signal.Signals) -> socket.socket:
-    """A socket that becomes readable when one of the signals comes, and tells which."""
+    """A socket that becomes readable when one of the signals comes, or came while blocked, and tells which."""
     receiving, sending = socket.socketpair()
     receiving.setblocking(False)
     sending.setblocking(False)
     signal.set_wakeup_fd(sending.detach())
     for number in numbers:
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     return receiving
 
 

@@ -101,6 +101,20 @@ def test_sigterm_under_load_fails_no_request_and_exits_zero(models: Path, thread
         assert outcomes["200"] > before
 
 
+def test_a_signal_that_comes_before_it_is_handled_waits(models: Path) -> None:
+    """To PID 1, which the server is in a container, it would be lost."""
+    with running(models) as server:
+        eventually(lambda: is_blocked(server.process.pid, signal.SIGTERM), DEADLINE)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+    assert server.logged("signal received")
+
+
+def is_blocked(pid: int, number: signal.Signals) -> bool:
+    (mask,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigBlk:"))
+    return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
+
+
 def test_a_worker_that_is_killed_under_load_loses_no_request_but_its_own(models: Path) -> None:
     kills = 4
     with running(models) as server:
