@@ -59,12 +59,12 @@ def _run() -> None:
         )
     try:
         scratch = Path(tempfile.mkdtemp(prefix="inference-server-", dir=settings.scratch_dir))
+        (scratch / supervisor.INI_FILE).write_text(uwsgi_ini(settings))
+        (scratch / supervisor.LAUNCH_FILE).write_text(settings.model_dump_json())
     except OSError as error:
         raise click.ClickException(
             f"no folder for local copies: {error}; mount a volume and set INFERENCE_SCRATCH_DIR"
         ) from None
-    (scratch / supervisor.INI_FILE).write_text(uwsgi_ini(settings))
-    (scratch / supervisor.LAUNCH_FILE).write_text(settings.model_dump_json())
     # The supervisor takes this process over: it keeps the PID and leaves behind what only the command line needs.
     os.execv(sys.executable, [sys.executable, "-m", supervisor.__name__, str(scratch)])  # noqa: S606  (no shell is meant)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_server.generation_folder import GenerationFolder, take_requests, write_reply
-from inference_server.generations import Action, Exit, Generations, Reply, Start, Stop, describe
+from inference_server.generations import Action, Exit, Generations, Reply, Start, Stop, Trouble, describe
 from inference_server.lifecycle import Lifecycle, Order, Phase
 from inference_server.uwsgi_output import OutputReader
 
@@ -171,8 +171,13 @@ class Supervisor:
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Start():
-                    self._start(action)
+                case Start(number):
+                    try:
+                        self._start(action)
+                    except OSError as error:  # a full disk, or no memory for another process
+                        trouble = Trouble(refused=f"a server can't be started: {error.strerror}")
+                        self._log("ERROR", "a server can't be started", generation=number, reason=error.strerror)
+                        self._act(self._generations.on_exit(number, 1, trouble))
                 case Stop(number):
                     self._servers[number].stop(
                         time.monotonic(), self._launch["grace_seconds"], threads=self._launch["threads"]
