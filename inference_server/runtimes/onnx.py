@@ -47,9 +47,11 @@ _DATATYPES = {
 }
 
 _NODE_FAILED = re.compile(r"running (\S+) node\..*?Status Message: (.*)")
-_OF_INPUTS = re.compile(r"INVALID_ARGUMENT|Unknown Category|Out of range value in index|running Cast node")
+_OF_INPUTS = re.compile(
+    r"INVALID_ARGUMENT|Unknown Category|Out of range value in index|Integer (division|modulo) by zero|running Cast node"
+)
 """What onnxruntime says of a node that does not take what it is given: its own code for that, and where it has another,
-a category that the model does not know, an index beyond the end, a text that is no number."""
+a category that the model does not know, an index beyond the end, a divisor, a text that is no number."""
 
 
 class Onnx(Runtime):

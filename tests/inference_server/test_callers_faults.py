@@ -92,6 +92,12 @@ REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] =
         {"x": np.array([[99, 0]])},
         "the model's GatherElements does not take these inputs",
     ),
+    "whole numbers divided by zero": (
+        [node("Mod", ["x", "y"], ["z"])],
+        {"x": (INT, ["n"]), "y": (INT, ["n"])},
+        {"x": np.array([1]), "y": np.array([0])},
+        "the model's Mod does not take these inputs: ",
+    ),
     "a category that the model does not know": (
         ENCODE,
         {"x": (INT, ["n"])},
@@ -122,7 +128,7 @@ REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] =
 @pytest.mark.parametrize("what", REFUSED)
 def test_inputs_that_an_onnx_model_can_do_nothing_with_are_told_what_is_wrong(tmp_path: Path, what: str) -> None:
     nodes, inputs, given, words = REFUSED[what]
-    kind = INT if nodes[-1].op_type == "ArgMax" else FLOAT
+    kind = INT if nodes[-1].op_type in {"ArgMax", "Mod"} else FLOAT
     write_onnx(tmp_path / "models", nodes, inputs, {"z": (kind, None)})
     model = loaded(tmp_path / "models")
     with pytest.raises(InvalidRequestError) as refusal:
