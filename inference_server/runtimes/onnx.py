@@ -48,10 +48,12 @@ _DATATYPES = {
 
 _NODE_FAILED = re.compile(r"running (\S+) node\..*?Status Message: (.*)")
 _OF_INPUTS = re.compile(
-    r"INVALID_ARGUMENT|Unknown Category|Out of range value in index|Integer (division|modulo) by zero|running Cast node"
+    r"INVALID_ARGUMENT|Unknown Category|Out of range value in index|Integer (division|modulo) by zero|"
+    r"running (Cast|TopK) node"
 )
 """What onnxruntime says of a node that does not take what it is given: its own code for that, and where it has another,
-a category that the model does not know, an index beyond the end, a divisor, a text that is no number."""
+a category that the model does not know, an index beyond the end, a divisor, a text that is no number, fewer elements
+than are to be chosen."""
 
 
 class Onnx(Runtime):
@@ -67,6 +69,8 @@ class Onnx(Runtime):
         self._run_options.log_severity_level = 4  # what it raises says the same
         self._strings = [spec.name for spec in self._signature.inputs.values() if spec.datatype == "BYTES"]
         self._shared = _shared_dimensions(session.get_inputs())
+        self._no_rows = self._outputs_without_rows(session)
+        self._first = next(iter(self._signature.inputs), "")
 
     @classmethod
     def load(cls, folder: Path, config: ModelConfig) -> Onnx:
@@ -96,6 +100,8 @@ class Onnx(Runtime):
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
     ) -> Prediction:
         del parameters
+        if self._no_rows and not len(inputs[self._first]) and self._no_rows.keys() >= {*wanted}:
+            return Prediction(self._no_rows)
         feeds = inputs if not self._strings else self._with_text(inputs)
         try:
             results = self._run(wanted, feeds, self._run_options)
@@ -105,6 +111,18 @@ class Onnx(Runtime):
         if len(wanted) == 1:  # which is usual, and cheaper so
             return Prediction({wanted[0]: results[0]})
         return Prediction(dict(zip(wanted, results, strict=True)))
+
+    def _outputs_without_rows(self, session: onnxruntime.InferenceSession) -> dict[str, np.ndarray]:
+        """What there is for inputs without rows: outputs that have as many rows as all inputs, and all else fixed.
+
+        The model is not asked for them: onnxruntime's TopK divides by the number of rows, which ends the process.
+        """
+        names = {node.shape[0] if node.shape else None for node in session.get_inputs()}
+        return {
+            node.name: np.empty((0, *node.shape[1:]), self._signature.outputs[node.name].type.array)
+            for node in session.get_outputs()
+            if names == {*node.shape[:1]} and [type(size) for size in node.shape] == [str, *[int] * len(node.shape[1:])]
+        }
 
     def _refuse(self, inputs: Mapping[str, np.ndarray], error: Exception) -> None:
         """Raises InvalidRequestError if it is for the caller's inputs that the model has failed.

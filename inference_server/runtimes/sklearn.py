@@ -93,7 +93,8 @@ class Sklearn(Runtime):
             return Prediction({name: self._no_rows(name) for name in wanted})
         rows = self._rows(array)
         try:
-            return Prediction({name: _dense(self._methods[name](rows)) for name in wanted})
+            with np.errstate(all="ignore"):  # or each request with such numbers would have its warnings in the log
+                return Prediction({name: _dense(self._methods[name](rows)) for name in wanted})
         except ValueError as error:  # which is scikit-learn's word for what an estimator does not take
             raise InvalidRequestError(self._refusal(array, error)) from error
 

@@ -19,9 +19,7 @@ from inference_server.repository.scan import scan
 from tests.inference_server.models import published, write_version
 from tests.inference_server.running import running
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore:overflow encountered in cast"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 
 Shapes = dict[str, tuple[int, list[Any] | None]]
 """ONNX type and dimensions of tensors, by their names. None: of any shape."""
@@ -98,6 +96,12 @@ REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] =
         {"x": np.array([1]), "y": np.array([0])},
         "the model's Mod does not take these inputs: ",
     ),
+    "fewer elements than are to be chosen": (
+        [node("Constant", [], ["k"], value_ints=[2]), node("TopK", ["x", "k"], ["z", "items"])],
+        {"x": (FLOAT, ["n", "m"])},
+        {"x": rows(1, 1)},
+        "the model's TopK does not take these inputs: k argument [2]",
+    ),
     "a category that the model does not know": (
         ENCODE,
         {"x": (INT, ["n"])},
@@ -166,6 +170,25 @@ def test_such_a_request_is_a_400_and_no_error_in_the_log(tmp_path: Path) -> None
     assert response.status_code == 400
     assert "2 in input 'x' (dimension 0), 3 in input 'y' (dimension 0)" in response.json()["error"]
     assert not [line for line in server.lines if b"BroadcastIterator" in line]
+
+
+def test_an_input_without_rows_has_an_answer_without_rows_and_ends_no_worker(tmp_path: Path) -> None:
+    """Onnxruntime's TopK ends the process that asks for the best of none."""
+    best = node("Constant", [], ["k"], value=helper.make_tensor("k", INT, [1], [2]))
+    nodes = [best, node("TopK", ["x", "k"], ["scores", "items"])]
+    outputs: Shapes = {"scores": (FLOAT, ["n", 2]), "items": (INT, ["n", 2])}
+    write_onnx(tmp_path / "models", nodes, {"x": (FLOAT, ["n", 3])}, outputs)
+    entry = {"name": "x", "datatype": "FP32", "shape": [0, 3], "data": []}
+    with running(published(tmp_path / "models")) as server:
+        response = server.post("/v2/models/model/infer", json={"inputs": [entry]})
+        assert response.status_code == 200
+        assert response.json()["outputs"] == [
+            {"name": "scores", "datatype": "FP32", "shape": [0, 2], "data": []},
+            {"name": "items", "datatype": "INT64", "shape": [0, 2], "data": []},
+        ]
+        entry |= {"shape": [1, 3], "data": [1, 3, 2]}
+        response = server.post("/v2/models/model/infer", json={"inputs": [entry], "outputs": [{"name": "items"}]})
+        assert response.json()["outputs"][0]["data"] == [1, 2]
 
 
 # --- scikit-learn -----------------------------------------------------------------------------------------------------
@@ -276,6 +299,23 @@ def test_an_xgboost_model_that_cant_be_asked_is_refused_without_a_stack_trace(tm
         loaded(tmp_path / "models")
     assert "\n" not in str(refusal.value)
     assert "Stack trace" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("blanks", range(4))
+def test_binary_data_without_rows_is_right_wherever_it_is_in_the_body(tmp_path: Path, blanks: int) -> None:
+    """XGBoost looks at where it would begin."""
+    if importlib.util.find_spec("xgboost") is None:
+        pytest.skip("xgboost is not installed")
+    import xgboost  # noqa: PLC0415
+
+    booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(COLUMNS, LABELS), 1)
+    folder = write_version(tmp_path / "models", "model", 1, {}, {"runtime": "xgboost"})
+    booster.save_model(folder / "model.ubj")
+    model = loaded(tmp_path / "models")
+    entry = {"name": "x", "datatype": "FP32", "shape": [0, 2], "parameters": {"binary_data_size": 0}}
+    body = json.dumps({"inputs": [entry]}).encode() + b" " * blanks
+    request = model.reader.read(body, str(len(body)))
+    assert model.predict(request.inputs, ["predict"], {}).outputs["predict"].shape == (0,)
 
 
 def write_mlflow(root: Path) -> None:
