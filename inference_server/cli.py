@@ -6,15 +6,17 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from inference_server.settings import Settings, SettingsError, load_settings
+if TYPE_CHECKING:
+    from inference_server.settings import Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,6 +40,8 @@ class CantStart(click.ClickException):
 @main.command()
 def run() -> None:
     """Serve the models of INFERENCE_MODELS_DIR, as PID 1 of a container. Configured by INFERENCE_* variables alone."""
+    # To PID 1 a signal that it does not handle is lost. One that it blocks waits, until the supervisor handles it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         _run()
     except click.ClickException as error:
@@ -55,12 +59,12 @@ def _run() -> None:
         )
     try:
         scratch = Path(tempfile.mkdtemp(prefix="inference-server-", dir=settings.scratch_dir))
+        (scratch / supervisor.INI_FILE).write_text(uwsgi_ini(settings))
+        (scratch / supervisor.LAUNCH_FILE).write_text(settings.model_dump_json())
     except OSError as error:
         raise click.ClickException(
             f"no folder for local copies: {error}; mount a volume and set INFERENCE_SCRATCH_DIR"
         ) from None
-    (scratch / supervisor.INI_FILE).write_text(uwsgi_ini(settings))
-    (scratch / supervisor.LAUNCH_FILE).write_text(settings.model_dump_json())
     # The supervisor takes this process over: it keeps the PID and leaves behind what only the command line needs.
     os.execv(sys.executable, [sys.executable, "-m", supervisor.__name__, str(scratch)])  # noqa: S606  (no shell is meant)
 
@@ -162,6 +166,8 @@ def print_config() -> None:
 
 
 def _settings() -> Settings:
+    from inference_server.settings import SettingsError, load_settings  # noqa: PLC0415  (pydantic takes half a second)
+
     try:
         return load_settings(os.environ)
     except SettingsError as error:

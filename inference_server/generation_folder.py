@@ -5,10 +5,13 @@ Only the standard library, as the supervisor is kept small.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,13 +91,33 @@ class GenerationFolder:
 
 
 def ask_supervisor(
-    requests: Path, supervisor: int, action: str, model: str, *, seconds: float, draining: Path
+    requests: Path, supervisor: int, action: str, model: str, *, seconds: float, draining: Path, places: int
 ) -> str | None:
     """Ask for other models and wait until it is done. The error, if there was one.
 
-    Raises TimeoutError if it takes longer than `seconds`, or if the file `draining` says that the server is on its way
-    out: nothing changes then, and who waits would be waited for.
+    Raises TimeoutError if it takes longer than `seconds`; if the file `draining` says that the server is on its way
+    out: nothing changes then, and who waits would be waited for; or at once, if all `places` to wait at are taken.
     """
+    with _place(requests, places):
+        return _ask(requests, supervisor, action, model, seconds, draining)
+
+
+@contextmanager
+def _place(folder: Path, places: int) -> Iterator[None]:
+    """One of the places that the server's processes have together. Who ends, in whatever way, gives its own back."""
+    with ExitStack() as stack:
+        for number in range(places):
+            file = stack.enter_context((folder / f"place-{number}").open("w"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield
+            return
+        raise TimeoutError("as many changes are waited for as can be; ask again when one of them is done")
+
+
+def _ask(requests: Path, supervisor: int, action: str, model: str, seconds: float, draining: Path) -> str | None:
     number = os.urandom(16).hex()
     write_document(requests / f"{number}.request", {"id": number, "action": action, "model": model})
     os.kill(supervisor, signal.SIGHUP)

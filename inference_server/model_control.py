@@ -65,6 +65,8 @@ class ModelControl:
             error = self._ask(action, name)
         except TimeoutError as error:
             raise UnavailableError(f"model '{name}': {error}") from None
+        except OSError as error:
+            raise UnavailableError(f"model '{name}': the {action} can't be asked for: {error.strerror}") from None
         if error is not None:
             raise InvalidRequestError(f"model '{name}': the {action} failed: {error}")
 
@@ -117,11 +119,14 @@ def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask) -> None
             if now == asked:
                 log.info("the repository is as it was again")
                 continue
-            asked = now
+            before, asked = asked, now
             log.info("the repository changed", versions=sorted(version.key for version in found.versions))
             try:
                 ask("refresh", "")
             except TimeoutError as error:
                 log.warning("a new generation of the server is not waited for", reason=str(error))
+            except OSError as error:
+                log.warning("a new generation of the server can't be asked for", reason=error.strerror)
+                seen = asked = before  # so that it is tried again
 
     threading.Thread(target=run, name="repository", daemon=True).start()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from inference_server.protocol.errors import InvalidRequestError, VersionError
+from inference_server.protocol.errors import InvalidRequestError, NotSupportedError, VersionError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -32,8 +32,14 @@ def check_version(environ: Mapping[str, Any]) -> None:
 
 
 def put_right(environ: WSGIEnvironment) -> None:
-    """Leave out empty lines before the request line, the scheme and host of a target, and the wish for WebSocket."""
+    """Leave out empty lines before the request line, the scheme and host of a target, and the wish for WebSocket.
+
+    Raises NotSupportedError for a method in small letters: it is another one (RFC 9110, section 9.1), which Flask would
+    take for the usual one, and who lets only some methods through to this server might not.
+    """
     environ.pop("HTTP_UPGRADE", None)  # Flask would refuse it; a server may as well go on in HTTP/1.1
-    environ["REQUEST_METHOD"] = environ["REQUEST_METHOD"].lstrip("\r\n")
+    environ["REQUEST_METHOD"] = method = environ["REQUEST_METHOD"].lstrip("\r\n")
+    if method != method.upper():
+        raise NotSupportedError("the method is not known; methods are in capital letters")
     path = environ.get("PATH_INFO", "")
     environ["PATH_INFO"] = _ORIGIN.sub("", path, count=1) or "/" if _ORIGIN.match(path) else path

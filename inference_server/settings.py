@@ -86,7 +86,7 @@ class Settings(BaseModel):
         default=1024,
         description="Connections that may wait for a worker; no more than the kernel's net.core.somaxconn.",
     )
-    access_log_per_second: Annotated[float, Field(ge=0)] = Field(
+    access_log_per_second: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
         default=20,
         description="Successful requests that each worker logs a second at most; 0: none. Failures are always logged.",
     )
@@ -94,7 +94,9 @@ class Settings(BaseModel):
         default=None,
         description="A namespace of CloudWatch: lines in the embedded metric format are logged for it. Not set: none.",
     )
-    emf_seconds: Annotated[float, Field(ge=1)] = Field(default=60, description="How often such lines are logged.")
+    emf_seconds: Annotated[float, Field(ge=1, le=86_400)] = Field(
+        default=60, description="How often such lines are logged."
+    )
     tracing: bool = Field(
         default=False,
         description="Send a trace of each inference by OpenTelemetry, which the image must have (the extra "
@@ -105,7 +107,7 @@ class Settings(BaseModel):
         description="How models change while the server runs. none: not at all. explicit: on POST "
         "/v2/repository/models/{name}/load and /unload. poll: when a new version is published.",
     )
-    poll_seconds: Annotated[float, Field(ge=0.1)] = Field(
+    poll_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = Field(
         default=15, description="How often the repository is looked at, with INFERENCE_MODEL_CONTROL=poll."
     )
     unsafe_models: dict[str, str] = Field(

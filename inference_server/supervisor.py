@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_server.generation_folder import GenerationFolder, take_requests, write_reply
-from inference_server.generations import Action, Exit, Generations, Reply, Start, Stop, describe
+from inference_server.generations import Action, Exit, Generations, Reply, Start, Stop, Trouble, describe
 from inference_server.lifecycle import Lifecycle, Order, Phase
 from inference_server.uwsgi_output import OutputReader
 
@@ -171,8 +171,13 @@ class Supervisor:
     def _act(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Start():
-                    self._start(action)
+                case Start(number):
+                    try:
+                        self._start(action)
+                    except OSError as error:  # a full disk, or no memory for another process
+                        trouble = Trouble(refused=f"a server can't be started: {error.strerror}")
+                        self._log("ERROR", "a server can't be started", generation=number, reason=error.strerror)
+                        self._act(self._generations.on_exit(number, 1, trouble))
                 case Stop(number):
                     self._servers[number].stop(
                         time.monotonic(), self._launch["grace_seconds"], threads=self._launch["threads"]
@@ -270,8 +275,8 @@ class Supervisor:
                 block = os.read(server.output, 65536)
             except BlockingIOError:
                 return
-            for level, message in server.reader.feed(block):
-                self._log(level, message[-_LONGEST_MESSAGE:], logger="uwsgi")
+            for level, message, fields in server.reader.feed(block):
+                self._log(level, message[-_LONGEST_MESSAGE:], logger="uwsgi", **fields)
             if not block:
                 return
 
@@ -286,13 +291,14 @@ class Supervisor:
 
 
 def receive_signals(*numbers: signal.Signals) -> socket.socket:
-    """A socket that becomes readable when one of the signals comes, and tells which."""
+    """A socket that becomes readable when one of the signals comes, or came while blocked, and tells which."""
     receiving, sending = socket.socketpair()
     receiving.setblocking(False)
     sending.setblocking(False)
     signal.set_wakeup_fd(sending.detach())
     for number in numbers:
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     return receiving
 
 

@@ -158,6 +158,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         here.supervisor,
         seconds=settings.hard_timeout_seconds / 2,
         draining=here.scratch / DRAINING_FILE,
+        places=max(1, settings.workers * settings.threads - 1),  # one is left for everybody else
     )
     tracing = _tracing() if settings.tracing else None
     metrics = Metrics(here.scratch, catalog, _workers, overload.waiting)

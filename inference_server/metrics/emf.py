@@ -55,14 +55,23 @@ class EmfReporter:
 
     def report(self) -> None:
         """Log what has been counted since the last time."""
-        with self._lock:
-            now = {json.dumps(key): list(cells) for key, cells in self._totals().items()}
-            before: dict[str, list[float]] = json.loads(self._told.read_text()) if self._told.exists() else {}
-            write_document(self._told, now)
+        try:
+            before, now = self._note()
+        except OSError as error:  # a full disk, mostly; what is not told now is told with the next
+            log.warning("metrics can't be told", reason=error.strerror)
+            return
         for key, cells in now.items():
             since = [a - b for a, b in zip(cells, before.get(key, [0.0] * store.COLUMNS), strict=True)]
             if any(store.by_code(since).values()):
                 log.always("metrics", **emf_record(self._namespace, tuple(json.loads(key)), since, _milliseconds()))
+
+    def _note(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+        """What was counted by the last time, and by now, which is the last time from here on."""
+        with self._lock:
+            now = {json.dumps(key): list(cells) for key, cells in self._totals().items()}
+            before: dict[str, list[float]] = json.loads(self._told.read_text()) if self._told.exists() else {}
+            write_document(self._told, now)
+        return before, now
 
 
 def _milliseconds() -> int:

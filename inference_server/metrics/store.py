@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import struct
 import threading
 from bisect import bisect_left
@@ -72,7 +73,8 @@ class Store:
         size = slots * len(self._keys) * COLUMNS * 8
         path.with_suffix(".json").write_text(json.dumps(self._keys))
         with path.open("w+b") as file:
-            file.truncate(size)
+            # Where the disk is full this says so; memory that turns out not to be there ends the process.
+            os.posix_fallocate(file.fileno(), 0, size)
             self._memory = memoryview(mmap.mmap(file.fileno(), size)).cast("d")
         self.use_slot(0)
 

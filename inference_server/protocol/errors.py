@@ -61,7 +61,8 @@ class ExpectationError(RequestError):
 
 
 class NotSupportedError(RequestError):
-    """A part of a protocol that this server does not offer (sequences, shared memory, classification; codings)."""
+    """A part of a protocol that this server does not offer (sequences, shared memory, classification; codings,
+    methods)."""
 
     status = 501
 

@@ -35,6 +35,10 @@ class ManifestEntry(BaseModel):
         parts = file.split("/")
         if any(part in {"", ".", ".."} for part in parts) or "\\" in file or "\0" in file:
             raise ValueError("must be a path below the version's folder")
+        try:
+            file.encode()
+        except UnicodeEncodeError:  # the name of a file may be any bytes
+            raise ValueError("must be UTF-8") from None
         return file
 
 
@@ -71,7 +75,11 @@ def make_manifest(version: Path) -> Manifest:
         check_inside(path, version)
         with path.open("rb") as source:
             size, digest = copy_and_hash(source, None)
-        entries.append(ManifestEntry(file=path.relative_to(version).as_posix(), bytes=size, sha256=digest))
+        name = path.relative_to(version).as_posix()
+        try:
+            entries.append(ManifestEntry(file=name, bytes=size, sha256=digest))
+        except ValidationError as error:
+            raise ModelError(f"file {name!r} can't be published: {describe(error)}; rename it") from None
     if not entries:
         raise ModelError("the folder has no file to publish")
     return Manifest(files=entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def read_model(folder: Path) -> tuple[ModelConfig, dict[int, Path]]:
 
 
 def _scan_model(folder: Path) -> tuple[list[FoundVersion], list[Problem]]:
-    model = folder.name
+    model = os.fsencode(folder.name).decode(errors="replace")  # what is not UTF-8 is in no log line and no answer
     try:
         config, folders = read_model(folder)
     except ModelError as error:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self
 import mlflow.pyfunc
 import numpy as np
 
+from inference_server.protocol.errors import InvalidRequestError
 from inference_server.protocol.signature import Signature, TensorSpec
 from inference_server.repository.model_config import ModelConfig, ModelError
 from inference_server.runtimes.base import NoParameters, Prediction, Runtime, read_parameters
@@ -77,6 +78,9 @@ class MLflow(Runtime):
             return next(iter(arrays.values())) if len(self._signature.inputs) == 1 else arrays
         import pandas as pd  # noqa: PLC0415  (only models with a column signature need it)
 
+        if len({len(array) for array in inputs.values()}) > 1:
+            rows = ", ".join(f"{len(array)} in '{name}'" for name, array in inputs.items())
+            raise InvalidRequestError(f"the inputs must agree in rows, and there are {rows}")
         return pd.DataFrame({name: _text(array) if array.dtype == object else array for name, array in inputs.items()})
 
 

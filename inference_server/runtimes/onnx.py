@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,15 @@ _DATATYPES = {
     "tensor(string)": "BYTES",
 }
 
+_NODE_FAILED = re.compile(r"running (\S+) node\..*?Status Message: (.*)")
+_OF_INPUTS = re.compile(
+    r"INVALID_ARGUMENT|Unknown Category|Out of range value in index|Integer (division|modulo) by zero|"
+    r"running (Cast|TopK) node"
+)
+"""What onnxruntime says of a node that does not take what it is given: its own code for that, and where it has another,
+a category that the model does not know, an index beyond the end, a divisor, a text that is no number, fewer elements
+than are to be chosen."""
+
 
 class Onnx(Runtime):
     platform = "onnxruntime_onnx"
@@ -56,7 +66,11 @@ class Onnx(Runtime):
         # time of a small model. onnxruntime is pinned below 1.29.
         self._run = session._sess.run  # noqa: SLF001
         self._run_options = onnxruntime.RunOptions()  # it would make one for each request
+        self._run_options.log_severity_level = 4  # what it raises says the same
         self._strings = [spec.name for spec in self._signature.inputs.values() if spec.datatype == "BYTES"]
+        self._shared = _shared_dimensions(session.get_inputs())
+        self._no_rows = self._outputs_without_rows(session)
+        self._first = next(iter(self._signature.inputs), "")
 
     @classmethod
     def load(cls, folder: Path, config: ModelConfig) -> Onnx:
@@ -86,11 +100,50 @@ class Onnx(Runtime):
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
     ) -> Prediction:
         del parameters
+        if self._no_rows and not len(inputs[self._first]) and self._no_rows.keys() >= {*wanted}:
+            return Prediction(self._no_rows)
         feeds = inputs if not self._strings else self._with_text(inputs)
-        results = self._run(wanted, feeds, self._run_options)
+        try:
+            results = self._run(wanted, feeds, self._run_options)
+        except Exception as error:  # see load
+            self._refuse(inputs, error)
+            raise
         if len(wanted) == 1:  # which is usual, and cheaper so
             return Prediction({wanted[0]: results[0]})
         return Prediction(dict(zip(wanted, results, strict=True)))
+
+    def _outputs_without_rows(self, session: onnxruntime.InferenceSession) -> dict[str, np.ndarray]:
+        """What there is for inputs without rows: outputs that have as many rows as all inputs, and all else fixed.
+
+        The model is not asked for them: onnxruntime's TopK divides by the number of rows, which ends the process.
+        """
+        names = {node.shape[0] if node.shape else None for node in session.get_inputs()}
+        return {
+            node.name: np.empty((0, *node.shape[1:]), self._signature.outputs[node.name].type.array)
+            for node in session.get_outputs()
+            if names == {*node.shape[:1]} and [type(size) for size in node.shape] == [str, *[int] * len(node.shape[1:])]
+        }
+
+    def _refuse(self, inputs: Mapping[str, np.ndarray], error: Exception) -> None:
+        """Raises InvalidRequestError if it is for the caller's inputs that the model has failed.
+
+        It is looked for only then: what a model says of its inputs may be wrong, and onnxruntime does not mind, as long
+        as the model can do with what it gets.
+        """
+        for name, places in self._shared.items():
+            sizes = {place: inputs[place[0]].shape[place[1]] for place in places if place[0] in inputs}
+            if len(set(sizes.values())) > 1:
+                where = ", ".join(
+                    f"{size} in input '{of}' (dimension {number})" for (of, number), size in sizes.items()
+                )
+                raise InvalidRequestError(f"the inputs must agree in {name}, and it is {where}") from error
+        for name, array in inputs.items():
+            if not array.size:
+                shape = list(array.shape)
+                raise InvalidRequestError(f"input '{name}' has shape {shape}: this model takes none without elements")
+        failed = _NODE_FAILED.search(str(error))
+        if failed is not None and _OF_INPUTS.search(str(error)):
+            raise InvalidRequestError(f"the model's {failed[1]} does not take these inputs: {failed[2]}") from error
 
     def _with_text(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**inputs, **{name: _as_text(inputs[name], name) for name in self._strings}}
@@ -104,7 +157,11 @@ class _WithBf16(Onnx):
     ) -> Prediction:
         del parameters
         feeds = {name: _value(array, self._signature.inputs[name]) for name, array in inputs.items()}
-        values = self._session.run_with_ort_values(wanted, feeds, self._run_options)
+        try:
+            values = self._session.run_with_ort_values(wanted, feeds, self._run_options)
+        except Exception as error:  # see load
+            self._refuse(inputs, error)
+            raise
         return Prediction({name: _array(value) for name, value in zip(wanted, values, strict=True)})
 
 
@@ -134,6 +191,22 @@ def _specs(nodes: Sequence[Any], what: str) -> list[TensorSpec]:
         shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape)
         specs.append(TensorSpec(node.name, datatype, shape))
     return specs
+
+
+_Place = tuple[str, int]
+"""An input and the number of one of its dimensions."""
+
+
+def _shared_dimensions(nodes: Sequence[Any]) -> dict[str, list[_Place]]:
+    """Where sizes must be equal, by what is to be called so: dimensions of one name, and first ones without any."""
+    shared: dict[str, list[_Place]] = {}
+    for node in nodes:
+        for number, size in enumerate(node.shape):
+            if isinstance(size, str) and size:
+                shared.setdefault(f"'{size}'", []).append((node.name, number))
+            elif size is None and number == 0:
+                shared.setdefault("rows", []).append((node.name, number))
+    return shared
 
 
 def _as_text(array: np.ndarray, name: str) -> np.ndarray:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -33,6 +34,9 @@ from inference_server.runtimes.matrix import matrix_input
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
 _DATATYPES = {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64", "U": "BYTES", "O": "BYTES", "S": "BYTES"}
+
+_REASON = 200
+"""Characters of an estimator's own words that are shown: they may list what it was given."""
 
 
 class SkopsParameters(BaseModel):
@@ -52,7 +56,9 @@ class Sklearn(Runtime):
         }
         if not self._methods:
             raise ModelError(f"a {type(estimator).__name__} has none of the methods {', '.join(METHODS)}")
-        outputs = [self._output(number, name) for number, name in enumerate(self._methods)]
+        stated = {tensor.name: tensor.spec() for tensor in config.outputs or ()}
+        outputs = [self._output(name, stated.get(name)) for name in self._methods]
+        outputs = [replace(spec, optional=number > 0) for number, spec in enumerate(outputs)]
         self._signature = Signature.of([self._input], outputs)
 
     @classmethod
@@ -87,13 +93,16 @@ class Sklearn(Runtime):
             return Prediction({name: self._no_rows(name) for name in wanted})
         rows = self._rows(array)
         try:
-            return Prediction({name: np.asarray(self._methods[name](rows)) for name in wanted})
-        except ValueError as error:
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise InvalidRequestError(
-                    f"input '{self._input.name}' has NaN or infinity, which this model does not take"
-                ) from error
-            raise
+            with np.errstate(all="ignore"):  # or each request with such numbers would have its warnings in the log
+                return Prediction({name: _dense(self._methods[name](rows)) for name in wanted})
+        except ValueError as error:  # which is scikit-learn's word for what an estimator does not take
+            raise InvalidRequestError(self._refusal(array, error)) from error
+
+    def _refusal(self, array: np.ndarray, error: ValueError) -> str:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return f"input '{self._input.name}' has NaN or infinity, which this model does not take"
+        reason, *_ = str(error).splitlines() or [""]
+        return f"the model does not take input '{self._input.name}': {reason[:_REASON]}"
 
     def _no_rows(self, output: str) -> np.ndarray:
         spec = self._signature.outputs[output]
@@ -104,18 +113,21 @@ class Sklearn(Runtime):
             return array
         return [element.decode(errors="replace") for element in array]
 
-    def _output(self, number: int, name: str) -> TensorSpec:
-        """What a method gives, as it gives it for one row."""
+    def _output(self, name: str, stated: TensorSpec | None) -> TensorSpec:
+        """What a method gives, as it gives it for one row; what model.json states, if it does not take that row."""
         columns = self._input.shape[1:]
         row = [""] if self._input.datatype == "BYTES" else np.zeros((1, *columns), self._input.type.array)
         try:
-            trial = np.asarray(self._methods[name](row))
+            trial = _dense(self._methods[name](row))
         except Exception as error:  # an estimator may raise anything
-            raise ModelError(f"{name} fails for a row of zeros: {error!r}") from error
+            if stated is not None:
+                return stated
+            hint = "; if it takes no zeros, state outputs in model.json"
+            raise ModelError(f"{name} fails for a row of zeros: {error!r}{hint}") from error
         datatype = _DATATYPES.get(trial.dtype.kind)
         if datatype is None:
             raise ModelError(f"{name} gives {trial.dtype}, which can't be served")
-        return TensorSpec(name, datatype, (-1, *trial.shape[1:]), optional=number > 0)
+        return TensorSpec(name, datatype, (-1, *trial.shape[1:]))
 
 
 class SklearnSkops(Sklearn):
@@ -168,6 +180,11 @@ def _input_of(estimator: Any, config: ModelConfig) -> TensorSpec:
             else f"a {type(estimator).__name__} is not fitted to a matrix"
         )
     return matrix_input(config, ("FP64", "FP32", "INT64"), columns)
+
+
+def _dense(values: Any) -> np.ndarray:
+    """Of a matrix of SciPy, which encoders and vectorizers give, NumPy would make one object."""
+    return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
 
 
 def _use_one_thread(estimator: Any) -> None:

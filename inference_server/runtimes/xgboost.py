@@ -46,9 +46,9 @@ class XGBoost(Runtime):
         booster = xgboost.Booster({"nthread": 1})
         try:
             booster.load_model(path)
-        except xgboost.core.XGBoostError as error:
+            return cls(booster, config, parameters)
+        except xgboost.core.XGBoostError as error:  # its text goes on with a stack trace
             raise ModelError(f"XGBoost can't load {path.name}: {str(error).splitlines()[0]}") from error
-        return cls(booster, config, parameters)
 
     @property
     def signature(self) -> Signature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,19 @@ def test_a_model_that_is_harmed_is_named_by_readiness_and_the_server_lives(
         refused = server.post("/v2/models/bad/infer", json=ROW)
         assert refused.status_code == 503
         assert problem["reason"] in refused.json()["error"]
+
+
+def test_a_folder_whose_name_is_no_text_is_named_as_far_as_it_is(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    write_linear(root, "good")
+    published(root)
+    (root / os.fsdecode(b"mod\xe8le")).mkdir()  # in Latin-1
+    with running(root) as server:
+        (problem,) = server.get("/readyz").json()["problems"]
+        assert problem["model"] == "mod\ufffdle"
+        assert "the name of a model is" in problem["reason"]
+        assert server.post("/v2/models/good/infer", json=ROW).status_code == 200
+        assert server.get("/metrics").status_code == 200
 
 
 def test_the_command_check_says_the_same_and_exits_one(tmp_path: Path) -> None:

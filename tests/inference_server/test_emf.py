@@ -94,3 +94,28 @@ def test_every_request_is_told_once_also_when_the_server_ends(tmp_path: Path) ->
         assert server.wait() == 0
     assert sum(record["Requests"] for record in server.logged("metrics")) == 12
     assert {record["Model"] for record in server.logged("metrics")} == {"linear"}
+
+
+def test_metrics_that_cant_be_told_are_told_later(tmp_path: Path) -> None:
+    root, scratch = tmp_path / "models", tmp_path / "scratch"
+    scratch.mkdir()
+    write_linear(root)
+    with running(published(root), emf_namespace="Shop", emf_seconds=1, scratch_dir=scratch) as server:
+        assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
+        (folder,) = scratch.iterdir()
+        told = folder / "emf.json"
+        eventually(told.exists, DEADLINE)
+        kept = told.rename(folder / "kept")
+        told.mkdir()  # so that nothing can be written there, as on a disk that is full
+        eventually(lambda: server.logged("metrics can't be told"), DEADLINE)
+        told.rmdir()
+        kept.rename(told)
+        assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
+        eventually(lambda: sum(record["Requests"] for record in server.logged("metrics")) == 2, DEADLINE)
+
+
+def test_the_counters_have_their_room_on_the_disk_from_the_start(tmp_path: Path) -> None:
+    """Memory that is mapped to a file ends who writes to it, once the disk has no room for what is not there yet."""
+    Store(tmp_path / "a.counters", [("m", str(number)) for number in range(100)], 100)
+    found = (tmp_path / "a.counters").stat()
+    assert found.st_blocks * 512 >= found.st_size > 1_000_000

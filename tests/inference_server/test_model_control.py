@@ -243,6 +243,68 @@ def test_sigterm_while_a_model_is_loaded_on_request_answers_who_waits_for_it(mod
         assert (response.status_code, "on its way out" in response.json()["error"]) == (503, True), response.text
 
 
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """Where a server makes the folder that its processes share."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder
+
+
+def test_a_generation_that_cant_even_be_started_is_no_end_of_the_one_that_serves(models: Path, shared: Path) -> None:
+    """As on a disk that is full: nothing can be written for it."""
+    with running(models, model_control="explicit", scratch_dir=shared) as server:
+        server.wait_until_live()
+        (scratch,) = shared.iterdir()
+        (scratch / "generation-2").touch()  # where its folder would be
+        response = server.post("/v2/repository/models/linear/load")
+        assert response.status_code == 400
+        assert "a server can't be started: File exists" in response.json()["error"]
+        assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
+        assert server.post("/v2/repository/models/linear/load").status_code == 200
+
+
+def test_a_change_that_cant_be_asked_for_is_unavailable(models: Path, shared: Path) -> None:
+    with running(models, model_control="explicit", scratch_dir=shared) as server:
+        server.wait_until_live()
+        (requests,) = shared.glob("*/requests")
+        requests.rename(requests.with_name("away"))
+        response = server.post("/v2/repository/models/linear/load")
+        assert (response.status_code, "can't be asked for: No such file" in response.json()["error"]) == (503, True)
+
+
+def test_a_change_of_the_repository_that_cant_be_asked_for_is_asked_for_later(models: Path, shared: Path) -> None:
+    with running(models, model_control="poll", poll_seconds=0.1, scratch_dir=shared) as server:
+        server.wait_until_live()
+        (requests,) = shared.glob("*/requests")
+        away = requests.rename(requests.with_name("away"))
+        write_linear(models, version=2)
+        published(models)
+        eventually(lambda: server.logged("a new generation of the server can't be asked for"), DEADLINE)
+        away.rename(requests)
+        eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)
+
+
+def test_changes_that_are_waited_for_leave_a_worker_for_everybody_else(models: Path, tmp_path: Path) -> None:
+    plug_ins = write_plug_in(tmp_path / "plug_ins")
+    with (
+        ThreadPoolExecutor(1) as pool,
+        running(models, model_control="explicit", python_path=plug_ins, workers=2) as server,
+    ):
+        server.wait_until_live()
+        write_awkward(models, "endless", parameters={"on_load": "sleep"})
+        published(models)
+        waiting = pool.submit(server.post, "/v2/repository/models/endless/load")
+        eventually(lambda: len(children(server.process.pid)) == 2, DEADLINE)
+        refused = server.post("/v2/repository/models/linear/load")
+        assert (refused.status_code, "ask again" in refused.json()["error"]) == (503, True), refused.text
+        assert refused.headers["Retry-After"]
+        assert server.get("/healthz").status_code == 200
+        assert not waiting.done()
+        server.process.terminate()
+        assert waiting.result(DEADLINE).status_code == 503
+
+
 def test_local_copies_that_nobody_uses_are_removed(models: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()

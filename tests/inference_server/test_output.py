@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_server import logs
-from inference_server.uwsgi_output import TOO_LARGE, OutputReader
+from inference_server.uwsgi_output import ENDED, TOO_LARGE, OutputReader
 
 
 @pytest.fixture
@@ -104,13 +104,13 @@ def test_output_becomes_the_same_records_wherever_it_is_cut(cuts: list[int]) -> 
         if start < end:
             records += list(reader.feed(OUTPUT[start:end]))
     records += list(reader.feed(b""))
-    assert records == RECORDS
+    assert records == [(*record, {}) for record in RECORDS]
 
 
 def test_a_traceback_that_is_cut_off_is_told_at_the_end() -> None:
     reader = OutputReader()
     assert list(reader.feed(b"Traceback (most recent call last):\n  File")) == []
-    assert list(reader.feed(b"")) == [("ERROR", "Traceback (most recent call last):\n  File")]
+    assert list(reader.feed(b"")) == [("ERROR", "Traceback (most recent call last):\n  File", {})]
 
 
 @pytest.mark.parametrize("secret", ["s3cret", "s3cret\r\n s3cret\r\n Traceback (most recent call last):\r\n s3cret"])
@@ -121,10 +121,11 @@ def test_a_header_that_uwsgi_has_no_room_for_is_not_in_the_log(secret: str, size
     reader = OutputReader()
     raw = text.encode()
     records = [record for at in range(0, len(raw), size) for record in reader.feed(raw[at : at + size])]
-    assert records == [("DEBUG", "before"), ("WARNING", TOO_LARGE), ("DEBUG", "after")]
+    assert records == [("DEBUG", "before", {}), ("WARNING", TOO_LARGE, {}), ("DEBUG", "after", {})]
 
 
 @pytest.mark.parametrize("query", ["", "?token=s3cret", "?token=s3cret since 1&then=? since 2"])
-def test_the_query_of_a_request_that_is_ended_for_its_time_is_not_in_the_log(query: str) -> None:
-    line = f"Mon Nov 30 - HARAKIRI [core 0] 10.0.0.1 - POST /v2/models/m/infer{query} since 1796019487"
-    assert list(OutputReader().feed(f"{line}\n".encode())) == [("ERROR", line.replace(query, ""))]
+def test_of_a_request_that_is_ended_for_its_time_method_and_path_are_told_and_no_query(query: str) -> None:
+    line = f"Mon Nov 30 - HARAKIRI [core 0] 10.0.0.1 - POST /v2/models/m/infer{query} since 1796019487\n"
+    told = {"method": "POST", "path": "/v2/models/m/infer"}
+    assert list(OutputReader().feed(line.encode())) == [("ERROR", ENDED, told)]

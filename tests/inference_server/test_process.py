@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from inference_server.uwsgi_output import ENDED
 from tests.eventually import eventually
 from tests.inference_server.models import linear, published, write_awkward, write_linear, write_plug_in, write_top_n
 from tests.inference_server.running import DEADLINE, RunningServer, running
@@ -100,6 +101,20 @@ def test_sigterm_under_load_fails_no_request_and_exits_zero(models: Path, thread
         assert outcomes["200"] > before
 
 
+def test_a_signal_that_comes_before_it_is_handled_waits(models: Path) -> None:
+    """To PID 1, which the server is in a container, it would be lost."""
+    with running(models) as server:
+        eventually(lambda: is_blocked(server.process.pid, signal.SIGTERM), DEADLINE)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait() == 0
+    assert server.logged("signal received")
+
+
+def is_blocked(pid: int, number: signal.Signals) -> bool:
+    (mask,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigBlk:"))
+    return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
+
+
 def test_a_worker_that_is_killed_under_load_loses_no_request_but_its_own(models: Path) -> None:
     kills = 4
     with running(models) as server:
@@ -156,7 +171,7 @@ def test_a_killed_worker_is_replaced(models: Path) -> None:
         assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
 
 
-def test_a_request_of_which_its_worker_is_killed_is_counted(models: Path, tmp_path: Path) -> None:
+def test_a_request_of_which_its_worker_is_killed_is_counted_and_logged(models: Path, tmp_path: Path) -> None:
     plug_ins = write_plug_in(tmp_path / "plug_ins")
     write_awkward(models)
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
@@ -169,6 +184,8 @@ def test_a_request_of_which_its_worker_is_killed_is_counted(models: Path, tmp_pa
             assert server.post("/v2/models/awkward/infer", json=sleep).status_code == 504
         counted = 'inference_requests_total{code="504",model="awkward",version="1"} 2.0'
         eventually(lambda: counted in server.get("/metrics").text, DEADLINE)
+        (record,) = server.logged(ENDED)
+        assert (record["level"], record["method"], record["path"]) == ("ERROR", "POST", "/v2/models/awkward/infer")
 
 
 def test_a_port_in_use_is_named_in_the_log_and_the_exit_code_is_one(models: Path) -> None:

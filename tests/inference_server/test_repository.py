@@ -153,6 +153,15 @@ def test_publishing_nothing_is_an_error(root: Path) -> None:
         publish(root)
 
 
+@pytest.mark.parametrize(("name", "words"), [(b"mod\xe8le", "must be UTF-8"), (b"a\\b", "must be a path below")])
+def test_a_file_whose_name_no_manifest_can_have_is_not_published(root: Path, name: bytes, words: str) -> None:
+    folder = write_linear(root)
+    (folder / os.fsdecode(name)).touch()
+    with pytest.raises(ModelError, match=f"model linear, version 1: file '.*' can't be published: file: .*{words}"):
+        publish(root)
+    assert read_manifest(folder) is None
+
+
 def test_what_would_not_be_served_is_not_published(root: Path) -> None:
     version = write_linear(root)
     (version / "weights").symlink_to("/etc/hostname")

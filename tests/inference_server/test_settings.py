@@ -53,6 +53,14 @@ def test_pins_of_unsafe_models_are_read_and_checked() -> None:
         load(INFERENCE_UNSAFE_MODELS="churn/3=abc")
 
 
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if "float" in str(field)])
+@pytest.mark.parametrize("number", ["inf", "nan"])
+def test_a_number_that_is_none_is_refused(name: str, number: str) -> None:
+    """JSON, by which the settings come to the server's processes, has none of them."""
+    with pytest.raises(SettingsError, match=f"INFERENCE_{name.upper()} is '{number}': Input should be"):
+        load(**{f"INFERENCE_{name.upper()}": number})
+
+
 def test_the_hard_timeout_is_beyond_the_deadline() -> None:
     with pytest.raises(SettingsError, match="INFERENCE_HARD_TIMEOUT_SECONDS is 20: it must be more than"):
         load(INFERENCE_HARD_TIMEOUT_SECONDS="20")
