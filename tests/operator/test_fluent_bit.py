@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +22,7 @@ from inference_operator.fluentbit.intent import Intent
 from inference_operator.fluentbit.rendering import DEBUG, render
 from inference_operator.fluentbit.routing import Line, goes_to, understood
 from tests.eventually import eventually
-from tests.operator.firelens import needs_fluent_bit, read, running, to_files
+from tests.operator.firelens import hasty, needs_fluent_bit, read, running, to_files
 from tests.operator.log_samples import DESTINATIONS, intents, texts
 
 pytestmark = needs_fluent_bit
@@ -33,7 +34,8 @@ PLACES = (*DESTINATIONS, DEBUG, NOWHERE)
 
 def sent(intent: Intent, lines: Sequence[Line]) -> dict[str, list[dict[str, Any]]]:
     """The records that each destination got. A last line of each container ends the wait for more of a traceback."""
-    configuration = render(intent)
+    rendered = render(intent)
+    configuration = replace(rendered, main=hasty(rendered.main))
     ends = [Line(text=json.dumps({"end": LAST}), container=container) for container in intent.containers]
     with TemporaryDirectory() as folder, running(Path(folder), to_files(configuration, Path(folder))) as router:
         router.send(*lines, *ends)
