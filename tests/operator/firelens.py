@@ -126,6 +126,14 @@ def running(
             process.wait()
 
 
+def hasty(main: str) -> str:
+    """Of a router that sends what it has soon, and tries again soon."""
+    for name, given, shorter in (("Flush", "1", "0.1"), ("scheduler.base", "2", "1"), ("scheduler.cap", "60", "2")):
+        main, found = re.subn(rf"^( +{re.escape(name)} +){given}$", rf"\g<1>{shorter}", main, flags=re.MULTILINE)
+        assert found == 1, f"{name} {given} is not there"
+    return main
+
+
 def to_files(configuration: Configuration, folder: Path) -> Configuration:
     """The same, with a file for each destination. What decides which lines an output gets is left as it is."""
     sections = configuration.main.split("[OUTPUT]\n")

@@ -122,8 +122,8 @@ def intents(draw: st.DrawFn) -> Intent:
         containers=CONTAINERS,
         routes=logging.routes,
         destinations=DESTINATIONS,
-        redact=draw(st.sampled_from([(), ("status",)])),
-        remove=draw(st.sampled_from([(), ("user", "@type")])),
+        redact=draw(st.sampled_from([(), ("status",), ("status", "user.id", "@type.more.id")])),
+        remove=draw(st.sampled_from([(), ("user", "@type"), ("user.address.city", "TAG.address")])),
         debug_group=draw(st.sampled_from([None, "/inference/shop/recommender"])),
     )
 
@@ -136,7 +136,12 @@ def members() -> st.SearchStrategy[dict[str, Any]]:
         st.sampled_from([500, 40, -3, 2**63, 2**64 - 1, 1.5, None]),
     )
     user: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-        {}, optional={"id": scalars, "address": st.fixed_dictionaries({"city": scalars}), "more": st.just([{"": 1}])}
+        {},
+        optional={
+            "id": scalars,
+            "address": st.fixed_dictionaries({"city": scalars}),
+            "more": st.just([{"": 1, "id": "a"}, [{"id": None}]]),
+        },
     )
     return st.fixed_dictionaries(
         {},
@@ -150,6 +155,7 @@ def members() -> st.SearchStrategy[dict[str, Any]]:
             **dict.fromkeys(("user", "@type", "TAG"), st.one_of(user, st.sampled_from(WORDS))),
             "_rt_route": st.just("0"),
             "_rt": st.just(95),
+            "user.id": scalars,
             "": st.just(1),
         },
     )

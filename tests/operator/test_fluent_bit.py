@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,8 +22,9 @@ from inference_operator.fluentbit.intent import Intent
 from inference_operator.fluentbit.rendering import DEBUG, render
 from inference_operator.fluentbit.routing import Line, goes_to, understood
 from tests.eventually import eventually
-from tests.operator.firelens import needs_fluent_bit, read, running, to_files
+from tests.operator.firelens import hasty, needs_fluent_bit, read, running, to_files
 from tests.operator.log_samples import DESTINATIONS, intents, texts
+from tests.operator.simulated_router import masked
 
 pytestmark = needs_fluent_bit
 
@@ -33,7 +35,8 @@ PLACES = (*DESTINATIONS, DEBUG, NOWHERE)
 
 def sent(intent: Intent, lines: Sequence[Line]) -> dict[str, list[dict[str, Any]]]:
     """The records that each destination got. A last line of each container ends the wait for more of a traceback."""
-    configuration = render(intent)
+    rendered = render(intent)
+    configuration = replace(rendered, main=hasty(rendered.main))
     ends = [Line(text=json.dumps({"end": LAST}), container=container) for container in intent.containers]
     with TemporaryDirectory() as folder, running(Path(folder), to_files(configuration, Path(folder))) as router:
         router.send(*lines, *ends)
@@ -65,12 +68,11 @@ def essence(record: dict[str, Any]) -> str:
 
 
 def expected(intent: Intent, line: Line) -> str:
-    members = dict(understood(line).members)
-    for name in intent.redact:
-        if name in members:
-            members[name] = "[redacted]"
-    for name in intent.remove:
-        members.pop(name, None)
+    members: Any = understood(line).members
+    for path in intent.redact:
+        members = masked(members, path, "[redacted]")
+    for path in intent.remove:
+        members = masked(members, path, None)
     return essence(members)
 
 
@@ -166,6 +168,48 @@ def test_a_line_that_is_nested_too_deep_stays_text_and_takes_no_other_line_along
 def test_a_member_without_a_name_does_not_end_the_router() -> None:
     got = sent(intent_of({"to": ["archive"]}), list(map(as_line, ['{"": 1}', '{"_rt": 95, "b": {"": ""}}'])))
     assert list(map(essence, got["archive"])) == ['{"": 1}', '{"_rt": 95, "b": {"": ""}}']
+
+
+MASKED = [
+    ('{"user": {"email": "a", "id": 1}, "trace": 18446744073709551615, "big": -9007199254740993, "f": 1.0}',) * 2,
+    ('{"user": {"email": {"a": [1, {}]}, "n": null, "o": {}, "s": "x\\"}]\\\\"} , "b": [{"user": {"email": 1}}]}',) * 2,
+    ('{"user": [{"email": null}, 3, "email", [{ "email" : 1e3 , "id" : -0.5 }]]}',) * 2,
+    ('{"us\\u0065r": {"\\u0065mail": "a"}}', '{"user": {"email": "a"}}'),
+    ('{"user.email": "a", "user": {"emails": "b", "an": {"email": "c"}}}',) * 2,
+    ('{"user": {"email": "a", "email": "b"}}', '{"user": {"email": "b"}}'),
+    ('{"user": {"email": "a"}, "user": {"id": 1}}', '{"user": {"id": 1}}'),
+    ('{"user": {"id": 1}, "user": {"email": "a"}}', '{"user": {"email": "a"}}'),
+    ('{"http": {"headers": {"cookie": "a", "host": "b"}}, "http.headers": {"cookie": "c"}}',) * 2,
+    ('{"http": {"headers": [{"cookie": "a"}], "cookie": "b"}}',) * 2,
+    ('{"http.headers.cookie": "a"}',) * 2,
+    ('{"email": "a", "an": {"user": {"email": "b"}}}',) * 2,
+    ('{"user": "email"}',) * 2,
+    ('{"user": {"email": "a",}}', '{"log": "{\\"user\\": {\\"email\\": \\"a\\",}}"}'),
+    ('{"user" {"email": "a"}}', '{"log": "{\\"user\\" {\\"email\\": \\"a\\"}}"}'),
+    ('{user: {"email": "a"}}', '{"log": "{user: {\\"email\\": \\"a\\"}}"}'),
+    ('{"user": {"email": "a", "text": "' + "y" * 100_000 + '"}}',) * 2,
+]
+"""Lines, and each as it would go out if nothing were redacted."""
+
+
+def test_members_of_inner_objects_are_redacted_or_removed_and_all_else_is_as_it_was() -> None:
+    """Of two of a name one goes out. What is no JSON stays text, whole."""
+    asked = replace(intent_of({"to": ["archive"]}), redact=("user.email", "text"), remove=("http.headers.cookie",))
+    got = sent(asked, [Line(text=text) for text, _ in MASKED])["archive"]
+    wanted = [
+        masked(masked(json.loads(text), "user.email", "[redacted]"), "http.headers.cookie", None) for _, text in MASKED
+    ]
+    assert list(map(essence, got)) == list(map(essence, wanted))
+
+
+def test_routes_see_members_of_inner_objects_before_they_are_redacted() -> None:
+    field = {"name": "user.email", "regex": "@example"}
+    asked = intent_of({"match": {"fields": [field]}, "to": ["errors"]}, {"to": ["archive"]})
+    got = sent(
+        replace(asked, redact=("user.email",)), list(map(as_line, ['{"user": {"email": "a@example.com"}}', "x"]))
+    )
+    assert list(map(essence, got["errors"])) == ['{"user": {"email": "[redacted]"}}']
+    assert list(map(essence, got["archive"])) == ['{"log": "x"}']
 
 
 def as_line(text: str) -> Line:

@@ -43,6 +43,7 @@ INTENTS: dict[str, dict[str, Any]] = {
     "slow_requests": {"routes": [{"match": {"regex": r"took [0-9]{4,} ms$"}, "to": ["errors"]}, REST]},
     "a_sidecar_of_its_own": {"routes": [{"match": {"container": "proxy"}, "drop": True}, REST]},
     "secrets_out": {"routes": [ERRORS, REST], "redact": ["authorization"], "remove": ["password", "cookie"]},
+    "secrets_out_of_inner_objects": {"routes": [REST], "redact": ["user.email"], "remove": ["headers.cookie"]},
     "debugging": {"routes": [ERRORS, REST], "debugUntil": "2026-11-24T13:00:00Z"},
     "hostile_values": {
         "routes": [{"match": {"fields": [{"name": "user", "values": HOSTILE}]}, "drop": True}, REST],

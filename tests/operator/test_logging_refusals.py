@@ -61,6 +61,12 @@ def test_a_regex_that_the_router_reads_otherwise_or_not_at_all_is_named(regex: s
     assert "regular expression" in answer.message
 
 
+def test_a_regex_that_would_keep_the_router_busy_for_ever_is_refused() -> None:
+    answer = refused({"routes": [{"match": {"regex": r"^(\w+\s?)*$"}, "to": ["errors"]}, REST]})
+    assert answer.reason is Reason.INVALID_SPEC
+    assert "spec.logging.routes[0].match.regex: matches some texts in so many ways" in answer.message
+
+
 def test_routes_that_make_too_long_a_configuration_are_told_the_limit() -> None:
     values = [f"{number}{'#' * 250}" for number in range(20)]
     route = {"match": {"fields": [{"name": "user", "values": values}]}, "to": ["errors"]}

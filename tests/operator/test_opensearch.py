@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from inference_operator.fluentbit.rendering import Configuration, render
 from inference_operator.fluentbit.routing import Line, goes_to, understood
 from tests.eventually import eventually
 from tests.operator.bulk_server import Index, serving
-from tests.operator.firelens import Router, needs_fluent_bit, running
+from tests.operator.firelens import Router, hasty, needs_fluent_bit, running
 
 pytestmark = needs_fluent_bit
 
@@ -41,11 +41,11 @@ def intent(*routes: dict[str, object]) -> Intent:
 
 
 @contextmanager
-def searched(index: Index, folder: Path, asked: Intent) -> Iterator[Router]:
-    """A router whose domain is the test's. Its configuration is as rendered, but for whom it trusts."""
+def searched(index: Index, folder: Path, asked: Intent, wait: Callable[[str], str] = hasty) -> Iterator[Router]:
+    """A router whose domain is the test's. Its configuration is as rendered, but for whom it trusts and its waits."""
     rendered = render(asked)
     with serving(index, folder / "domain") as way:
-        main = rendered.main.replace(f" {HOST}\n", f" {HOST}\n    tls.ca_file {way.authority}\n")
+        main = wait(rendered.main).replace(f" {HOST}\n", f" {HOST}\n    tls.ca_file {way.authority}\n")
         configuration = Configuration(main=main, parsers=rendered.parsers)
         proxy = {"HTTP_PROXY": way.proxy, "NO_PROXY": "169.254.169.254,169.254.170.2"}
         with running(folder, configuration, proxy) as router:
@@ -87,9 +87,9 @@ def test_lines_arrive_where_the_rule_says_in_one_signed_and_typeless_form(tmp_pa
 
 
 def test_of_very_many_lines_each_is_there_once(tmp_path: Path) -> None:
-    """The answer to a chunk of short lines is longer than the client's usual buffer."""
+    """The answer to what a second brings of short lines is longer than the client's usual buffer."""
     index = Index()
-    with searched(index, tmp_path, intent({"to": ["search"]})) as router:
+    with searched(index, tmp_path, intent({"to": ["search"]}), wait=str) as router:
         router.send(*(line(number=number) for number in range(20_000)))
         eventually(lambda: len(index.documents) >= 20_000, 60)
         assert router.stop() == 0, router.log()

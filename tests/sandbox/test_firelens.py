@@ -228,7 +228,7 @@ def test_lines_go_through_fluent_bit_to_cloudwatch_with_the_fields_that_ecs_adds
 
 
 @needs_fluent_bit
-def test_a_configuration_that_travels_in_the_task_definition_is_included(cloud: LiveCloud) -> None:
+def test_a_configuration_that_travels_in_the_task_definition_is_included(cloud: LiveCloud, tmp_path: Path) -> None:
     cloud.aws.client("s3", cloud.details.region).create_bucket(
         Bucket="archive", CreateBucketConfiguration={"LocationConstraint": cloud.details.region}
     )
@@ -248,12 +248,14 @@ def test_a_configuration_that_travels_in_the_task_definition_is_included(cloud: 
     )
 
     assert described(cloud, arn)["lastStatus"] == "RUNNING", described(cloud, arn)
-    eventually(lambda: len(in_s3(cloud)) >= 5, 20)
-    records = in_s3(cloud)
+    written = tmp_path / "tasks" / arn.rsplit("/", 1)[-1] / "app.log"
+    eventually(lambda: "x" * 40_000 in written.read_text())
     stop(cloud, arn)
 
+    records = in_s3(cloud)
     assert {record["extra"] for record in records} == {"yes"}
-    assert "the last word" in [record["log"] for record in in_s3(cloud)]
+    assert len(records) == 6, "three lines, of which one has three parts, and the last word"
+    assert "the last word" in [record["log"] for record in records]
 
 
 _UPTIME = (

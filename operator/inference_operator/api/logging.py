@@ -28,9 +28,6 @@ FieldName = Annotated[
     str,
     *text(128, FIELD_REGEX, "the name of a member of JSON lines, those of inner objects after a dot, such as user.id"),
 ]
-TopLevelName = Annotated[
-    str, *text(128, "[A-Za-z@][A-Za-z0-9_@-]*", "the name of a member of JSON lines, such as authorization")
-]
 DestinationName = Annotated[str, *text(30, DESTINATION_NAME, DESTINATION_MUST_BE)]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -235,11 +232,12 @@ class Logging(SpecModel):
     routes: Annotated[tuple[Route, ...], Field(max_length=20)] = ()
     """Where lines go: a line takes the first route that matches. The last one has no match, and takes the rest."""
 
-    redact: Annotated[tuple[TopLevelName, ...], Field(max_length=20), Unique()] = ()
-    """Members of JSON lines whose value is replaced by [redacted]. Those of inner objects are left as they are."""
+    redact: Annotated[tuple[FieldName, ...], Field(max_length=20), Unique()] = ()
+    """Members of JSON lines whose value is replaced by [redacted]. Those of inner objects are named after a dot, e.g.
+    `user.email`, of objects in lists too. Without a dot it is the line's own member alone."""
 
-    remove: Annotated[tuple[TopLevelName, ...], Field(max_length=20), Unique()] = ()
-    """Members that are taken out of JSON lines. Those of inner objects are left as they are."""
+    remove: Annotated[tuple[FieldName, ...], Field(max_length=20), Unique()] = ()
+    """Members that are taken out of JSON lines, named as for `redact`."""
 
     debug_until: Annotated[datetime, _Moment()] | None = None
     """Until this time every line, dropped ones too, also goes to the service's log group. Tasks are replaced when that

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
+from inference_operator.api.ambiguity import is_ambiguous
 from inference_operator.api.constraints import must_be, refuse
 
 LENGTH: Final = 256
@@ -27,6 +28,11 @@ _MUST_BE: Final = (
     "\\A, \\z, back-references or possessive quantifiers, such as ^(GET|POST) /v2/"
 )
 
+_AMBIGUOUS: Final = (
+    "matches some texts in so many ways that the log router would never have tried them all; let no two of its parts "
+    "that repeat match the same text one after the other, such as a+ in place of (a+)+"
+)
+
 
 def _check(pattern: str) -> str:
     if not re.fullmatch(_SHAPE, pattern, re.ASCII):
@@ -35,6 +41,8 @@ def _check(pattern: str) -> str:
         compiled(pattern)
     except re.error as error:
         raise refuse(f"is no regular expression: {error}; mend it. It must be {_MUST_BE}") from None
+    if is_ambiguous(pattern):
+        raise refuse(_AMBIGUOUS)
     return pattern
 
 

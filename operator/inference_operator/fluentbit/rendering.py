@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from inference_operator.api.destinations import Destination
 from inference_operator.api.logging import CONFIGURATION_LENGTH, FieldMatch, Match, Route
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec
-from inference_operator.fluentbit import routing
+from inference_operator.fluentbit import masking, routing
 from inference_operator.fluentbit.classic import Section, any_of, comment, document, literal, onigmo, share
 from inference_operator.fluentbit.intent import Intent, intent
 from inference_operator.fluentbit.outputs import LINE_ID, TIME, cloud_watch, output
@@ -169,8 +169,20 @@ class _Router:
             ("Rename", "log _rt_json"),
             comments=("Lines that are one object go to the JSON parser, which would drop what follows an object.",),
         )
+        if self._inner:
+            yield self._filter(
+                "lua",
+                ("Call", "mask"),
+                ("Code", masking.script(_inner(self.intent.redact), _inner(self.intent.remove))),
+                comments=(
+                    "What is asked of members of inner objects is made ready here, and takes effect at the end.",
+                ),
+            )
         yield self._filter("parser", ("Key_Name", "_rt_json"), ("Parser", "json_object"), ("Reserve_Data", "On"))
-        yield self._filter("modify", ("Rename", "_rt_json log"), comments=("It was no JSON after all.",))
+        no_json = [("Rename", "_rt_json log")]
+        if self._inner:
+            no_json = [("Condition", "Key_exists _rt_json"), *no_json, ("Remove", masking.MASKED)]
+        yield self._filter("modify", *no_json, comments=("It was no JSON after all.",))
 
     # --- What routes ask for ---
 
@@ -258,10 +270,11 @@ class _Router:
 
     def _finished(self) -> Iterator[Section]:
         all_routed = ("Match", "r.*")
-        for member in self.intent.redact:
+        yield from self._masked()
+        for member in _outer(self.intent.redact):
             entries = [("Condition", f"Key_exists {member}"), ("Set", f"{member} [redacted]")]
             yield Section(kind="FILTER", entries=[("Name", "modify"), all_routed, *entries])
-        removals = [("Remove", member) for member in self.intent.remove]
+        removals = [("Remove", member) for member in _outer(self.intent.remove)]
         helpers = (
             "Remove_regex",
             rf"\A{routing.HELPER}",
@@ -275,6 +288,26 @@ class _Router:
         service_label = f"inference_service {self.intent.namespace}/{self.intent.name}"
         yield Section(kind="FILTER", entries=[("Name", "record_modifier"), all_routed, ("Record", service_label)])
         yield from self._fitted()
+
+    @property
+    def _inner(self) -> Sequence[str]:
+        return _inner([*self.intent.redact, *self.intent.remove])
+
+    def _masked(self) -> Iterator[Section]:
+        if self._inner:
+            replaced = [("Remove", name) for name in masking.beginnings(self._inner)]
+            yield Section(
+                kind="FILTER",
+                entries=[
+                    ("Name", "modify"),
+                    ("Match", "r.*"),
+                    ("Condition", f"Key_exists {masking.MASKED}"),
+                    *replaced,
+                ],
+                comments=("Members of inner objects are masked.",),
+            )
+            entries = [("Name", "parser"), ("Match", "r.*"), ("Key_Name", masking.MASKED), ("Parser", "json_object")]
+            yield Section(kind="FILTER", entries=[*entries, ("Reserve_Data", "On")])
 
     def _fitted(self) -> Iterator[Section]:
         """What some kinds of destination need of their lines."""
@@ -341,6 +374,14 @@ def _path(asked: str) -> str:
     if asked.endswith("*"):
         return rf"\A{literal(asked[:-1])}"
     return rf"\A{literal(asked)}(?:\?[\s\S]*)?\z"
+
+
+def _outer(names: Sequence[str]) -> Sequence[str]:
+    return [name for name in names if "." not in name]
+
+
+def _inner(names: Sequence[str]) -> Sequence[str]:
+    return [name for name in names if "." in name]
 
 
 def _needs_numbers(asked: FieldMatch) -> bool:
