@@ -20,6 +20,7 @@ from botocore.exceptions import (
 
 from inference_operator.aws.clients import Translating
 from inference_operator.aws.errors import LONGEST_MESSAGE, AwsError
+from tests.operator.world import CLUSTER, Object, World
 
 FROM_THE_FIELD = yaml.safe_load((Path(__file__).parent / "data/aws_errors.yaml").read_text())
 SOON = {"Waiting", "Throttled", "AwsUnavailable"}
@@ -108,3 +109,37 @@ def test_a_message_is_one_line_of_bounded_length() -> None:
     told = str(answered("ecs:RegisterTaskDefinition", "ClientException", "1 validation error:\n" + "x" * 70_000))
     assert "\n" not in told
     assert len(told) < LONGEST_MESSAGE + 100
+
+
+def test_what_another_kind_fails_of_is_looked_for_at_once(world: World) -> None:
+    """The rule can't be made without the target group, which was seen a moment ago and need not be looked at for
+    an hour."""
+    it = Object(world)
+    it.live(lambda: it.ready)
+    made = it.status["resources"]
+    elb = world.client("elbv2")
+    elb.delete_rule(RuleArn=made["listenerRule"])
+    elb.delete_target_group(TargetGroupArn=made["targetGroup"])
+    it.change(ingress={"paths": ["/other/*"]})
+
+    world.advance(it.look().requeue_after)
+    assert it.condition("ListenerRuleReady")["reason"] == "Waiting"
+    assert "RuleNotFound" in it.condition("ListenerRuleReady")["message"]
+    assert it.stands("Stalled")[0] == "Absent"
+    it.look()
+    assert it.stands("ListenerRuleReady") == ("True", "AsSpecified")
+
+
+def test_a_service_that_somebody_deletes_is_seen_to_go_at_once(world: World) -> None:
+    """It was seen a moment ago, and need not be looked at for minutes."""
+    it = Object(world)
+    it.live(lambda: it.ready)
+    world.client("ecs").delete_service(cluster=CLUSTER, service="shop_recommender", force=True)
+    it.change(replicas=2)
+
+    world.advance(it.look().requeue_after)
+    assert "Service was not ACTIVE" in it.condition("Ready")["message"]
+    assert it.stands("Stalled")[0] == "Absent"
+    it.look()
+    assert "it is made again when it is gone" in it.condition("ServiceReady")["message"]
+    it.live(lambda: it.ready)
