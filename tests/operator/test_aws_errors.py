@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,9 +20,10 @@ from botocore.exceptions import (
 )
 
 from inference_operator.aws.clients import Translating
-from inference_operator.aws.errors import LONGEST_MESSAGE, AwsError
+from inference_operator.aws.errors import DENIED, LONGEST_MESSAGE, THROTTLED, UNKNOWN_CALLER, AwsError
 from tests.operator.world import CLUSTER, Object, World
 
+ALERTS = Path(__file__).parents[2] / "charts/inference-operator/files/alerts.yaml"
 FROM_THE_FIELD = yaml.safe_load((Path(__file__).parent / "data/aws_errors.yaml").read_text())
 SOON = {"Waiting", "Throttled", "AwsUnavailable"}
 """Reasons of what passes without anybody's doing: none of them makes an object Stalled."""
@@ -87,6 +89,21 @@ def test_credentials_that_are_denied_are_not_told_as_the_call_that_needed_them(c
     told = answered("ecs:DescribeServices", "AccessDenied", message, 403, name=call)
     assert told.operation == f"sts:{call}"
     assert told.next_step().startswith(f"allow sts:{call}")
+
+
+@pytest.mark.parametrize(
+    ("alert", "codes"),
+    [
+        ("InferenceOperatorAwsRefuses", DENIED | UNKNOWN_CALLER | {"NoCredentialsError", "PartialCredentialsError"}),
+        ("InferenceOperatorAwsThrottles", THROTTLED),
+    ],
+)
+def test_the_alert_knows_every_code_of_its_kind_and_no_other(alert: str, codes: frozenset[str]) -> None:
+    [expression] = [rule["expr"] for rule in yaml.safe_load(ALERTS.read_text()) if rule.get("alert") == alert]
+    pattern = re.compile(re.findall(r'code=~"([^"]*)"', expression)[0])
+    assert {code for code in codes if not pattern.fullmatch(code)} == set()
+    others = {case["code"] for case in FROM_THE_FIELD} - codes
+    assert {code for code in others if pattern.fullmatch(code)} == set()
 
 
 @pytest.mark.parametrize(
