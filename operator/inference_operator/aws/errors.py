@@ -134,18 +134,8 @@ BUSY = frozenset(
     }
 )
 TAG_LIMIT = frozenset({"TooManyTags", "TooManyTagsException", "TagLimitExceeded"})
-LIMIT = TAG_LIMIT | frozenset(
-    {
-        "LimitExceededException",
-        "AccessPointLimitExceeded",
-        "TooManyTargetGroups",
-        "TooManyRules",
-        "ServiceQuotaExceededException",
-        "TooManyUniqueTargetGroupsPerLoadBalancer",
-        "RulesPerSecurityGroupLimitExceeded",
-        "ResourceLimitExceeded",
-    }
-)
+LIMIT = re.compile(r"TooMany|\w*(Limit|Quota)Exceeded")
+"""Begins the code of any other quota; those of `THROTTLED` are not meant."""
 NO_ANSWER = frozenset({"RequestTimeout", "RequestTimeoutException"})
 VAGUE = frozenset(
     {
@@ -381,13 +371,15 @@ _FAMILIES: tuple[tuple[frozenset[str], type[AwsError]], ...] = (
     (NOT_FOUND, NotFound),
     (EXISTS, AlreadyExists),
     (BUSY, Busy),
-    (LIMIT, LimitReached),
     (NO_ANSWER, Unavailable),
 )
 _SAID: tuple[tuple[re.Pattern[str], type[AwsError]], ...] = tuple(
     (re.compile(pattern, flags=re.IGNORECASE), family)
     for pattern, family in (
         (r"not authorized to perform", Denied),
+        # One service passes on what another one told it.
+        (r"\b(rate|request limit) exceeded", Throttled),
+        (r"not able to validate the provided access credentials|security token \S+ in the request", UnknownCaller),
         (r"\baccount (is|was|has been) (currently )?(blocked|suspended)", NotServed),
         (r"service linked role", NoLinkedRole),
         (r"reached the (limit|maximum)|(exceeds|exceeded) the (limit|quota)", LimitReached),
@@ -415,6 +407,8 @@ def _family(code: str, message: str, status: int) -> type[AwsError]:
     by_code = next((family for codes, family in _FAMILIES if code in codes), None)
     if by_code is not None:
         return by_code
+    if LIMIT.match(code):
+        return LimitReached
     if code in VAGUE:
         return next((family for pattern, family in _SAID if pattern.search(message)), AwsError)
     return Unavailable if status >= 500 else AwsError  # noqa: PLR2004 the HTTP class of server errors
