@@ -173,6 +173,10 @@ class AwsError(Exception):
     def next_step(self) -> str:
         return "change what AWS names above, in the spec or in the InferenceEnvironment"
 
+    def told(self) -> str:
+        """In full, for people."""
+        return f"{self}. Next: {self.next_step()}."
+
 
 _OF_THIS_TRY = re.compile(
     r"\s*Encoded authorization failure message: \S+|[,;]?\s*\brequest ?id: *[\w-]+", flags=re.IGNORECASE

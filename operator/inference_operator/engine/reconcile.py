@@ -307,7 +307,7 @@ def _guarded(kind: AnyKind, memory: Memory, scene: Scene, work: Callable[[], Ste
         log.warning("AWS error", kind=kind.name, operation=error.operation, code=error.code, error=error.message)
         trouble = Trouble(
             reason=error.reason,
-            message=f"{error}. Next: {error.next_step()}.",
+            message=error.told(),
             retry_soon=error.retry_soon,
         )
     except Exception as error:  # a bug in one kind must neither stop the others nor end the loop
