@@ -95,6 +95,7 @@ def import_service(
     Comments say what a spec can't say, and what applying the manifest would do. Without --environment the
     InferenceEnvironment that it needs is printed as well.
     """
+    from inference_operator.aws.errors import AwsError  # noqa: PLC0415
     from inference_operator.engine.importing import CannotImportError, identity_of, imported  # noqa: PLC0415
     from inference_operator.engine.importing.live import look  # noqa: PLC0415
     from inference_operator.engine.importing.printing import text  # noqa: PLC0415
@@ -105,7 +106,10 @@ def import_service(
     document = _environment(environment, files, kubernetes) if environment is not None else None
     aws, known = _account(document, region, connect)
     cluster, service = target.split("/")[-2:] if "/" in target else ("default", target)
-    live = look(aws, cluster, service)
+    try:
+        live = look(aws, cluster, service)
+    except AwsError as error:
+        raise click.ClickException(error.told()) from error
     if live is None:
         raise click.ClickException(f"there is no active service {service} in the cluster {cluster} of {aws.region}")
     try:

@@ -122,6 +122,17 @@ EXAMPLES: tuple[tuple[Fact, str], ...] = (
     (Fact(text="toomanyrequests: Rate exceeded"), "ImagePullRateLimited"),
     (Fact(text="failed to fetch secret a from secrets manager: RateLimitExceeded"), "AwsThrottled"),
     (Fact(text="BlockedException: Your account is currently blocked"), "AccountBlocked"),
+    (  # API reference, RunTask
+        Fact(text="(service shop) was unable to place a task. Reason: Your AWS account was blocked."),
+        "AccountBlocked",
+    ),
+    (  # the developer guide's form, with an error of DescribeTargetHealth's
+        Fact(
+            text="(service shop) failed to describe target health on target-group shop-tg with "
+            "(error One or more target groups not found)"
+        ),
+        "TargetNotRegistered",
+    ),
     (
         Fact(
             text="(service s) (task t) (port 80) is unhealthy in (target-group t) due to (reason Target group is not "

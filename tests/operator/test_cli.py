@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -26,21 +27,25 @@ class Terminal:
     live: LiveCloud
     folder: Path
 
-    def types(self, *arguments: str, **spec: Any) -> subprocess.CompletedProcess[str]:
+    def types(
+        self, *arguments: str, environment: Mapping[str, str] = MappingProxyType({}), **spec: Any
+    ) -> subprocess.CompletedProcess[str]:
         documents = [self.live.account.environment(), deployment_document(**spec)]
         file = self.folder / "objects.yaml"
         file.write_text(yaml.safe_dump_all(documents))
-        environment: Mapping[str, str] = {
+        variables = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KUBE"))},
             "KUBECONFIG": str(self.folder / "none"),
             "AWS_ENDPOINT_URL": self.live.url,
             "AWS_ACCESS_KEY_ID": CREDENTIALS["aws_access_key_id"],
             "AWS_SECRET_ACCESS_KEY": CREDENTIALS["aws_secret_access_key"],
             "AWS_CONFIG_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **environment,
         }
         return subprocess.run(
             [sys.executable, "-m", "inference_operator", *arguments, "-f", str(file)],
-            env=environment,
+            env=variables,
             capture_output=True,
             text=True,
             timeout=120,
@@ -129,3 +134,20 @@ def test_an_import_of_what_is_not_there_says_what_was_looked_for(terminal: Termi
     done = terminal.types("import", f"{CLUSTER}/none", "--environment", "other")
     assert "there is no InferenceEnvironment other in the cluster or in FILE (there is: default)" in done.stderr
     assert "no region is known; give --region" in terminal.types("import", f"{CLUSTER}/none").stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "environment", "words"),
+    [
+        ("elsewhere/web", {}, "ecs:DescribeServices: ClusterNotFoundException: "),
+        (f"{CLUSTER}/web", {"AWS_ACCESS_KEY_ID": ""}, "Next: give the operator credentials that AWS takes"),
+    ],
+)
+def test_what_aws_refuses_an_import_is_told_in_a_sentence(
+    target: str, environment: dict[str, str], words: str, terminal: Terminal
+) -> None:
+    done = terminal.types("import", target, "--region", REGION, environment=environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ecs:DescribeServices: ")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -26,7 +26,7 @@ from botocore.loaders import JSONFileLoader, Loader, create_loader
 from botocore.model import ServiceModel
 
 from inference_operator import __version__
-from inference_operator.aws.errors import AwsError, Denied, Paced, Throttled, Unavailable, from_answer
+from inference_operator.aws.errors import AwsError, Paced, Throttled, Unavailable, UnknownCaller, from_answer
 from inference_operator.aws.models import CLIENTS, operations, reduced, without_prose
 from inference_operator.aws.ports import Aws
 from inference_operator.aws.quotas import Pace
@@ -257,8 +257,8 @@ _making = threading.Lock()
 
 def _translate(error: ClientError | BotoCoreError, operation: str) -> AwsError:
     if isinstance(error, ClientError):
-        if error.operation_name == "AssumeRole":
-            operation = "sts:AssumeRole"
+        if error.operation_name.startswith("AssumeRole"):  # or …WithWebIdentity: for credentials, before what was asked
+            operation = f"sts:{error.operation_name}"
         answer = cast("dict[str, Any]", error.response)
         described = answer.get("Error", {})
         return from_answer(
@@ -270,7 +270,7 @@ def _translate(error: ClientError | BotoCoreError, operation: str) -> AwsError:
         )
     family: type[AwsError] = Unavailable
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        family = Denied
+        family = UnknownCaller
     elif type(error).__name__ == "ParamValidationError":
         family = AwsError  # ours to mend: botocore's model refuses what we send
     return family(code=type(error).__name__, message=str(error), operation=operation)

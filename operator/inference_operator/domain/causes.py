@@ -742,7 +742,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=TARGET_ABSENT,
-        pattern=r"target( group)? is not found|failed to register targets|not in the target group|"
+        pattern=r"target( group)?s? (is |are )?not found|failed to register targets|not in the target group|"
         r"Target\.NotRegistered",
     ),
     Rule(cause=PLATFORM, pattern=r"health checks? failed due to an internal error|Elb\.InternalError"),
@@ -776,7 +776,7 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=BACKOFF, pattern=r"unable to consistently start tasks|TASK_START_IMPAIRED"),
     Rule(cause=PERCENT_DEADLOCK, pattern=r"because of the service deployment configuration"),
     Rule(cause=PROTECTED, pattern=r"protected tasks|under protection|BY_TASK_PROTECTION|unable to scale in"),
-    Rule(cause=BLOCKED, pattern=r"BlockedException|account is (currently )?blocked|\bBLOCKED$"),
+    Rule(cause=BLOCKED, pattern=r"BlockedException|account (is|was|has been) (currently )?blocked|\bBLOCKED$"),
     Rule(
         cause=QUOTA,
         pattern=r"(reached|exceeded) (the|your) limit|limit (was|is|has been) (reached|exceeded)|vCPU.{0,20}limit|"

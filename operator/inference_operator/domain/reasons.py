@@ -120,8 +120,8 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
         "Put it into `spec.autoscaling.schedules`, or delete it (the message names it). It is left as it is.",
     ),
     Reason.ACCESS_DENIED: (
-        "AWS denied a call to the operator's role, or to a role that it passes on.",
-        "Allow the action that the message names; `inference-operator iam-policy` prints the whole policy.",
+        "AWS denied a call to the operator's role, or to a role that it passes on, or did not take its credentials.",
+        "Do what the message says; `inference-operator iam-policy` prints the whole policy.",
     ),
     Reason.THROTTLED: ("AWS asked the operator to slow down.", _WAIT),
     Reason.LIMIT_EXCEEDED: (

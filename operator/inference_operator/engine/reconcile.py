@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from inference_operator.api import meta
-from inference_operator.aws.errors import AwsError, Paced, Unavailable
+from inference_operator.aws.errors import AwsError, Gone, Paced, Unavailable
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import contest, drift
@@ -307,7 +307,7 @@ def _guarded(kind: AnyKind, memory: Memory, scene: Scene, work: Callable[[], Ste
         log.warning("AWS error", kind=kind.name, operation=error.operation, code=error.code, error=error.message)
         trouble = Trouble(
             reason=error.reason,
-            message=f"{error}. Next: {error.next_step()}.",
+            message=error.told(),
             retry_soon=error.retry_soon,
         )
     except Exception as error:  # a bug in one kind must neither stop the others nor end the loop
@@ -324,8 +324,10 @@ def _guarded(kind: AnyKind, memory: Memory, scene: Scene, work: Callable[[], Ste
 def _doubt(kind: AnyKind, scene: Scene, memory: Memory, error: AwsError) -> None:
     """What is known of the kind may be wrong now."""
     memory.seen.pop(kind.name, None)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | Gone):
         scene.aws.listings.forget()
+    if isinstance(error, Gone):  # it may be what another kind has seen: a service fails of its task definition
+        memory.forget()
 
 
 def _held(want: Any, step: Hold) -> Wait | Trouble:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, Sidecar
-from inference_operator.aws.errors import NotFound
+from inference_operator.aws.errors import Busy, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import failures, rollout, tags
 from inference_operator.domain.conditions import Type, find
@@ -164,8 +164,8 @@ class Services:
             return have
         try:
             answer = ctx.aws.ecs.update_service(cluster=want.cluster, service=want.name, **members)["service"]
-        except NotFound:
-            ctx.aws.services.record(want.cluster, want.name, None)  # gone since we looked
+        except (NotFound, Busy):
+            ctx.aws.services.record(want.cluster, want.name, None)  # gone since we looked, or going
             raise
         return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(have.tags)})
 
