@@ -33,7 +33,15 @@ from inference_operator.engine.contest import WAYS_OUT, Contest
 from inference_operator.engine.events import Event, transitions
 from inference_operator.engine.notifications import Notice
 from inference_operator.engine.plan import StepResult, Trouble
-from inference_operator.engine.reconcile import InterruptedPassError, Memory, Pass, finalize, reconcile, release
+from inference_operator.engine.reconcile import (
+    InterruptedPassError,
+    Memory,
+    Pass,
+    finalize,
+    reconcile,
+    release,
+    unsuitable,
+)
 from inference_operator.engine.status import Refusal
 from inference_operator.engine.verification import Gate
 from inference_operator.resources import KINDS
@@ -167,6 +175,9 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         proceed=proceed,
     )
     ctx = replace(ctx, withheld=_withheld(object_meta, ctx))
+    unfit = unsuitable(KINDS, ctx, memory)
+    if unfit is not None:
+        return _not_accepted(previous, Refusal(Reason.UNSUITABLE, unfit), object_meta, now)
     case = Case(identity=ctx.identity, spec=spec, environment=environment, aws=ctx.aws)
     gate = Gate(case=case, known=previous.verification, now=now, again=retry is not None)
     verifies = world.verifies and ctx.withheld is None

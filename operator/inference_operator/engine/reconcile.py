@@ -37,7 +37,7 @@ from inference_operator.engine.plan import (
     describe,
     starts_tasks,
 )
-from inference_operator.resources.base import AnyKind, Blocked, Change, Failed, Scene, Settled, Wait
+from inference_operator.resources.base import AnyKind, Blocked, Change, Fact, Failed, Scene, Settled, Wait
 from inference_operator.resources.service import Services
 from inference_operator.resources.task_definition import TaskDefinitions
 
@@ -103,6 +103,17 @@ def reconcile(
     return finished
 
 
+def unsuitable(kinds: Sequence[AnyKind], ctx: Scene, memory: Memory) -> str | None:
+    """What of the things that are to be adopted can't become what is asked for, before anything is written to any of
+    them: who had adopted half of a service would have its log group, which goes with the object."""
+    if not ctx.adopt or ctx.named(Fact.SERVICE) is not None:  # the service is the last of all that is adopted
+        return None
+    rehearsed = reconcile(kinds, ctx, memory, act=False).results
+    holds = [(result.kind, result.step) for result in rehearsed if isinstance(result.step, Hold)]
+    found = [f"{kind}: {hold.message}" for kind, hold in holds if hold.reason is Reason.UNSUITABLE]
+    return " ".join(found) or None
+
+
 def finalize(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence[StepResult]:
     """Take away everything that is ours, last made first. Done when no outcome is left; doing it again is harmless.
 
@@ -149,6 +160,8 @@ class _Run:
             blocked = self.permit()
             step = Hold(blocked.reason, blocked.message) if blocked is not None else step
         if isinstance(step, Hold):
+            if step.reason in (Reason.NOT_OWNED, Reason.UNSUITABLE):
+                self.memory.seen.pop(kind.name, None)  # somebody is to change it
             self._export(kind, have if have is not None and tags.owned(have.tags, self.ctx.identity) else None)
             return StepResult(kind=kind.name, step=step, outcome=_held(want, step))
         if self.ctx.withheld is not None and isinstance(step, Write):
@@ -251,6 +264,8 @@ ROLLED_OUT = (TaskDefinitions.name, Services.name)
 
 
 def _mended(change: Change, retag: tags.Retag) -> Step:
+    if change.unsuitable:
+        return Hold(Reason.UNSUITABLE, change.unsuitable)
     if change and change.replace:
         return Replace(change)  # what is made anew has its tags
     if not change and not retag:

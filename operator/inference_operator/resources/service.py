@@ -85,7 +85,7 @@ class Services:
         if have.status != ACTIVE:
             return Change()  # a draining service takes no update; its name is free once it is gone
         pairs = service_input.compared({**want.settings, "desiredCount": _count(want, have)}, have.answer)
-        return Change(self._paths(want, have, differing(pairs)), values=pairs)
+        return Change(self._paths(want, have, differing(pairs)), values=pairs, unsuitable=_unsuitable(want, have))
 
     def _paths(self, want: Want, have: Service, paths: tuple[str, ...]) -> tuple[str, ...]:
         seen = follow(want, have)
@@ -211,6 +211,24 @@ class Services:
     def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:
         ctx.aws.services.record(want.cluster, want.name, answer)
         return _read(answer)
+
+
+def _unsuitable(want: Want, have: Service) -> str:
+    """Why a service can't be the object's, whatever is done to it; such as others have made."""
+    controller = have.answer.get("deploymentController", {}).get("type", "ECS")
+    if controller != "ECS":  # API reference, UpdateService: of all that matters only the count can be changed then
+        return (
+            f"the service has the deployment controller {controller}, and ECS lets nobody else deploy it. "
+            f"Next: give it the controller ECS (aws ecs update-service --cluster {have.cluster} --service {have.name} "
+            f"--deployment-controller type=ECS), or rename this object."
+        )
+    launch = have.answer.get("launchType", "FARGATE")
+    if launch != "FARGATE" and not want.settings["capacityProviderStrategy"]:  # the same, capacityProviderStrategy
+        return (
+            f"the service has the launch type {launch}, which ECS changes to a capacity provider of Fargate alone. "
+            f"Next: put the provider FARGATE into spec.capacity, or rename this object."
+        )
+    return ""
 
 
 def _may_change_behind_its_name(spec: InferenceDeploymentSpec) -> bool:
