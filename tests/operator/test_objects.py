@@ -16,12 +16,13 @@ from inference_operator.api.meta import CONTINUE_AT, ROLLBACK_AT
 from inference_operator.aws import ports
 from inference_operator.engine.backoff import RESYNC
 from inference_sandbox.aws.faults import Kind
+from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ports import TaskLaunch
 from inference_sandbox.tasks.scripted import Script, crashing, failing
 from tests.operator.builders import NOW, deployment_document
 from tests.operator.normalising import normalised
 from tests.operator.test_strategies import PAUSED, paused, prepare
-from tests.operator.world import Object, World
+from tests.operator.world import READS, Object, World
 
 if TYPE_CHECKING:
     from inference_sandbox.pytest_plugin import Kube
@@ -420,6 +421,29 @@ def test_what_cannot_be_accepted_is_refused_with_what_to_do_and_the_running_serv
     assert up.world.writes(since=mark) == []
     assert up.world.holdings() == before
     assert (up.status["running"], up.status["resources"], up.status["readyReplicas"]) == (serving, resources, 1)
+
+
+def test_of_what_is_refused_it_is_still_told_how_much_of_it_runs(up: Object) -> None:
+    policy_that_forbids(up)
+    up.live_on(timedelta(minutes=20))
+    mark = up.world.mark
+    up.world.cloud.fail(Failure(service="*", cause="capacity"))
+    up.world.runner.exit(up.world.runner.starts[0].arn, "app", code=1)
+    up.live_on(timedelta(minutes=10))
+    assert up.stands("Ready") == ("False", "ForbiddenByPolicy")
+    assert up.status["readyReplicas"] == 0
+    assert up.stands("Degraded") == ("False", "ForbiddenByPolicy"), "nothing serves"
+    assert "is unable to consistently start tasks" in up.status["events"][0]["message"]
+    reads = {call.operation for call in up.world.calls(since=mark) if call.operation.startswith(READS)}
+    assert reads == {"DescribeServices"}
+
+
+def test_of_what_is_refused_what_was_known_stays_while_aws_does_not_answer(up: Object) -> None:
+    policy_that_forbids(up)
+    up.world.fault("error", "ecs:DescribeServices")
+    up.live_on(timedelta(minutes=20))
+    assert up.stands("Ready") == ("False", "ForbiddenByPolicy")
+    assert up.status["readyReplicas"] == 1
 
 
 def test_what_was_refused_goes_on_when_the_cause_is_mended(up: Object) -> None:
