@@ -22,7 +22,7 @@ from inference_sandbox.tasks.scripted import Script, crashing, failing
 from tests.operator.builders import NOW, deployment_document
 from tests.operator.normalising import normalised
 from tests.operator.test_strategies import PAUSED, paused, prepare
-from tests.operator.world import READS, Object, World
+from tests.operator.world import CLUSTER, READS, Object, World
 
 if TYPE_CHECKING:
     from inference_sandbox.pytest_plugin import Kube
@@ -779,6 +779,52 @@ def test_a_deletion_without_its_environment_waits_for_it_and_says_so(up: Object)
     up.world.environments.update(environments)
     up.vanish()
     assert not any(up.world.holdings().values())
+
+
+TORN_DOWN = ["cluster", "listener", "balancer", "models"]
+
+
+def tear_down(world: World, what: str) -> None:
+    """By the hands of those who have prepared the account, who do not wait for the objects to go first."""
+    ecs, elb, efs = world.client("ecs"), world.client("elbv2"), world.client("efs")
+    match what:
+        case "cluster":
+            ecs.delete_service(cluster=CLUSTER, service="shop_recommender", force=True)
+            world.advance(timedelta(minutes=15))
+            ecs.delete_cluster(cluster=CLUSTER)
+        case "listener":
+            elb.delete_listener(ListenerArn=world.account.listener)
+        case "balancer":
+            elb.delete_load_balancer(LoadBalancerArn=world.account.balancer)
+        case _:
+            for point in efs.describe_access_points()["AccessPoints"]:
+                efs.delete_access_point(AccessPointId=point["AccessPointId"])
+            for target in efs.describe_mount_targets(FileSystemId=world.account.file_system)["MountTargets"]:
+                efs.delete_mount_target(MountTargetId=target["MountTargetId"])
+            efs.delete_file_system(FileSystemId=world.account.file_system)
+
+
+@pytest.mark.parametrize("retain", [False, True], ids=["deleted", "retained"])
+@pytest.mark.parametrize("gone", [*([each] for each in TORN_DOWN), TORN_DOWN], ids="-".join)
+def test_a_deletion_ends_though_what_the_things_were_in_is_gone(up: Object, gone: list[str], *, retain: bool) -> None:
+    if retain:
+        up.change(deletionPolicy="Retain")
+    for what in gone:
+        tear_down(up.world, what)
+    up.restart()
+    up.vanish()
+    if not retain:
+        left = up.world.client("logs").describe_log_groups()["logGroups"]
+        assert (left, up.world.client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"]) == ([], [])
+
+
+@pytest.mark.parametrize("gone", TORN_DOWN)
+def test_while_an_object_is_there_what_it_should_be_in_is_told_as_missing(up: Object, gone: str) -> None:
+    tear_down(up.world, gone)
+    up.restart()
+    up.live_on(timedelta(minutes=10))
+    assert up.stands("Ready")[0] == "False"
+    assert "Next: check the identifiers in the InferenceEnvironment" in up.condition("Ready")["message"]
 
 
 def test_the_same_name_made_anew_after_a_deletion_gets_things_of_its_own(up: Object) -> None:

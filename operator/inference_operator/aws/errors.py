@@ -43,18 +43,16 @@ DENIED = frozenset(
         "403",  # HEAD has an answer without a body, and so without a code
     }
 )
+PLACE_NOT_FOUND = frozenset({"ClusterNotFoundException", "FileSystemNotFound", "ListenerNotFound"})
 NOT_FOUND = frozenset(
     {
         "ServiceNotFoundException",
         "ServiceNotFound",
         "ResourceNotFoundException",
         "AccessPointNotFound",
-        "FileSystemNotFound",
         "TargetGroupNotFound",
         "RuleNotFound",
-        "ListenerNotFound",
         "LoadBalancerNotFound",
-        "ClusterNotFoundException",
         "ObjectNotFoundException",
         "QueueDoesNotExist",
         "AWS.SimpleQueueService.NonExistentQueue",
@@ -167,6 +165,11 @@ class NotFound(AwsError):
         return "check the identifiers in the InferenceEnvironment: what they name is not in its region and account"
 
 
+class PlaceNotFound(NotFound):
+    """What an environment's services have is in it. AWS deletes none of these while something is left in it, or deletes
+    that too."""
+
+
 class AlreadyExists(AwsError):
     def next_step(self) -> str:
         return "remove or rename what holds the name, if it is not in use"
@@ -223,6 +226,7 @@ class Unavailable(AwsError):
 _FAMILIES: tuple[tuple[frozenset[str], type[AwsError]], ...] = (
     (THROTTLED, Throttled),
     (DENIED, Denied),
+    (PLACE_NOT_FOUND, PlaceNotFound),
     (NOT_FOUND, NotFound),
     (EXISTS, AlreadyExists),
     (BUSY, Busy),

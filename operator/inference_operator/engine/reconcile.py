@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from inference_operator.api import meta
-from inference_operator.aws.errors import AwsError, Paced, Unavailable
+from inference_operator.aws.errors import AwsError, Paced, PlaceNotFound, Unavailable
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import contest, drift
@@ -132,7 +132,7 @@ def release(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence[
     """Leave everything as it is, marked as left: the next object of this name may have it."""
 
     def mark(kind: AnyKind) -> StepResult:
-        have = _look(kind, scene, memory)
+        have = _left(kind, scene, memory)
         if have is None or not tags.owned(have.tags, scene.identity) or tags.RETAINED in have.tags:
             return StepResult(kind=kind.name, step=Keep(), outcome=None)
         have = kind.retag(scene, have, tags.Retag(put={tags.RETAINED: "true"}, remove=()))
@@ -284,8 +284,17 @@ def _look(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
     return have
 
 
+def _left(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
+    """What there is still of an object that goes. What it was in may have gone before it: somebody takes down all."""
+    try:
+        return _look(kind, scene, memory)
+    except PlaceNotFound as error:
+        log.warning("gone with what it was in", kind=kind.name, error=str(error))
+        return None
+
+
 def _remove(kind: AnyKind, scene: Scene, memory: Memory) -> StepResult:
-    have = _look(kind, scene, memory)
+    have = _left(kind, scene, memory)
     if have is None or not tags.owned(have.tags, scene.identity):
         return StepResult(kind=kind.name, step=Absent(), outcome=None)
     log.info("step", kind=kind.name, step="delete")
