@@ -724,6 +724,44 @@ def test_what_somebody_changed_by_hand_is_mended_at_the_next_audit(
     assert {kind: len(things) for kind, things in up.world.holdings().items()} == dict.fromkeys(EVERY_KIND, 1)
 
 
+TAKEN_AWAY: Mapping[str, Callable[[World], object]] = {
+    "log group": lambda w: w.client("logs").delete_log_group(logGroupName="/inference/shop/recommender"),
+    "access point": lambda w: w.client("efs").delete_access_point(
+        AccessPointId=next(iter(w.holdings()["AccessPoint"]))
+    ),
+    "rule": lambda w: w.client("elbv2").delete_rule(RuleArn=next(iter(w.holdings()["ListenerRule"]))),
+}
+"""What new tasks need and those that run do not miss."""
+
+
+@pytest.mark.parametrize("what", TAKEN_AWAY)
+def test_what_somebody_has_taken_away_is_there_again_before_new_tasks_need_it(up: Object, what: str) -> None:
+    up.live_on(timedelta(minutes=10))
+    TAKEN_AWAY[what](up.world)
+    up.change(image=BETTER)
+    up.live(lambda: up.ready, at_most=timedelta(minutes=10))
+    assert {entry["outcome"] for entry in up.status["history"]} == {"Completed"}
+    assert "lastFailure" not in up.status
+    assert "RejectedByAws" not in {event.reason for outcome in up.outcomes for event in outcome.events}
+
+
+def test_a_log_group_that_somebody_has_taken_away_is_there_again_once_a_task_has_missed_it(up: Object) -> None:
+    up.live_on(timedelta(minutes=10))
+    TAKEN_AWAY["log group"](up.world)
+    up.world.runner.exit(up.world.runner.starts[0].arn, "app", code=1)
+    up.live_on(timedelta(minutes=10))
+    assert "LogGroupMissing" in {task["cause"] for task in up.status["stoppedTasks"]}
+    assert up.ready
+
+
+def test_a_change_of_the_count_alone_does_not_have_everything_looked_at_again(up: Object) -> None:
+    up.live_on(timedelta(minutes=10))
+    mark = up.world.mark
+    up.change(replicas=2)
+    up.live(lambda: up.ready)
+    assert {call.operation for call in up.world.calls(since=mark)} == {"DescribeServices", "UpdateService"}
+
+
 # -- going
 
 

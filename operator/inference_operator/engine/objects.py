@@ -26,7 +26,7 @@ from inference_operator.api.v1alpha1 import (
 from inference_operator.aws.errors import AwsError
 from inference_operator.aws.ports import Answer, Aws
 from inference_operator.checks.base import Case
-from inference_operator.domain import members, policy, tags
+from inference_operator.domain import causes, members, policy, tags
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff, log_health, notifications, status
@@ -45,7 +45,7 @@ from inference_operator.engine.reconcile import (
 )
 from inference_operator.engine.status import Refusal
 from inference_operator.engine.verification import Gate
-from inference_operator.resources import KINDS
+from inference_operator.resources import KINDS, service_input
 from inference_operator.resources.base import Context, Failed, Scene, Wait
 from inference_operator.resources.service import Service, Services
 
@@ -176,6 +176,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         proceed=proceed,
     )
     ctx = replace(ctx, withheld=_withheld(object_meta, ctx))
+    memory.deploys(spec.model_dump(exclude=service_input.NO_REASON))
     unfit = unsuitable(KINDS, ctx, memory)
     if unfit is not None:
         return _not_accepted(document, world, Refusal(Reason.UNSUITABLE, unfit), now)
@@ -186,6 +187,8 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     memory.logs = log_health.look(ctx, memory.logs, running=status.running_tasks(done))
     told = status.summarize(ctx, done, gate.told, memory.logs, memory.contest.told(now, WAYS_OUT))
     told = notifications.with_notified(told, world.news.notified)
+    if _miss_something(previous, told):
+        memory.forget()
     memory.interval = _interval(done, world.news)
     return Outcome(
         status=told,
@@ -229,6 +232,12 @@ def _what_serves(document: Document, world: World, now: datetime) -> Service | N
         log.warning("AWS error", operation=error.operation, code=error.code, error=error.message)
         return None
     return have if have is not None and tags.owned(have.tags, scene.identity) else None
+
+
+def _miss_something(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> bool:
+    """Whether tasks have failed since that may lack something which is believed to be there."""
+    known = {task.task for task in before.stopped_tasks}
+    return any(task.task not in known and task.cause in causes.OURS_MISSING for task in after.stopped_tasks)
 
 
 def _withheld(object_meta: ObjectMeta, ctx: Context) -> Reason | None:

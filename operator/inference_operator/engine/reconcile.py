@@ -57,9 +57,17 @@ class Memory:
     logs: Look | None = None
     """What the log routers told."""
     contest: Contest = field(default_factory=Contest)
+    deployed: object = None
+    """What the last pass asked new tasks to be."""
 
     def forget(self) -> None:
         self.seen.clear()
+
+    def deploys(self, asked: object) -> None:
+        """New tasks rest on what somebody may have taken away since it was looked at."""
+        if asked != self.deployed:
+            self.forget()
+        self.deployed = asked
 
 
 @dataclass(frozen=True, kw_only=True)
