@@ -26,7 +26,7 @@ from botocore.loaders import JSONFileLoader, Loader, create_loader
 from botocore.model import ServiceModel
 
 from inference_operator import __version__
-from inference_operator.aws.errors import AwsError, Denied, Paced, Throttled, Unavailable, from_answer
+from inference_operator.aws.errors import AwsError, Paced, Throttled, Unavailable, Unrecognised, from_answer
 from inference_operator.aws.models import CLIENTS, operations, reduced, without_prose
 from inference_operator.aws.ports import Aws
 from inference_operator.aws.quotas import Pace
@@ -270,7 +270,7 @@ def _translate(error: ClientError | BotoCoreError, operation: str) -> AwsError:
         )
     family: type[AwsError] = Unavailable
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        family = Denied
+        family = Unrecognised
     elif type(error).__name__ == "ParamValidationError":
         family = AwsError  # ours to mend: botocore's model refuses what we send
     return family(code=type(error).__name__, message=str(error), operation=operation)

@@ -6,6 +6,7 @@ a real limit, so it is terminal here). Knows no botocore: `clients` turns its er
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -26,20 +27,32 @@ THROTTLED = frozenset(
         "PriorRequestNotComplete",
     }
 )
+UNRECOGNISED = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "InvalidToken",
+        "MissingAuthenticationToken",
+        "OptInRequired",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
 DENIED = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
         "UnauthorizedOperation",
         "Client.UnauthorizedOperation",
-        "AuthFailure",
         "AuthorizationError",
-        "UnrecognizedClientException",
-        "InvalidClientTokenId",
-        "ExpiredToken",
-        "ExpiredTokenException",
         "NotAuthorized",
-        "SignatureDoesNotMatch",
         "403",  # HEAD has an answer without a body, and so without a code
     }
 )
@@ -154,9 +167,29 @@ class Denied(AwsError):
 
     def next_step(self) -> str:
         action = ALLOWED_AS.get(self.operation, self.operation)
+        above = _ABOVE.search(self.message)
+        if above is not None:
+            return f"have {action} allowed in the {above[1]} that denies it: the operator's own role can't allow it"
         return (
             f"allow {action} to the operator's role (`inference-operator iam-policy` prints the "
             f"policy that it needs) or, if the message names another principal, to that one"
+        )
+
+
+_ABOVE = re.compile(
+    r"(?:explicit deny in an?|because no) "
+    r"((?:service control|resource control|resource-based|VPC endpoint|session) policy|permissions boundary)"
+)
+"""What denies, besides the caller's own policies (IAM user guide, "Troubleshoot access denied error messages")."""
+
+
+class Unrecognised(Denied):
+    """AWS does not know who calls, or does not believe it: the call was judged by no policy."""
+
+    def next_step(self) -> str:
+        return (
+            "check the operator's credentials and its clock; if the region has to be opted in to, enable it in the "
+            "account, and in the one that the credentials come from"
         )
 
 
@@ -225,6 +258,7 @@ class Unavailable(AwsError):
 
 _FAMILIES: tuple[tuple[frozenset[str], type[AwsError]], ...] = (
     (THROTTLED, Throttled),
+    (UNRECOGNISED, Unrecognised),
     (DENIED, Denied),
     (PLACE_NOT_FOUND, PlaceNotFound),
     (NOT_FOUND, NotFound),
