@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -41,6 +42,20 @@ def test_dying_before_the_status_is_written_it_ends_as_if_nothing_had_happened(
     it.live(lambda: it.ready)
     revisions = {"TaskDefinition": 2} if path is not None else {}
     assert {kind: len(things) for kind, things in world.holdings().items()} == ONE_OF_EACH | revisions
+
+
+def test_a_service_that_ecs_does_not_show_yet_to_the_next_process_is_waited_for(world: World) -> None:
+    world.cloud.delay_reads(timedelta(seconds=20))
+    it = Object(world)
+    while "ecs:CreateService" not in world.writes():
+        world.advance(it.look().requeue_after)
+    it.restart()
+    it.look()
+    assert it.stands("Ready") == ("False", "Waiting")
+    assert "does not show yet" in it.condition("Ready")["message"]
+    assert it.stands("Stalled")[0] == "Absent"
+    it.live(lambda: it.ready)
+    assert len(world.holdings()["Service"]) == 1
 
 
 # -- some moments, with processes that are killed

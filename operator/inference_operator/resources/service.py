@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, Sidecar
-from inference_operator.aws.errors import NotFound
+from inference_operator.aws.errors import AwsError, Busy, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import failures, rollout, tags
 from inference_operator.domain.conditions import Type, find
@@ -145,12 +145,15 @@ class Services:
 
     def create(self, ctx: Context, want: Want) -> Service:
         # No client token: a service's name is unique in its cluster while it is there, and that is the better guard.
-        answer = ctx.aws.ecs.create_service(
-            cluster=want.cluster,
-            serviceName=want.name,
-            **service_input.create_input(want.settings),
-            tags=tags.list_of(want.tags, key="key", value="value"),
-        )["service"]
+        try:
+            answer = ctx.aws.ecs.create_service(
+                cluster=want.cluster,
+                serviceName=want.name,
+                **service_input.create_input(want.settings),
+                tags=tags.list_of(want.tags, key="key", value="value"),
+            )["service"]
+        except AwsError as error:
+            raise _not_shown_yet(error) from error
         return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(want.tags)})
 
     def update(self, ctx: Context, want: Want, have: Service, change: Change) -> Service:
@@ -211,6 +214,14 @@ class Services:
     def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:
         ctx.aws.services.record(want.cluster, want.name, answer)
         return _read(answer)
+
+
+def _not_shown_yet(error: AwsError) -> AwsError:
+    """A service of that name is there, made by a process that was killed then; soon DescribeServices shows it."""
+    if "not idempotent" not in error.message:
+        return error
+    message = "there is a service of this name, which DescribeServices does not show yet"
+    return Busy(code=error.code, message=message, operation=error.operation)
 
 
 def _unsuitable(want: Want, have: Service) -> str:
