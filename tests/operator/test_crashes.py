@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from tests.eventually import eventually
+from tests.operator.builders import deployment_document
+from tests.operator.everything import MUCH, equip
 from tests.operator.live import Stage
 from tests.operator.world import Object, World
 
@@ -56,6 +58,32 @@ def test_a_service_that_ecs_does_not_show_yet_to_the_next_process_is_waited_for(
     assert it.stands("Stalled")[0] == "Absent"
     it.live(lambda: it.ready)
     assert len(world.holdings()["Service"]) == 1
+
+
+@pytest.mark.parametrize("much", [False, True], ids=["rolling", "shifting requests"])
+def test_a_deployment_that_ecs_does_not_show_yet_to_the_next_process_has_not_failed(
+    world: World, *, much: bool
+) -> None:
+    if much:
+        equip(world)
+    it = Object(world, deployment_document(**(MUCH if much else {})))
+    it.live(lambda: it.ready)
+    world.advance(timedelta(minutes=10))
+    world.cloud.delay_reads(timedelta(seconds=20))
+    it.change(image="registry.example.com/inference-server:1.5.0")
+    mark = world.mark
+    while "ecs:UpdateService" not in world.writes(since=mark):
+        world.advance(it.look().requeue_after)
+    sent = world.mark
+    told = set()
+    while not it.ready:
+        it.restart()
+        world.advance(min(it.look().requeue_after, timedelta(seconds=7)))
+        told.add(it.stands("Ready")[1])
+        assert it.stands("Stalled")[0] == "Absent"
+    assert "RolledBack" not in told
+    assert "ecs:UpdateService" not in world.writes(since=sent)
+    assert [entry["outcome"] for entry in it.status["history"]] == ["Completed", "Completed"]
 
 
 # -- some moments, with processes that are killed
