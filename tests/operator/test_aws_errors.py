@@ -21,6 +21,7 @@ from botocore.exceptions import (
 
 from inference_operator.aws.clients import Translating
 from inference_operator.aws.errors import DENIED, LONGEST_MESSAGE, THROTTLED, UNKNOWN_CALLER, AwsError
+from inference_sandbox.aws.faults import Fault
 from tests.operator.world import CLUSTER, Object, World
 
 ALERTS = Path(__file__).parents[2] / "charts/inference-operator/files/alerts.yaml"
@@ -129,20 +130,21 @@ def test_a_message_is_one_line_of_bounded_length() -> None:
 
 
 def test_what_another_kind_fails_of_is_looked_for_at_once(world: World) -> None:
-    """The rule can't be made without the target group, which was seen a moment ago and need not be looked at for
+    """The rule can't be changed without the target group, which was seen a moment ago and need not be looked at for
     an hour."""
     it = Object(world)
     it.live(lambda: it.ready)
-    made = it.status["resources"]
-    elb = world.client("elbv2")
-    elb.delete_rule(RuleArn=made["listenerRule"])
-    elb.delete_target_group(TargetGroupArn=made["targetGroup"])
+    gone = Fault(
+        kind="deny", service="elasticloadbalancing", operation="ModifyRule", code="TargetGroupNotFound", times=1
+    )
+    world.cloud.faults.add(gone)
     it.change(ingress={"paths": ["/other/*"]})
 
-    world.advance(it.look().requeue_after)
+    it.look()
     assert it.condition("ListenerRuleReady")["reason"] == "Waiting"
-    assert "RuleNotFound" in it.condition("ListenerRuleReady")["message"]
+    assert "TargetGroupNotFound" in it.condition("ListenerRuleReady")["message"]
     assert it.stands("Stalled")[0] == "Absent"
+    assert "TargetGroup" not in it.memory.seen
     it.look()
     assert it.stands("ListenerRuleReady") == ("True", "AsSpecified")
 
@@ -159,4 +161,38 @@ def test_a_service_that_somebody_deletes_is_seen_to_go_at_once(world: World) -> 
     assert it.stands("Stalled")[0] == "Absent"
     it.look()
     assert "it is made again when it is gone" in it.condition("ServiceReady")["message"]
+    it.live(lambda: it.ready)
+
+
+# IAM user guide, "Troubleshoot access denied error messages"
+@pytest.mark.parametrize(
+    ("why", "where"),
+    [
+        ("with an explicit deny in a service control policy", "service control policy"),
+        ("because no service control policy allows the ecs:CreateService action", "service control policy"),
+        ("because no resource control policy allows the ecs:CreateService action", "resource control policy"),
+        ("with an explicit deny in a permissions boundary", "permissions boundary"),
+        ("because no permissions boundary allows the ecs:CreateService action", "permissions boundary"),
+        ("because no VPC endpoint policy allows the ecs:CreateService action", "VPC endpoint policy"),
+        ("because no session policy allows the ecs:CreateService action", "session policy"),
+        ("with an explicit deny in a resource-based policy", "resource-based policy"),
+        ("because no identity-based policy allows the ecs:CreateService action", "to the operator's role"),
+        ("", "to the operator's role"),
+    ],
+)
+def test_the_policy_that_denies_is_named(why: str, where: str) -> None:
+    who = "User: arn:aws:sts::123456789012:assumed-role/inference-operator/x is not authorized to perform"
+    message = f"{who}: ecs:CreateService on resource: * {why}"
+    step = answered("ecs:CreateService", "AccessDeniedException", message).next_step()
+    assert where in step
+    assert "ecs:CreateService" in step
+
+
+def test_who_is_not_known_to_aws_goes_on_once_he_is(world: World) -> None:
+    it = Object(world)
+    world.cloud.faults.add(Fault(kind="deny", service="ecs", operation="*", code="InvalidSignatureException"))
+    it.look()
+    assert it.stands("Ready") == ("False", "AccessDenied")
+    assert "credentials" in it.condition("Ready")["message"]
+    world.cloud.faults.clear()
     it.live(lambda: it.ready)

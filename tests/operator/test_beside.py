@@ -466,6 +466,24 @@ def test_members_of_a_service_that_ecs_or_somebody_else_has_set_are_no_drift(wor
     assert not differing(service_input.compared(asked, more))
 
 
+def test_a_target_that_somebody_deregisters_is_ecs_s_to_register_again(world: World) -> None:
+    it = up(world, replicas=2)
+    elb, group = world.client("elbv2"), it.status["resources"]["targetGroup"]
+
+    def registered() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return [each["Target"] for each in found if each["TargetHealth"]["State"] != "draining"]
+
+    elb.deregister_targets(TargetGroupArn=group, Targets=registered()[:1])
+    assert len(registered()) == 1
+    mark = world.mark
+    it.live_on(timedelta(minutes=10))
+    assert len(registered()) == 2
+    assert it.ready
+    assert world.writes(since=mark) == []
+    assert any("registered 1 targets" in event["message"] for event in it.status["events"])
+
+
 # -- tags of other people's tools
 
 THEIRS = {"CostCenter": "4711", "backup": "daily", "map-migrated": "d-1"}

@@ -9,11 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.eventually import eventually
+from tests.operator.builders import deployment_document
+from tests.operator.everything import MUCH, equip
 from tests.operator.live import Stage
 from tests.operator.world import Object, World
 
@@ -41,6 +44,46 @@ def test_dying_before_the_status_is_written_it_ends_as_if_nothing_had_happened(
     it.live(lambda: it.ready)
     revisions = {"TaskDefinition": 2} if path is not None else {}
     assert {kind: len(things) for kind, things in world.holdings().items()} == ONE_OF_EACH | revisions
+
+
+def test_a_service_that_ecs_does_not_show_yet_to_the_next_process_is_waited_for(world: World) -> None:
+    world.cloud.delay_reads(timedelta(seconds=20))
+    it = Object(world)
+    while "ecs:CreateService" not in world.writes():
+        world.advance(it.look().requeue_after)
+    it.restart()
+    it.look()
+    assert it.stands("Ready") == ("False", "Waiting")
+    assert "does not show yet" in it.condition("Ready")["message"]
+    assert it.stands("Stalled")[0] == "Absent"
+    it.live(lambda: it.ready)
+    assert len(world.holdings()["Service"]) == 1
+
+
+@pytest.mark.parametrize("much", [False, True], ids=["rolling", "shifting requests"])
+def test_a_deployment_that_ecs_does_not_show_yet_to_the_next_process_has_not_failed(
+    world: World, *, much: bool
+) -> None:
+    if much:
+        equip(world)
+    it = Object(world, deployment_document(**(MUCH if much else {})))
+    it.live(lambda: it.ready)
+    world.advance(timedelta(minutes=10))
+    world.cloud.delay_reads(timedelta(seconds=20))
+    it.change(image="registry.example.com/inference-server:1.5.0")
+    mark = world.mark
+    while "ecs:UpdateService" not in world.writes(since=mark):
+        world.advance(it.look().requeue_after)
+    sent = world.mark
+    told = set()
+    while not it.ready:
+        it.restart()
+        world.advance(min(it.look().requeue_after, timedelta(seconds=7)))
+        told.add(it.stands("Ready")[1])
+        assert it.stands("Stalled")[0] == "Absent"
+    assert "RolledBack" not in told
+    assert "ecs:UpdateService" not in world.writes(since=sent)
+    assert [entry["outcome"] for entry in it.status["history"]] == ["Completed", "Completed"]
 
 
 # -- some moments, with processes that are killed

@@ -13,6 +13,8 @@ import pytest
 
 from inference_operator.api.meta import ADOPT, PAUSED, RECONCILE_AT
 from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
+from inference_operator.aws.reading import BatchedServices
+from inference_operator.domain.names import Identity
 from inference_operator.engine.backoff import RESYNC
 from inference_operator.engine.objects import look_after
 from inference_operator.engine.reconcile import Memory
@@ -446,6 +448,91 @@ def test_what_adoption_would_change_can_be_seen_before_it_happens(world: World) 
     assert world.holdings() == before
     assert ("Service", "desiredCount") in drift(it)
     assert ("TaskDefinition", "revision") not in drift(it)
+
+
+# -- what can't be adopted
+
+UNLIKE = [
+    ({"TargetType": "instance"}, "TargetType instance, not ip"),
+    ({"ProtocolVersion": "HTTP2"}, "ProtocolVersion HTTP2, not HTTP1"),
+    ({"ProtocolVersion": "GRPC"}, "make this object again with that spec.ingress.protocolVersion"),
+    ({"Protocol": "HTTPS"}, "Protocol HTTPS, not HTTP"),
+]
+
+
+def group_of_somebody(world: World, **members: Any) -> str:
+    """A target group with the name that the object would use."""
+    usual = {"Protocol": "HTTP", "Port": 80, "VpcId": world.account.vpc, "TargetType": "ip"}
+    name = Identity(namespace="shop", name="recommender", uid="").target_group
+    made = world.client("elbv2").create_target_group(**{**usual, **members}, Name=name)
+    arn: str = made["TargetGroups"][0]["TargetGroupArn"]
+    return arn
+
+
+@pytest.mark.parametrize(("unlike", "told"), UNLIKE)
+def test_a_target_group_that_can_never_be_the_object_s_is_told_before_anything_is_adopted(
+    world: World, unlike: dict[str, str], told: str
+) -> None:
+    theirs = group_of_somebody(world, **unlike)
+    world.client("logs").create_log_group(logGroupName="/inference/shop/recommender")
+    it = Object(world)
+    annotate(it, ADOPT)
+    mark = world.mark
+    it.live_on(timedelta(minutes=20))
+    assert world.writes(since=mark) == []
+    assert it.stands("Ready") == it.stands("Accepted") == ("False", "Unsuitable")
+    assert told in it.condition("Ready")["message"]
+    assert "Next: rename this object" in it.condition("Ready")["message"]
+    world.client("elbv2").delete_target_group(TargetGroupArn=theirs)
+    it.live(lambda: it.ready, at_most=timedelta(minutes=10))
+
+
+def test_a_target_group_behind_another_load_balancer_is_told_before_anything_is_adopted(world: World) -> None:
+    elb, theirs = world.client("elbv2"), group_of_somebody(world)
+    other = elb.create_load_balancer(Name="theirs", Subnets=world.account.subnets)["LoadBalancers"][0]
+    forward = [{"Type": "forward", "TargetGroupArn": theirs}]
+    elb.create_listener(LoadBalancerArn=other["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=forward)
+    it = Object(world)
+    annotate(it, ADOPT)
+    mark = world.mark
+    it.look()
+    assert world.writes(since=mark) == []
+    assert it.stands("Ready") == ("False", "Unsuitable")
+    assert other["LoadBalancerArn"] in it.condition("Ready")["message"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        ({"deploymentController": {"type": "CODE_DEPLOY"}, "deployments": []}, "--deployment-controller type=ECS"),
+        ({"deploymentController": {"type": "EXTERNAL"}, "deployments": []}, "--deployment-controller type=ECS"),
+        ({"launchType": "EC2"}, "put the provider FARGATE into spec.capacity"),
+    ],
+)
+def test_a_service_that_can_never_be_the_object_s_is_told_before_anything_is_adopted(
+    world: World, shown: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sandbox has no such services: one is only shown as such."""
+    it = made_by_hand(world)
+    annotate(it, ADOPT)
+    as_it_is = BatchedServices.get
+    monkeypatch.setattr(BatchedServices, "get", lambda *a, **k: {**(as_it_is(*a, **k) or {}), **shown})
+    mark = world.mark
+    it.live_on(timedelta(minutes=20))
+    assert world.writes(since=mark) == []
+    assert it.stands("Ready") == ("False", "Unsuitable")
+    assert told in it.condition("Ready")["message"]
+    monkeypatch.undo()  # its owner has done so
+    it.live(lambda: it.ready, at_most=timedelta(minutes=10))
+
+
+def test_what_others_have_is_looked_for_again_soon_once_it_is_in_the_way(world: World) -> None:
+    theirs = group_of_somebody(world)
+    it = Object(world)
+    it.live_on(timedelta(minutes=10))
+    assert it.stands("Ready") == ("False", "NotOwned")
+    world.client("elbv2").delete_target_group(TargetGroupArn=theirs)
+    it.live(lambda: it.ready, at_most=timedelta(minutes=10))
 
 
 def test_what_belongs_to_another_object_is_not_adopted(up: Object) -> None:

@@ -16,12 +16,13 @@ from inference_operator.api.meta import CONTINUE_AT, ROLLBACK_AT
 from inference_operator.aws import ports
 from inference_operator.engine.backoff import RESYNC
 from inference_sandbox.aws.faults import Kind
+from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ports import TaskLaunch
 from inference_sandbox.tasks.scripted import Script, crashing, failing
 from tests.operator.builders import NOW, deployment_document
 from tests.operator.normalising import normalised
 from tests.operator.test_strategies import PAUSED, paused, prepare
-from tests.operator.world import Object, World
+from tests.operator.world import CLUSTER, READS, Object, World
 
 if TYPE_CHECKING:
     from inference_sandbox.pytest_plugin import Kube
@@ -422,6 +423,29 @@ def test_what_cannot_be_accepted_is_refused_with_what_to_do_and_the_running_serv
     assert (up.status["running"], up.status["resources"], up.status["readyReplicas"]) == (serving, resources, 1)
 
 
+def test_of_what_is_refused_it_is_still_told_how_much_of_it_runs(up: Object) -> None:
+    policy_that_forbids(up)
+    up.live_on(timedelta(minutes=20))
+    mark = up.world.mark
+    up.world.cloud.fail(Failure(service="*", cause="capacity"))
+    up.world.runner.exit(up.world.runner.starts[0].arn, "app", code=1)
+    up.live_on(timedelta(minutes=10))
+    assert up.stands("Ready") == ("False", "ForbiddenByPolicy")
+    assert up.status["readyReplicas"] == 0
+    assert up.stands("Degraded") == ("False", "ForbiddenByPolicy"), "nothing serves"
+    assert "is unable to consistently start tasks" in up.status["events"][0]["message"]
+    reads = {call.operation for call in up.world.calls(since=mark) if call.operation.startswith(READS)}
+    assert reads == {"DescribeServices"}
+
+
+def test_of_what_is_refused_what_was_known_stays_while_aws_does_not_answer(up: Object) -> None:
+    policy_that_forbids(up)
+    up.world.fault("error", "ecs:DescribeServices")
+    up.live_on(timedelta(minutes=20))
+    assert up.stands("Ready") == ("False", "ForbiddenByPolicy")
+    assert up.status["readyReplicas"] == 1
+
+
 def test_what_was_refused_goes_on_when_the_cause_is_mended(up: Object) -> None:
     policy_that_forbids(up)
     up.live_on(timedelta(minutes=20))
@@ -700,6 +724,44 @@ def test_what_somebody_changed_by_hand_is_mended_at_the_next_audit(
     assert {kind: len(things) for kind, things in up.world.holdings().items()} == dict.fromkeys(EVERY_KIND, 1)
 
 
+TAKEN_AWAY: Mapping[str, Callable[[World], object]] = {
+    "log group": lambda w: w.client("logs").delete_log_group(logGroupName="/inference/shop/recommender"),
+    "access point": lambda w: w.client("efs").delete_access_point(
+        AccessPointId=next(iter(w.holdings()["AccessPoint"]))
+    ),
+    "rule": lambda w: w.client("elbv2").delete_rule(RuleArn=next(iter(w.holdings()["ListenerRule"]))),
+}
+"""What new tasks need and those that run do not miss."""
+
+
+@pytest.mark.parametrize("what", TAKEN_AWAY)
+def test_what_somebody_has_taken_away_is_there_again_before_new_tasks_need_it(up: Object, what: str) -> None:
+    up.live_on(timedelta(minutes=10))
+    TAKEN_AWAY[what](up.world)
+    up.change(image=BETTER)
+    up.live(lambda: up.ready, at_most=timedelta(minutes=10))
+    assert {entry["outcome"] for entry in up.status["history"]} == {"Completed"}
+    assert "lastFailure" not in up.status
+    assert "RejectedByAws" not in {event.reason for outcome in up.outcomes for event in outcome.events}
+
+
+def test_a_log_group_that_somebody_has_taken_away_is_there_again_once_a_task_has_missed_it(up: Object) -> None:
+    up.live_on(timedelta(minutes=10))
+    TAKEN_AWAY["log group"](up.world)
+    up.world.runner.exit(up.world.runner.starts[0].arn, "app", code=1)
+    up.live_on(timedelta(minutes=10))
+    assert "LogGroupMissing" in {task["cause"] for task in up.status["stoppedTasks"]}
+    assert up.ready
+
+
+def test_a_change_of_the_count_alone_does_not_have_everything_looked_at_again(up: Object) -> None:
+    up.live_on(timedelta(minutes=10))
+    mark = up.world.mark
+    up.change(replicas=2)
+    up.live(lambda: up.ready)
+    assert {call.operation for call in up.world.calls(since=mark)} == {"DescribeServices", "UpdateService"}
+
+
 # -- going
 
 
@@ -755,6 +817,52 @@ def test_a_deletion_without_its_environment_waits_for_it_and_says_so(up: Object)
     up.world.environments.update(environments)
     up.vanish()
     assert not any(up.world.holdings().values())
+
+
+TORN_DOWN = ["cluster", "listener", "balancer", "models"]
+
+
+def tear_down(world: World, what: str) -> None:
+    """By the hands of those who have prepared the account, who do not wait for the objects to go first."""
+    ecs, elb, efs = world.client("ecs"), world.client("elbv2"), world.client("efs")
+    match what:
+        case "cluster":
+            ecs.delete_service(cluster=CLUSTER, service="shop_recommender", force=True)
+            world.advance(timedelta(minutes=15))
+            ecs.delete_cluster(cluster=CLUSTER)
+        case "listener":
+            elb.delete_listener(ListenerArn=world.account.listener)
+        case "balancer":
+            elb.delete_load_balancer(LoadBalancerArn=world.account.balancer)
+        case _:
+            for point in efs.describe_access_points()["AccessPoints"]:
+                efs.delete_access_point(AccessPointId=point["AccessPointId"])
+            for target in efs.describe_mount_targets(FileSystemId=world.account.file_system)["MountTargets"]:
+                efs.delete_mount_target(MountTargetId=target["MountTargetId"])
+            efs.delete_file_system(FileSystemId=world.account.file_system)
+
+
+@pytest.mark.parametrize("retain", [False, True], ids=["deleted", "retained"])
+@pytest.mark.parametrize("gone", [*([each] for each in TORN_DOWN), TORN_DOWN], ids="-".join)
+def test_a_deletion_ends_though_what_the_things_were_in_is_gone(up: Object, gone: list[str], *, retain: bool) -> None:
+    if retain:
+        up.change(deletionPolicy="Retain")
+    for what in gone:
+        tear_down(up.world, what)
+    up.restart()
+    up.vanish()
+    if not retain:
+        left = up.world.client("logs").describe_log_groups()["logGroups"]
+        assert (left, up.world.client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"]) == ([], [])
+
+
+@pytest.mark.parametrize("gone", TORN_DOWN)
+def test_while_an_object_is_there_what_it_should_be_in_is_told_as_missing(up: Object, gone: str) -> None:
+    tear_down(up.world, gone)
+    up.restart()
+    up.live_on(timedelta(minutes=10))
+    assert up.stands("Ready")[0] == "False"
+    assert "Next: check the identifiers in the InferenceEnvironment" in up.condition("Ready")["message"]
 
 
 def test_the_same_name_made_anew_after_a_deletion_gets_things_of_its_own(up: Object) -> None:

@@ -82,6 +82,25 @@ def followed(
             followed(old(state="COMPLETED"), record=WENT_DOWN),
             State.ROLLED_BACK,
         ),
+        (
+            "sent a moment ago by another process, and not shown yet",
+            followed(old(state="COMPLETED"), known=replace(SENT, started_at=NOW - timedelta(seconds=20))),
+            State.IN_PROGRESS,
+        ),
+        (
+            "so, and it has ended already",
+            followed(
+                old(state="COMPLETED"),
+                known=replace(SENT, started_at=NOW - timedelta(seconds=20)),
+                record=replace(WENT_DOWN, created_at=NOW - timedelta(seconds=20)),
+            ),
+            State.ROLLED_BACK,
+        ),
+        (
+            "not shown yet, and ECS has it on record",
+            followed(old(state="COMPLETED"), known=SENT, record=replace(WENT_DOWN, status="IN_PROGRESS")),
+            State.IN_PROGRESS,
+        ),
         ("rolled back long ago", followed(old(state="COMPLETED"), known=HELD), State.ROLLED_BACK),
         (
             "a deployment of the same revision, to other subnets, was rolled back",

@@ -10,6 +10,7 @@ from inference_operator.engine.reconcile import Memory
 from inference_sandbox.aws.faults import Kind
 from tests.operator.builders import deployment_document
 from tests.operator.test_checks import without_rules
+from tests.operator.test_objects import tear_down
 from tests.operator.world import Environment as InferenceEnvironment
 from tests.operator.world import Object, World
 
@@ -121,6 +122,19 @@ def test_what_was_opened_is_closed_when_it_is_no_longer_asked_for_and_nothing_el
         assert environment.told == []
     assert tasks(world) == {(9000, world.account.balancer_group)}, "somebody else's"
     assert models(world) == set()
+
+
+def test_what_was_opened_is_closed_though_the_load_balancer_and_the_file_system_are_gone(
+    world: World, environment: Environment
+) -> None:
+    environment.use(8080)
+    environment.look()
+    tear_down(world, "balancer")
+    tear_down(world, "models")
+    environment.use()
+    environment.restart()
+    assert environment.take_away().done
+    assert tasks(world) == models(world) == set()
 
 
 def test_two_environments_with_one_group_each_keep_their_own(world: World, environment: Environment) -> None:

@@ -55,6 +55,7 @@ UNKNOWN_CALLER = frozenset(
         "InvalidClientTokenId",
         "InvalidIdentityToken",
         "InvalidSignatureException",
+        "InvalidToken",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
         "RequestExpired",
@@ -88,12 +89,10 @@ GONE = frozenset(
         "InvalidSecurityGroupRuleId.NotFound",
     }
 )
+PLACE_NOT_FOUND = frozenset({"ClusterNotFoundException", "FileSystemNotFound", "ListenerNotFound"})
 NOT_FOUND = frozenset(
     {
-        "FileSystemNotFound",
-        "ListenerNotFound",
         "LoadBalancerNotFound",
-        "ClusterNotFoundException",
         "InvalidSubnetID.NotFound",
         "InvalidGroup.NotFound",
         "NoSuchBucket",
@@ -266,8 +265,8 @@ class UnknownCaller(AwsError):
         if "Expired" in self.code:
             return "renew the operator's credentials; those of a role renew themselves, unless their source is gone"
         return (
-            "give the operator credentials that AWS takes in this region (see the chart's serviceAccount.annotations); "
-            "no policy is at fault"
+            "give the operator credentials that AWS takes in this region, by Pod Identity or IRSA, and restart a pod "
+            "that is older than these; no policy is at fault"
         )
 
 
@@ -301,6 +300,11 @@ class NoLinkedRole(AwsError):
             "nothing at first, since ECS makes it by itself; if it lasts, have somebody run "
             "`aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com`"
         )
+
+
+class PlaceNotFound(NotFound):
+    """What an environment's services have is in it. AWS deletes none of these while something is left in it, or deletes
+    that too."""
 
 
 class AlreadyExists(AwsError):
@@ -372,6 +376,7 @@ _FAMILIES: tuple[tuple[frozenset[str], type[AwsError]], ...] = (
     (UNKNOWN_CALLER, UnknownCaller),
     (NOT_SERVED, NotServed),
     (GONE, Gone),
+    (PLACE_NOT_FOUND, PlaceNotFound),
     (NOT_FOUND, NotFound),
     (EXISTS, AlreadyExists),
     (BUSY, Busy),

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     WAITING = "Waiting"
     DEPENDENCY_NOT_READY = "DependencyNotReady"
     NOT_OWNED = "NotOwned"
+    UNSUITABLE = "Unsuitable"
     PATH_TAKEN = "PathTaken"
     PAUSED = "Paused"
     DRIFTED = "Drifted"
@@ -92,6 +93,10 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     Reason.NOT_OWNED: (
         "Something with the name that this object would use exists and does not carry its tags. It is left alone.",
         "Delete it if nobody needs it, give this object another name, or set the annotation `ecs-inference.dev/adopt`.",
+    ),
+    Reason.UNSUITABLE: (
+        "Something that is there, maybe to be adopted, is of a sort that can't become what is asked for.",
+        "Do what the message says. What is only to be adopted is left as it is, all of it, until then.",
     ),
     Reason.PATH_TAKEN: (
         "Another rule of the shared listener comes first and gets requests that are meant for this service.",

@@ -38,6 +38,9 @@ class State(StrEnum):
 UNDER_WAY = (State.IN_PROGRESS, State.PAUSED)
 HELD = (State.FAILED, State.ROLLED_BACK)
 
+LAG = timedelta(seconds=30)
+"""How long DescribeServices may not show a deployment that was begun (eventual consistency)."""
+
 ROLLBACK_ASKED = f"rollback was requested with the annotation {ROLLBACK_AT}"
 """Our reason for a deployment's end; it counts for more than ECS's words for it."""
 
@@ -115,7 +118,8 @@ def follow(asked: Asked, stand: Stand, known: Known, *, now: datetime | None) ->
     if stand.current:
         return _current(primary, asked, stand, known, now)
     if _was_given_up(asked, stand, primary, known):
-        return _given_up(asked, stand, known)
+        unseen = now is not None and _may_not_show_yet(stand, known, now)
+        return _sent(asked, known) if unseen else _given_up(asked, stand, known)
     return Rollout(state=State.NOT_SENT, revision=asked.revision, asked=asked.hash)
 
 
@@ -157,6 +161,24 @@ def _was_given_up(asked: Asked, stand: Stand, primary: Deployment, known: Known)
         return True
     record = stand.record
     return record is not None and record.ended_badly and not _is_known(record, known)
+
+
+def _may_not_show_yet(stand: Stand, known: Known, now: datetime) -> bool:
+    """Whether nothing but its absence speaks for the end of a deployment that another process has just begun."""
+    begun = known.started_at if known.state in UNDER_WAY else None
+    if begun is None or stand.left is not None:
+        return False
+    return now - begun < LAG if stand.record is None else not stand.record.ended_badly
+
+
+def _sent(asked: Asked, known: Known) -> Rollout:
+    return Rollout(
+        state=State.IN_PROGRESS,
+        revision=asked.revision,
+        asked=asked.hash,
+        deployment=known.id,
+        started_at=known.started_at,
+    )
 
 
 def _is_known(record: Record, known: Known) -> bool:

@@ -86,7 +86,7 @@ def _dismantle(document: Document, world: World, memory: Memory, now: datetime) 
     spec, said = _spec(document), Said(Type.READY, "False", Reason.DELETING, "it is being deleted")
     if isinstance(spec, ValidationError) or not _has_something(document, spec):  # a queue of an invalid one is left
         return Outcome(status=_told(document, [said], 0, now), requeue_after=backoff.RESYNC)
-    results = finalize(ENVIRONMENT_KINDS, _site(document, spec, world, now), memory)
+    results = finalize(ENVIRONMENT_KINDS, _site(document, _with_nothing_managed(spec), world, now), memory)
     left = [of_kind(result) for result in results if result.outcome is not None]
     return Outcome(
         status=_told(document, [said, *left], 0, now, **_kept(document)),
@@ -108,6 +108,12 @@ def _has_something(document: Document, spec: InferenceEnvironmentSpec) -> bool:
     known = _previous(document)
     asked = spec.events is not None or spec.network.manage_security_group_rules
     return asked or known.events is not None or bool(known.security_group_rules)
+
+
+def _with_nothing_managed(spec: InferenceEnvironmentSpec) -> InferenceEnvironmentSpec:
+    """What is to go is found by its tags, whether or not that which needed it is still there."""
+    network = spec.network.model_copy(update={"manage_security_group_rules": False})
+    return spec.model_copy(update={"network": network})
 
 
 def _site(document: Document, spec: InferenceEnvironmentSpec, world: World, now: datetime) -> Site:

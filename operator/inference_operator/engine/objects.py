@@ -23,9 +23,10 @@ from inference_operator.api.v1alpha1 import (
     Notified,
     ObjectMeta,
 )
+from inference_operator.aws.errors import AwsError
 from inference_operator.aws.ports import Answer, Aws
 from inference_operator.checks.base import Case
-from inference_operator.domain import members, policy
+from inference_operator.domain import causes, members, policy, tags
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff, log_health, notifications, status
@@ -33,12 +34,20 @@ from inference_operator.engine.contest import WAYS_OUT, Contest
 from inference_operator.engine.events import Event, transitions
 from inference_operator.engine.notifications import Notice
 from inference_operator.engine.plan import StepResult, Trouble
-from inference_operator.engine.reconcile import InterruptedPassError, Memory, Pass, finalize, reconcile, release
+from inference_operator.engine.reconcile import (
+    InterruptedPassError,
+    Memory,
+    Pass,
+    finalize,
+    reconcile,
+    release,
+    unsuitable,
+)
 from inference_operator.engine.status import Refusal
 from inference_operator.engine.verification import Gate
-from inference_operator.resources import KINDS
+from inference_operator.resources import KINDS, service_input
 from inference_operator.resources.base import Context, Failed, Scene, Wait
-from inference_operator.resources.service import Services
+from inference_operator.resources.service import Service, Services
 
 log = structlog.get_logger(__name__)
 
@@ -136,12 +145,12 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     object_meta, previous = _read(document)
     accepted = accept(document, world.environments, world.labels)
     if isinstance(accepted, Refusal):
-        return _not_accepted(previous, accepted, object_meta, now)
+        return _not_accepted(document, world, accepted, now)
     spec, environment = accepted
     aws = world.connect(environment)
     unsendable = list(members.refusals(spec.rollout, aws.lacking))
     if unsendable:
-        return _not_accepted(previous, Refusal(Reason.INVALID_SPEC, "; ".join(unsendable) + _UPDATE), object_meta, now)
+        return _not_accepted(document, world, Refusal(Reason.INVALID_SPEC, "; ".join(unsendable) + _UPDATE), now)
     retry = _new(object_meta, meta.RECONCILE_AT, previous.last_reconcile_at)
     rollback = _new(object_meta, meta.ROLLBACK_AT, previous.last_rollback_at)
     proceed = _new(object_meta, meta.CONTINUE_AT, previous.last_continue_at)
@@ -167,6 +176,10 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         proceed=proceed,
     )
     ctx = replace(ctx, withheld=_withheld(object_meta, ctx))
+    memory.deploys(spec.model_dump(exclude=service_input.NO_REASON))
+    unfit = unsuitable(KINDS, ctx, memory)
+    if unfit is not None:
+        return _not_accepted(document, world, Refusal(Reason.UNSUITABLE, unfit), now)
     case = Case(identity=ctx.identity, spec=spec, environment=environment, aws=ctx.aws)
     gate = Gate(case=case, known=previous.verification, now=now, again=retry is not None)
     verifies = world.verifies and ctx.withheld is None
@@ -174,6 +187,8 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     memory.logs = log_health.look(ctx, memory.logs, running=status.running_tasks(done))
     told = status.summarize(ctx, done, gate.told, memory.logs, memory.contest.told(now, WAYS_OUT))
     told = notifications.with_notified(told, world.news.notified)
+    if _miss_something(previous, told):
+        memory.forget()
     memory.interval = _interval(done, world.news)
     return Outcome(
         status=told,
@@ -188,11 +203,41 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
 _UPDATE = ". Next: take it out of the spec, or update the operator's image."
 
 
-def _not_accepted(
-    previous: InferenceDeploymentStatus, refusal: Refusal, object_meta: ObjectMeta, now: datetime
-) -> Outcome:
-    told = status.refused(previous, refusal, generation=object_meta.generation, now=now)
+def _not_accepted(document: Document, world: World, refusal: Refusal, now: datetime) -> Outcome:
+    object_meta, previous = _read(document)
+    running = _what_serves(document, world, now)
+    told = status.refused(previous, refusal, running, generation=object_meta.generation, now=now)
     return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)))
+
+
+def _what_serves(document: Document, world: World, now: datetime) -> Service | None:
+    """The service of an object that is refused, which still changes by itself; None where it can't be looked at."""
+    object_meta, previous = _read(document)
+    found = world.environments.get(_environment_name(document))
+    environment = _environment(found) if found is not None else None
+    if not isinstance(environment, InferenceEnvironmentSpec) or previous.resources is None:
+        return None
+    freshness = world.news.freshness(backoff.RESYNC * SHARE, now)
+    scene = Scene(
+        identity=_identity(object_meta),
+        environment=environment,
+        aws=world.connect(environment),
+        now=now,
+        freshness=freshness,
+        previous=previous,
+    )
+    try:
+        have = Services().observe(scene)
+    except AwsError as error:
+        log.warning("AWS error", operation=error.operation, code=error.code, error=error.message)
+        return None
+    return have if have is not None and tags.owned(have.tags, scene.identity) else None
+
+
+def _miss_something(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> bool:
+    """Whether tasks have failed since that may lack something which is believed to be there."""
+    known = {task.task for task in before.stopped_tasks}
+    return any(task.task not in known and task.cause in causes.OURS_MISSING for task in after.stopped_tasks)
 
 
 def _withheld(object_meta: ObjectMeta, ctx: Context) -> Reason | None:

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from inference_operator.api import meta
-from inference_operator.aws.errors import AwsError, Gone, Paced, Unavailable
+from inference_operator.aws.errors import AwsError, Gone, Paced, PlaceNotFound, Unavailable
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import contest, drift
@@ -37,7 +37,7 @@ from inference_operator.engine.plan import (
     describe,
     starts_tasks,
 )
-from inference_operator.resources.base import AnyKind, Blocked, Change, Failed, Scene, Settled, Wait
+from inference_operator.resources.base import AnyKind, Blocked, Change, Fact, Failed, Scene, Settled, Wait
 from inference_operator.resources.service import Services
 from inference_operator.resources.task_definition import TaskDefinitions
 
@@ -57,9 +57,17 @@ class Memory:
     logs: Look | None = None
     """What the log routers told."""
     contest: Contest = field(default_factory=Contest)
+    deployed: object = None
+    """What the last pass asked new tasks to be."""
 
     def forget(self) -> None:
         self.seen.clear()
+
+    def deploys(self, asked: object) -> None:
+        """New tasks rest on what somebody may have taken away since it was looked at."""
+        if asked != self.deployed:
+            self.forget()
+        self.deployed = asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +111,17 @@ def reconcile(
     return finished
 
 
+def unsuitable(kinds: Sequence[AnyKind], ctx: Scene, memory: Memory) -> str | None:
+    """What of the things that are to be adopted can't become what is asked for, before anything is written to any of
+    them: who had adopted half of a service would have its log group, which goes with the object."""
+    if not ctx.adopt or ctx.named(Fact.SERVICE) is not None:  # the service is the last of all that is adopted
+        return None
+    rehearsed = reconcile(kinds, ctx, memory, act=False).results
+    holds = [(result.kind, result.step) for result in rehearsed if isinstance(result.step, Hold)]
+    found = [f"{kind}: {hold.message}" for kind, hold in holds if hold.reason is Reason.UNSUITABLE]
+    return " ".join(found) or None
+
+
 def finalize(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence[StepResult]:
     """Take away everything that is ours, last made first. Done when no outcome is left; doing it again is harmless.
 
@@ -121,7 +140,7 @@ def release(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence[
     """Leave everything as it is, marked as left: the next object of this name may have it."""
 
     def mark(kind: AnyKind) -> StepResult:
-        have = _look(kind, scene, memory)
+        have = _left(kind, scene, memory)
         if have is None or not tags.owned(have.tags, scene.identity) or tags.RETAINED in have.tags:
             return StepResult(kind=kind.name, step=Keep(), outcome=None)
         have = kind.retag(scene, have, tags.Retag(put={tags.RETAINED: "true"}, remove=()))
@@ -149,6 +168,8 @@ class _Run:
             blocked = self.permit()
             step = Hold(blocked.reason, blocked.message) if blocked is not None else step
         if isinstance(step, Hold):
+            if step.reason in (Reason.NOT_OWNED, Reason.UNSUITABLE):
+                self.memory.seen.pop(kind.name, None)  # somebody is to change it
             self._export(kind, have if have is not None and tags.owned(have.tags, self.ctx.identity) else None)
             return StepResult(kind=kind.name, step=step, outcome=_held(want, step))
         if self.ctx.withheld is not None and isinstance(step, Write):
@@ -251,6 +272,8 @@ ROLLED_OUT = (TaskDefinitions.name, Services.name)
 
 
 def _mended(change: Change, retag: tags.Retag) -> Step:
+    if change.unsuitable:
+        return Hold(Reason.UNSUITABLE, change.unsuitable)
     if change and change.replace:
         return Replace(change)  # what is made anew has its tags
     if not change and not retag:
@@ -269,8 +292,17 @@ def _look(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
     return have
 
 
+def _left(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
+    """What there is still of an object that goes. What it was in may have gone before it: somebody takes down all."""
+    try:
+        return _look(kind, scene, memory)
+    except PlaceNotFound as error:
+        log.warning("gone with what it was in", kind=kind.name, error=str(error))
+        return None
+
+
 def _remove(kind: AnyKind, scene: Scene, memory: Memory) -> StepResult:
-    have = _look(kind, scene, memory)
+    have = _left(kind, scene, memory)
     if have is None or not tags.owned(have.tags, scene.identity):
         return StepResult(kind=kind.name, step=Absent(), outcome=None)
     log.info("step", kind=kind.name, step="delete")

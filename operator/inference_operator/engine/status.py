@@ -8,7 +8,7 @@ from typing import Any
 
 from inference_operator.api import meta
 from inference_operator.api.rollout import DEFAULT_THRESHOLD
-from inference_operator.api.status import STOPPED_TASKS_LIMIT
+from inference_operator.api.status import EVENTS_LIMIT, STOPPED_TASKS_LIMIT
 from inference_operator.api.v1alpha1 import (
     Applied,
     DeploymentState,
@@ -60,10 +60,22 @@ class Refusal:
 
 
 def refused(
-    previous: InferenceDeploymentStatus, refusal: Refusal, *, generation: int, now: Any
+    previous: InferenceDeploymentStatus,
+    refusal: Refusal,
+    running: service.Service | None = None,
+    *,
+    generation: int,
+    now: Any,
 ) -> InferenceDeploymentStatus:
-    """The spec can't be acted on. What runs goes on running, and what is known of it stays."""
+    """The spec can't be acted on. What runs goes on `running`; where it could not be looked at, what is known stays."""
     message = refusal.message
+    if running is not None:
+        previous = previous.model_copy(
+            update={
+                **_counts(running.answer),
+                "events": failures.merged(previous.events, running.answer.get("events", ()))[:EVENTS_LIMIT],
+            }
+        )
     said = [
         Said(Type.ACCEPTED, "False", refusal.reason, message),
         Said(Type.READY, "False", refusal.reason, message),
@@ -144,8 +156,7 @@ def summarize(
         ),
         url=_url(ctx) if RULE in have else None,
         internal_host=have[DISCOVERY].host if DISCOVERY in have else None,
-        replicas=answer.get("runningCount", 0) + answer.get("pendingCount", 0),
-        ready_replicas=answer.get("runningCount", 0),
+        **_counts(answer),
         selector=f"ecs-inference.dev/deployment={ctx.identity.name}",
         desired=_desired(ctx, have),
         running=_running(ctx, running, rollout),
@@ -168,6 +179,11 @@ def summarize(
         last_rollback_at=_answered(done, ctx.rollback, previous.last_rollback_at),
         last_continue_at=_answered(done, ctx.proceed, previous.last_continue_at),
     )
+
+
+def _counts(answer: Mapping[str, Any]) -> dict[str, int]:
+    running = answer.get("runningCount", 0)
+    return {"replicas": running + answer.get("pendingCount", 0), "ready_replicas": running}
 
 
 def _honoured(done: Pass, asked: str | None, before: str | None) -> str | None:

@@ -156,6 +156,8 @@ class Change:
     """AWS can't change these in place."""
     values: Mapping[str, tuple[Any, Any]] = field(default_factory=dict, compare=False)
     """By path, for people: what is wanted and what there is, as far as it can be told."""
+    unsuitable: str = ""
+    """Why what there is can never become what is wanted, and what to do about it."""
 
     def __bool__(self) -> bool:
         return bool(self.paths)

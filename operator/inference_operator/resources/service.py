@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, Sidecar
-from inference_operator.aws.errors import Busy, NotFound
+from inference_operator.aws.errors import AwsError, Busy, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import failures, rollout, tags
 from inference_operator.domain.conditions import Type, find
@@ -85,7 +85,7 @@ class Services:
         if have.status != ACTIVE:
             return Change()  # a draining service takes no update; its name is free once it is gone
         pairs = service_input.compared({**want.settings, "desiredCount": _count(want, have)}, have.answer)
-        return Change(self._paths(want, have, differing(pairs)), values=pairs)
+        return Change(self._paths(want, have, differing(pairs)), values=pairs, unsuitable=_unsuitable(want, have))
 
     def _paths(self, want: Want, have: Service, paths: tuple[str, ...]) -> tuple[str, ...]:
         seen = follow(want, have)
@@ -145,12 +145,15 @@ class Services:
 
     def create(self, ctx: Context, want: Want) -> Service:
         # No client token: a service's name is unique in its cluster while it is there, and that is the better guard.
-        answer = ctx.aws.ecs.create_service(
-            cluster=want.cluster,
-            serviceName=want.name,
-            **service_input.create_input(want.settings),
-            tags=tags.list_of(want.tags, key="key", value="value"),
-        )["service"]
+        try:
+            answer = ctx.aws.ecs.create_service(
+                cluster=want.cluster,
+                serviceName=want.name,
+                **service_input.create_input(want.settings),
+                tags=tags.list_of(want.tags, key="key", value="value"),
+            )["service"]
+        except AwsError as error:
+            raise _not_shown_yet(error) from error
         return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(want.tags)})
 
     def update(self, ctx: Context, want: Want, have: Service, change: Change) -> Service:
@@ -211,6 +214,32 @@ class Services:
     def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:
         ctx.aws.services.record(want.cluster, want.name, answer)
         return _read(answer)
+
+
+def _not_shown_yet(error: AwsError) -> AwsError:
+    """A service of that name is there, made by a process that was killed then; soon DescribeServices shows it."""
+    if "not idempotent" not in error.message:
+        return error
+    message = "there is a service of this name, which DescribeServices does not show yet"
+    return Busy(code=error.code, message=message, operation=error.operation)
+
+
+def _unsuitable(want: Want, have: Service) -> str:
+    """Why a service can't be the object's, whatever is done to it; such as others have made."""
+    controller = have.answer.get("deploymentController", {}).get("type", "ECS")
+    if controller != "ECS":  # API reference, UpdateService: of all that matters only the count can be changed then
+        return (
+            f"the service has the deployment controller {controller}, and ECS lets nobody else deploy it. "
+            f"Next: give it the controller ECS (aws ecs update-service --cluster {have.cluster} --service {have.name} "
+            f"--deployment-controller type=ECS), or rename this object."
+        )
+    launch = have.answer.get("launchType", "FARGATE")
+    if launch != "FARGATE" and not want.settings["capacityProviderStrategy"]:  # the same, capacityProviderStrategy
+        return (
+            f"the service has the launch type {launch}, which ECS changes to a capacity provider of Fargate alone. "
+            f"Next: put the provider FARGATE into spec.capacity, or rename this object."
+        )
+    return ""
 
 
 def _may_change_behind_its_name(spec: InferenceDeploymentSpec) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from inference_operator.api.v1alpha1 import Health, InferenceDeploymentSpec, Stickiness
 from inference_operator.aws.errors import Busy, NotFound, StillForwarded
+from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
 from inference_operator.domain.names import Identity
 from inference_operator.domain.tags import Retag
@@ -21,8 +22,8 @@ from inference_operator.resources.base import Change, Context, Fact, Scene, Sett
 class Want:
     name: str
     listener: str
-    protocol_version: str
-    """Can't be changed, and neither can the spec's."""
+    fixed: Mapping[str, str]
+    """The members of CreateTargetGroup that can't be changed after it."""
     health_check: Mapping[str, Any]
     """The members that CreateTargetGroup and ModifyTargetGroup share."""
     attributes: Mapping[str, str]
@@ -32,6 +33,8 @@ class Want:
 @dataclass(frozen=True, kw_only=True)
 class TargetGroup:
     arn: str
+    answer: Answer
+    """As it was when it was last described, or made."""
     health_check: Mapping[str, Any]
     attributes: Mapping[str, str]
     tags: Mapping[str, str]
@@ -53,7 +56,11 @@ class TargetGroups:
         return Want(
             name=self.name_of(ctx.identity),
             listener=ctx.environment.load_balancer.listener_arn,
-            protocol_version=ctx.spec.ingress.protocol_version,
+            fixed={
+                "Protocol": "HTTP",
+                "ProtocolVersion": ctx.spec.ingress.protocol_version,
+                "TargetType": "ip",
+            },
             health_check=_health_check(ctx.spec.health, ctx.spec.ingress.protocol_version),
             attributes=_attributes(ctx.spec),
             tags=ctx.tags,
@@ -62,7 +69,7 @@ class TargetGroups:
     def diff(self, want: Want, have: TargetGroup) -> Change:
         health = {path: (value, have.health_check.get(path)) for path, value in want.health_check.items()}
         attributes = {path: (value, have.attributes.get(path)) for path, value in want.attributes.items()}
-        return changed({**health, **attributes})
+        return replace(changed({**health, **attributes}), unsuitable=_unsuitable(want, have))
 
     def settled(self, ctx: Context, want: Want, have: TargetGroup) -> Settled:
         return Settled(f"{want.name}, health checked at {want.health_check['HealthCheckPath']}")
@@ -85,6 +92,7 @@ class TargetGroups:
             return None
         return TargetGroup(
             arn=arn,
+            answer=answer,
             health_check=answer,
             attributes={a["Key"]: a["Value"] for a in attributes},
             tags=tags.parse(described[0]["Tags"]),
@@ -94,18 +102,22 @@ class TargetGroups:
         # Idempotent at AWS: the same name with the same settings answers the group that there is.
         created = ctx.aws.elb.create_target_group(
             Name=want.name,
-            Protocol="HTTP",
-            ProtocolVersion=want.protocol_version,
+            **want.fixed,
             Port=80,  # never used: ECS registers each task with its container's port
             VpcId=ctx.aws.listings.load_balancer_of(want.listener)["VpcId"],
-            TargetType="ip",
             HealthCheckProtocol="HTTP",
             HealthCheckEnabled=True,
             **want.health_check,
             Tags=tags.list_of(want.tags),
         )["TargetGroups"][0]
         ctx.aws.listings.add("target groups", created)
-        have = TargetGroup(arn=created["TargetGroupArn"], health_check=want.health_check, attributes={}, tags=want.tags)
+        have = TargetGroup(
+            arn=created["TargetGroupArn"],
+            answer=created,
+            health_check=want.health_check,
+            attributes={},
+            tags=want.tags,
+        )
         return self._set_attributes(ctx, want, have)
 
     def update(self, ctx: Context, want: Want, have: TargetGroup, change: Change) -> TargetGroup:
@@ -166,6 +178,31 @@ def _forwarding(scene: Scene, target_group: str) -> list[str]:
     scene.aws.listings.forget("rules")
     rules = [rule for listener in listeners if listener for rule in scene.aws.listings.rules(listener)]
     return sorted(rule["RuleArn"] for rule in rules if target_group in listener_rule.forwards_to(rule))
+
+
+def _unsuitable(want: Want, have: TargetGroup) -> str:
+    """Why a target group can't be the object's, whatever is done to it."""
+    others = {member: have.answer.get(member, value) for member, value in want.fixed.items()}
+    wrong = [f"has the {m} {others[m]}, not {value}" for m, value in want.fixed.items() if others[m] != value]
+    balancers = have.answer.get("LoadBalancerArns", ())
+    elsewhere = [arn for arn in balancers if not want.listener.startswith(_listeners_of(arn))]
+    wrong += [f"is behind another load balancer ({arn}), and AWS takes one" for arn in elsewhere]
+    if not wrong:
+        return ""
+    speaks = (
+        "; or, if the server speaks it, make this object again with that spec.ingress.protocolVersion"
+        if others["ProtocolVersion"] != want.fixed["ProtocolVersion"]
+        else ""
+    )
+    return (
+        f"the target group {want.name} {', '.join(wrong)}, and that can't be changed. "
+        f"Next: rename this object, so that it gets one of its own; or delete that one, if nobody uses it{speaks}."
+    )
+
+
+def _listeners_of(load_balancer: str) -> str:
+    """What the ARNs of its listeners begin with."""
+    return load_balancer.replace(":loadbalancer/", ":listener/") + "/"
 
 
 def _health_check(health: Health, protocol_version: str) -> dict[str, Any]:

@@ -306,7 +306,7 @@ class Fleet:
     def _poll_targets(self, group: str) -> None:
         """Ask for the group's health; soon again while anything is unsettled, else at the health check's own pace."""
         self._polled.discard(group)
-        known = self._targets[group]
+        known, facts = self._targets[group], self._surroundings.target_group(group)
         states = {(state.address, state.port): state for state in self._load_balancer.targets(group)}
         unsettled = False
         for key, task in list(known.items()):
@@ -317,12 +317,14 @@ class Fleet:
                 del known[key]
                 self._drained(task)
                 continue
-            if state is not None and target.state not in {"draining", state.state}:
+            if state is None:
+                if facts is not None:  # somebody else has deregistered it, and it has drained
+                    self._register(task, target)
+            elif state.state != "draining" and target.state not in {"draining", state.state}:
                 target.state, target.reason, target.description = state.state, state.reason, state.description
                 self._notify(task)
             unsettled |= target.state != "healthy"
         if known:
-            facts = self._surroundings.target_group(group)
             slow = facts.health_check_interval if facts else self._settings.target_poll
             self._watch(group, delay=self._settings.target_poll if unsettled else slow)
 

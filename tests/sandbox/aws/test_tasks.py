@@ -41,6 +41,34 @@ def test_describe_takes_a_hundred_tasks_and_tells_of_missing_ones(world: World) 
     assert len(world.ecs.describe_tasks(cluster="inference", tasks=many[:100])["failures"]) == 100
 
 
+@follows(
+    "Elastic Load Balancing user guide, “Register targets”: an address is free again after the deregistration delay"
+)
+@differs("ECS's documentation is silent: github.com/aws/containers-roadmap, issue 251, tells of it.")
+def test_a_target_that_somebody_deregisters_is_registered_again_and_its_task_stays(world: World) -> None:
+    group = world.target_group()
+    world.rule(world.listener(), group)
+    balanced = {"targetGroupArn": group, "containerName": "app", "containerPort": 8080}
+    world.create(desiredCount=2, loadBalancers=[balanced])
+    world.advance(120)
+    tasks = {task["taskArn"] for task in world.tasks()}
+
+    def states() -> list[str]:
+        found = world.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return sorted(each["TargetHealth"]["State"] for each in found)
+
+    assert states() == ["healthy", "healthy"]
+    [gone, _] = world.elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    world.elb.deregister_targets(TargetGroupArn=group, Targets=[gone["Target"]])
+    world.advance(60)
+    assert states() == ["draining", "healthy"]
+    world.advance(300)
+    assert states() == ["healthy", "healthy"]
+    assert {task["taskArn"] for task in world.tasks()} == tasks
+    said = [event["message"] for event in world.describe()["events"]]
+    assert f"(service web) registered 1 targets in (target-group {group})" in said
+
+
 @follows("API reference, ListTasks")
 def test_stopped_tasks_are_listed_by_desired_status(world: World) -> None:
     world.create()

@@ -148,7 +148,7 @@ def _balanced(ctx: Context, live: Live) -> Iterator[Difference]:
     want = groups.desire(ctx)
     if behind is None or want is None:
         return
-    have = TargetGroup(arn="", health_check=behind.group, attributes=behind.attributes, tags={})
+    have = TargetGroup(arn="", answer=behind.group, health_check=behind.group, attributes=behind.attributes, tags={})
     yield from _changes("targetGroup", groups.diff(want, have))
     for member, ours in GROUP_AS_OURS.items():
         if behind.group.get(member, ours) != ours:
