@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,29 @@ def test_what_was_told_is_known_though_a_worker_dies_while_it_notes_it(
         with pytest.raises(SystemExit):
             count_and_report()
     assert count_and_report() == [2]
+
+
+def test_what_two_processes_report_at_the_same_time_is_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As the first workers of two generations do, while one takes over from the other."""
+    counters = Store(tmp_path / "a.counters", [("m", "3")], 1)
+
+    def count() -> None:
+        counters.observe(counters.row(("m", "3")), 200, (0.1, 0, 0, 0, 0, 0, 0, 0), 0)
+
+    def read_slowly() -> dict[store.Key, list[float]]:
+        read = read_stores(tmp_path)
+        count()
+        meanwhile.start()
+        meanwhile.join(0.2)  # which it may not be able to end in
+        return read
+
+    meanwhile = threading.Thread(target=EmfReporter(tmp_path, "Shop", lambda: read_stores(tmp_path)).report)
+    count()
+    EmfReporter(tmp_path, "Shop", read_slowly).report()
+    meanwhile.join()
+    assert [json.loads(line)["Requests"] for line in capfd.readouterr().err.splitlines()] == [1, 1]
 
 
 def test_every_request_is_told_once_also_when_the_server_ends(tmp_path: Path) -> None:
