@@ -44,6 +44,7 @@ class EmfReporter:
         self._told = folder / "emf.json"
         self._namespace = namespace
         self._totals = totals
+        self._ended = False
 
     def start(self, seconds: float) -> None:
         """Report now and then. Starts a thread, so it is called after the fork, in one worker."""
@@ -55,12 +56,15 @@ class EmfReporter:
 
         threading.Thread(target=run, name="emf", daemon=True).start()
 
-    def report(self) -> None:
-        """Log what has been counted since the last time."""
+    def report(self, *, last: bool = False) -> None:
+        """Log what has been counted since the last time. `last`: this process ends, and is to report no more, as what
+        its other thread notes from here on it may not live to log."""
+        self._ended = self._ended or last
         try:
             with self._told.with_suffix(".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                self._report()
+                if last or not self._ended:
+                    self._report()
         except OSError as error:  # a full disk, mostly; what is not told now is told with the next
             log.warning("metrics can't be told", reason=error.strerror)
 
