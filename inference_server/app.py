@@ -129,6 +129,7 @@ def _add_repository(app: Flask, parts: Parts) -> None:
 
     @app.post("/v2/repository/models/<name>/unload")
     def unload(name: str) -> Response:
+        _body_object(parts.max_body_bytes)  # nothing in it makes a difference, but what can't be read is refused
         parts.control.unload(name)
         return _response(json_answer(200, {}))
 

@@ -200,7 +200,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         last_words: list[Callable[[], None]] = []
         if slot == 0 and emf is not None:
             emf.start(settings.emf_seconds)
-            last_words.append(emf.report)
+            last_words.append(partial(emf.report, last=True))
         if tracing is not None:
             traces = tracing(_VERSION)
             application.trace = traces.record

@@ -4,10 +4,13 @@ CloudWatch Logs makes metrics of a line in the embedded metric format, whoever b
 permission is needed. Source: "Specification: Embedded metric format" of the CloudWatch user guide.
 
 What was told last is kept in a file, so that neither a worker's end nor another generation tells it twice or drops it.
+They may report at the same time, so there is a lock beside it, which is held until all has been logged: a process that
+ends reports once more, and by waiting for its other thread's lines lets that log them.
 """
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import threading
@@ -41,7 +44,7 @@ class EmfReporter:
         self._told = folder / "emf.json"
         self._namespace = namespace
         self._totals = totals
-        self._lock = threading.Lock()
+        self._ended = False
 
     def start(self, seconds: float) -> None:
         """Report now and then. Starts a thread, so it is called after the fork, in one worker."""
@@ -53,25 +56,26 @@ class EmfReporter:
 
         threading.Thread(target=run, name="emf", daemon=True).start()
 
-    def report(self) -> None:
-        """Log what has been counted since the last time."""
+    def report(self, *, last: bool = False) -> None:
+        """Log what has been counted since the last time. `last`: this process ends, and is to report no more, as what
+        its other thread notes from here on it may not live to log."""
+        self._ended = self._ended or last
         try:
-            before, now = self._note()
+            with self._told.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if last or not self._ended:
+                    self._report()
         except OSError as error:  # a full disk, mostly; what is not told now is told with the next
             log.warning("metrics can't be told", reason=error.strerror)
-            return
+
+    def _report(self) -> None:
+        now = {json.dumps(key): list(cells) for key, cells in self._totals().items()}
+        before: dict[str, list[float]] = json.loads(self._told.read_text()) if self._told.exists() else {}
+        write_document(self._told, now)
         for key, cells in now.items():
             since = [a - b for a, b in zip(cells, before.get(key, [0.0] * store.COLUMNS), strict=True)]
             if any(store.by_code(since).values()):
                 log.always("metrics", **emf_record(self._namespace, tuple(json.loads(key)), since, _milliseconds()))
-
-    def _note(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-        """What was counted by the last time, and by now, which is the last time from here on."""
-        with self._lock:
-            now = {json.dumps(key): list(cells) for key, cells in self._totals().items()}
-            before: dict[str, list[float]] = json.loads(self._told.read_text()) if self._told.exists() else {}
-            write_document(self._told, now)
-        return before, now
 
 
 def _milliseconds() -> int:

@@ -46,7 +46,7 @@ _DATATYPES = {
     "tensor(string)": "BYTES",
 }
 
-_NODE_FAILED = re.compile(r"running (\S+) node\..*?Status Message: (.*)")
+_NODE_FAILED = re.compile(r".*running (\S+) node\..*?Status Message: (.*)")
 _OF_INPUTS = re.compile(
     r"INVALID_ARGUMENT|Unknown Category|Out of range value in index|Integer (division|modulo) by zero|"
     r"running (Cast|TopK) node"

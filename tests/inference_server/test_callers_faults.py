@@ -57,6 +57,9 @@ node = helper.make_node
 ADD = [node("Add", ["x", "y"], ["z"])]
 JOIN = [node("Concat", ["x", "y"], ["z"], axis=1)]
 PRODUCT = [node("MatMul", ["x", "y"], ["z"])]
+LOOK_UP = helper.make_graph(
+    [node("Gather", ["table", "x"], ["found"])], "branch", [], [helper.make_tensor_value_info("found", FLOAT, None)]
+)
 ENCODE = [node("OneHotEncoder", ["x"], ["z"], domain="ai.onnx.ml", cats_int64s=[1, 2], zeros=0)]
 
 REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] = {
@@ -82,6 +85,12 @@ REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] =
         [node("Gather", ["table", "x"], ["z"])],
         {"x": (INT, ["n"])},
         {"x": np.array([99])},
+        "the model's Gather does not take these inputs: indices element out of data bounds, idx=99",
+    ),
+    "an index beyond the end, in a branch": (
+        [node("If", ["yes"], ["z"], then_branch=LOOK_UP, else_branch=LOOK_UP)],
+        {"yes": (TensorProto.BOOL, []), "x": (INT, ["n"])},
+        {"yes": np.array(True), "x": np.array([99])},
         "the model's Gather does not take these inputs: indices element out of data bounds, idx=99",
     ),
     "an index beyond the end of a row": (

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,46 @@ def test_what_was_told_is_known_though_a_worker_dies_while_it_notes_it(
         with pytest.raises(SystemExit):
             count_and_report()
     assert count_and_report() == [2]
+
+
+def test_what_two_processes_report_at_the_same_time_is_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As the first workers of two generations do, while one takes over from the other."""
+    counters = Store(tmp_path / "a.counters", [("m", "3")], 1)
+
+    def count() -> None:
+        counters.observe(counters.row(("m", "3")), 200, (0.1, 0, 0, 0, 0, 0, 0, 0), 0)
+
+    def read_slowly() -> dict[store.Key, list[float]]:
+        read = read_stores(tmp_path)
+        count()
+        meanwhile.start()
+        meanwhile.join(0.2)  # which it may not be able to end in
+        return read
+
+    meanwhile = threading.Thread(target=EmfReporter(tmp_path, "Shop", lambda: read_stores(tmp_path)).report)
+    count()
+    EmfReporter(tmp_path, "Shop", read_slowly).report()
+    meanwhile.join()
+    assert [json.loads(line)["Requests"] for line in capfd.readouterr().err.splitlines()] == [1, 1]
+
+
+def test_a_process_that_has_reported_for_the_last_time_leaves_what_comes_to_the_next(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its other thread might note what it does not live to log."""
+    counters = Store(tmp_path / "a.counters", [("m", "3")], 1)
+    ending, next_one = (EmfReporter(tmp_path, "Shop", lambda: read_stores(tmp_path)) for _ in range(2))
+
+    def told_by(report: Callable[[], None]) -> list[int]:
+        counters.observe(counters.row(("m", "3")), 200, (0.1, 0, 0, 0, 0, 0, 0, 0), 0)
+        report()
+        return [json.loads(line)["Requests"] for line in capfd.readouterr().err.splitlines()]
+
+    assert told_by(partial(ending.report, last=True)) == [1]
+    assert told_by(ending.report) == []
+    assert told_by(next_one.report) == [2]
 
 
 def test_every_request_is_told_once_also_when_the_server_ends(tmp_path: Path) -> None:

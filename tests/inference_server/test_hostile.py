@@ -214,6 +214,8 @@ def check(server: RunningServer, answer: bytes, wanted: set[int | None]) -> None
         ("index", b"\xff", 400),
         ("models/linear/load", b"[" * 100_000, 400),
         ("models/linear/load", b'{"parameters": {"file:../../x": "YQ=="}}', 403),
+        ("models/linear/unload", b"[", 400),
+        ("models/linear/unload", b'{"parameters": {"unload_dependents": true}}', 403),
     ],
 )
 def test_a_hostile_body_for_the_repository_is_refused(
