@@ -3,6 +3,7 @@ configuration does, played in Python here, and in a real Fluent Bit in `test_flu
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -51,9 +52,11 @@ def at(value: Any, path: str) -> list[Any]:
     return inner + ([value[path]] if path in value else [])
 
 
-def test_a_secret_is_redacted_whatever_else_its_line_holds() -> None:
+@pytest.mark.parametrize("path", ["/start_rt_", "_rt_route", r"/\u005frt_", '"_rt_x": ', '\\"_rt_x": "'])
+def test_a_secret_is_redacted_whatever_else_its_line_holds(path: str) -> None:
     asked = replace(_intent({"to": ["archive"]}), redact=["authorization"])
-    [(_, record)] = received(render(asked), Line(text='{"path": "/start_rt_", "authorization": "Bearer x"}'))
+    [(_, record)] = received(render(asked), Line(text=json.dumps({"path": path, "authorization": "Bearer x"})))
+    assert record["path"] == path
     assert record["authorization"] == "[redacted]"
 
 

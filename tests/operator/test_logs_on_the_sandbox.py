@@ -53,7 +53,8 @@ def stop(*_):
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
 for number in range(20):
-    print(json.dumps({"level": "INFO", "message": f"line {number}", "authorization": "secret"}), flush=True)
+    secrets = {"authorization": "secret", "users": [{"email": "secret"}]}
+    print(json.dumps({"level": "INFO", "message": f"line {number}", **secrets}), flush=True)
     print(json.dumps({"level": "DEBUG", "message": "request", "path": "/readyz"}), flush=True)
 print(json.dumps({"level": "ERROR", "message": "no model"}), flush=True)
 print("x" * 40_000, flush=True)
@@ -97,7 +98,9 @@ def context(cloud: LiveCloud, aws: Aws, image: str = APP, **logging: Any) -> Con
         taskRoleArn=cloud.details.task_role_arn,
         logging={"destinations": PLACES},
     )
-    service = deployment_document(image=image, logging={"routes": ROUTES, "redact": ["authorization"], **logging})
+    service = deployment_document(
+        image=image, logging={"routes": ROUTES, "redact": ["authorization", "users.email"], **logging}
+    )
     return Context(
         identity=Identity(namespace="shop", name="recommender", uid="u-1"),
         environment=InferenceEnvironmentSpec.model_validate(environment["spec"]),
@@ -186,6 +189,7 @@ def test_errors_are_in_cloudwatch_the_rest_in_s3_and_health_checks_nowhere(cloud
     )
     assert [len(line["log"]) for line in archived if line.get("log", "").startswith("x")] == [40_000]
     assert {line["authorization"] for line in archived if "authorization" in line} == {"[redacted]"}
+    assert [line["users"] for line in archived if "users" in line] == [[{"email": "[redacted]"}]] * 20
     assert {line["ecs_task_arn"] for line in (*archived, *errors)} == {arn}
     everywhere = json.dumps([*archived, *errors, *(event["message"] for event in in_group(cloud, MAIN))])
     assert "/readyz" not in everywhere

@@ -45,8 +45,12 @@ JOINING: Final = (
 
 HELPER: Final = "_rt_"
 """What the names of the router's own members begin with."""
-HELPER_IN_JSON: Final = r"\x22_rt_|\\u00(?:5[fF]|7[24])"
-"""A line that may have such a member, spelled out or escaped. It is not parsed."""
+_UNDERSCORE: Final = r"(?:_|\\u005[fF])"
+HELPER_IN_JSON: Final = (
+    rf"(?<!\\)\x22{_UNDERSCORE}(?:r|\\u0072)(?:t|\\u0074){_UNDERSCORE}(?>[^\x22\\]+|\\[\s\S])*+\x22\s*:"
+)
+"""A line that has such a member, spelled out or escaped. It is not parsed. What a text says or quotes makes no
+difference: else who writes it could keep a line's secrets from being redacted."""
 DEPTH: Final = 60
 """Objects and lists in one another that a line may have, itself counted. The router loses one of 64, and what came
 with it, and ends at thousands: MSGPACK_EMBED_STACK_SIZE of Fluent Bit, and its stack."""
