@@ -8,6 +8,7 @@ import random
 import re
 import socket
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from inference_server.compression import inflate
+from inference_server.protocol.errors import TooLargeError
 from tests.inference_server.models import published, write_linear, write_top_n
 from tests.inference_server.running import DEADLINE, RunningServer, running
 
@@ -380,3 +383,15 @@ def private_memory(server: RunningServer) -> int:
     """Of all workers, in bytes."""
     rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() for pid in server.workers()]
     return sum(int(line.split()[1]) for lines in rollups for line in lines if line.startswith("Private_")) * 1024
+
+
+def test_a_body_that_inflates_to_a_thousand_times_its_size_is_never_held_whole() -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError):
+            inflate(bomb, "gzip", LIMIT)
+        highest = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert highest < 10 * LIMIT

@@ -288,6 +288,18 @@ def test_a_body_that_is_not_acceptable_is_refused_by_kind(
     assert response.headers.get("Accept-Encoding") == ("gzip, deflate" if status == 415 else None)
 
 
+@pytest.mark.parametrize("way", ["with its length", "in chunks", "compressed"])
+def test_a_body_of_just_the_limit_is_taken_and_of_a_byte_more_is_not(server: RunningServer, way: str) -> None:
+    for size, status in ((LIMIT, 200), (LIMIT + 1, 413)):
+        body = json.dumps(ROW).encode().ljust(size)
+        ways: dict[str, dict[str, Any]] = {
+            "with its length": {"content": body},
+            "in chunks": {"content": iter([body[:10], body[10:]])},
+            "compressed": {"content": gzip.compress(body, mtime=0), "headers": {"Content-Encoding": "gzip"}},
+        }
+        assert server.post("/v2/models/linear/infer", **ways[way]).status_code == status
+
+
 def test_an_oversized_upload_gets_its_answer_before_the_connection_ends(server: RunningServer) -> None:
     head = b"POST /v2/models/linear/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n"
     answer = exchange(server, head + b" " * 30_000_000)

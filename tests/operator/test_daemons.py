@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
@@ -113,11 +115,56 @@ def test_what_was_made_for_an_object_that_went_otherwise_stays(end: dict[str, An
     assert life(Daemon(finalizers=[FINALIZER]), end) == ["stop"]
 
 
+def held() -> dict[str, Any]:
+    document = {**deployment_document(), "status": STATUS}
+    document["metadata"]["finalizers"] = [FINALIZER]
+    return document
+
+
+def test_a_wake_starts_one_pass_and_then_it_rests() -> None:
+    it, document, slot = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1)), held(), Slot()
+    passes: list[float] = []
+
+    async def live() -> None:
+        loop = asyncio.get_running_loop()
+
+        def look_after(*_: object) -> Outcome:
+            passes.append(time.monotonic())
+            if len(passes) == 3:
+                loop.call_soon_threadsafe(it.gone, document, slot)
+            return Outcome(status=InferenceDeploymentStatus(replicas=1), requeue_after=timedelta(seconds=0.3))
+
+        it.notice(document, slot)  # which wakes
+        await asyncio.wait_for(it.keep(document, slot, Never(), Duty(look_after, look_after)), GOES_OFF)
+
+    asyncio.run(live())
+    assert len(passes) == 3
+    assert all(later - earlier >= 0.25 for earlier, later in itertools.pairwise(passes))
+
+
+def test_a_status_that_could_not_be_written_is_written_soon_and_ever_less_soon() -> None:
+    it, document, slot = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1)), held(), Slot()
+    write = it.kube.write_status = mock.Mock(side_effect=TimeoutError)  # type: ignore[method-assign]
+
+    def look_after(*_: object) -> Outcome:
+        return Outcome(status=InferenceDeploymentStatus(replicas=3), requeue_after=timedelta(minutes=1))
+
+    async def live() -> list[float]:
+        waits = [(await it._pass(look_after, document, slot)).requeue_after for _ in range(7)]
+        write.side_effect = None
+        waits.append((await it._pass(look_after, document, slot)).requeue_after)
+        write.side_effect = TimeoutError
+        slot.status = None
+        waits.append((await it._pass(look_after, document, slot)).requeue_after)
+        return [wait.total_seconds() for wait in waits]
+
+    assert asyncio.run(live()) == [2, 4, 8, 16, 32, 60, 60, 60, 2]
+
+
 def test_an_environment_that_goes_during_a_pass_does_not_end_the_daemon_of_who_has_something_to_tell() -> None:
     it = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1))
     it.environments["default"] = environment_document()
-    document, slot = {**deployment_document(), "status": STATUS}, Slot()
-    document["metadata"]["finalizers"] = [FINALIZER]
+    document, slot = held(), Slot()
 
     def look_after(*_: object) -> Outcome:
         it.environments.clear()

@@ -133,7 +133,8 @@ def test_a_task_as_it_was_before_is_no_news() -> None:
     seen = Seen()
     told = [news(1, task="t", version=3), news(2, task="t", version=5), news(3, task="t", version=4)]
     assert [seen.is_news(it) for it in told] == [True, True, False]
-    assert seen.is_news(news(4, task="another", version=1))
+    assert not seen.is_news(news(4, task="t", version=5)), "in another event, and still as it was"
+    assert seen.is_news(news(5, task="another", version=1))
 
 
 def test_what_is_remembered_is_bounded() -> None:

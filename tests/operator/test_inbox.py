@@ -14,12 +14,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 import pytest
 from prometheus_client import REGISTRY
 
+from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
 from inference_operator.aws.errors import NotFound
 from inference_operator.domain.ecs_events import News
+from inference_operator.engine.objects import Outcome
+from inference_operator.engine.plan import Keep, StepResult
+from inference_operator.resources.base import Settled
 from inference_operator.runtime import loop, metrics
 from inference_operator.runtime.inbox import AT_ONCE, BATCH, Heard, Inbox
 from inference_operator.runtime.inboxes import Inboxes
@@ -320,6 +325,63 @@ def test_why_tasks_stopped_of_an_object_that_is_gone_by_then_is_no_longer_held()
         return kept
 
     assert asyncio.run(go()) == [1, 1, 1]
+
+
+async def passed(it: Keeper, slot: Slot, during: Callable[[], object]) -> None:
+    """A pass during which something happens on the loop."""
+    loop, happened = asyncio.get_running_loop(), threading.Event()
+
+    def happen() -> None:
+        during()
+        happened.set()
+
+    def work(*_: object) -> Outcome:
+        loop.call_soon_threadsafe(happen)
+        assert happened.wait(30)
+        done = StepResult(kind="Service", step=Keep(), outcome=Settled())
+        return Outcome(status=InferenceDeploymentStatus(), requeue_after=timedelta(), results=(done,))
+
+    it.kube = mock.Mock()
+    it.kube.write_status.return_value = None
+    await it._pass(work, deployment_document(environment="e"), slot)
+
+
+def test_an_event_that_comes_during_a_pass_is_looked_into_by_the_next_one() -> None:
+    async def go() -> list[bool]:
+        it, slot = keeper(), Slot()
+        it.notice(deployment_document(environment="e"), slot)
+        it.hear("e", told(1), print)
+        heard = [slot.heard_at is not None]
+        await passed(it, slot, lambda: it.hear("e", told(2), print))
+        heard.append(slot.heard_at is not None)
+        await passed(it, slot, lambda: None)
+        return [*heard, slot.heard_at is not None]
+
+    assert asyncio.run(go()) == [True, True, False]
+
+
+def test_a_stopped_task_that_is_told_anew_is_held_until_a_status_has_it_and_what_was_told_before_is_not() -> None:
+    """ECS tells of it again when its network interface is gone."""
+
+    async def go() -> list[list[str]]:
+        it, slot, kept = keeper(), Slot(), []
+
+        def hear(number: int) -> None:
+            stopped = {"taskArn": "t", "stoppedReason": str(number)}
+            it.hear("e", told(number, task="t", version=number, stopped=stopped), lambda: kept.append(str(number)))
+
+        it.notice(deployment_document(environment="e"), slot)
+        hear(1)
+        hear(2)
+        after = [list(kept)]
+        await passed(it, slot, lambda: hear(3))
+        after.append(list(kept))
+        assert [task.shown["stoppedReason"] for task in slot.stopped.values()] == ["3"]
+        await passed(it, slot, lambda: None)
+        assert not slot.stopped
+        return [*after, kept]
+
+    assert asyncio.run(go()) == [["1"], ["1", "2"], ["1", "2", "3"]]
 
 
 @pytest.mark.parametrize("change", ["nothing", "role", "queue"])

@@ -71,7 +71,7 @@ def test_a_status_that_was_written_outlasts_one_that_the_watch_brings_late() -> 
     assert slot.status == {"replicas": 2}
 
 
-@pytest.mark.parametrize(("version", "replicas"), [("9", 2), ("11", 9)], ids=["before", "after"])
+@pytest.mark.parametrize(("version", "replicas"), [("9", 2), ("10", 2), ("11", 9)], ids=["before", "ours", "after"])
 def test_a_status_that_somebody_has_changed_since_it_was_written_is_seen(version: str, replicas: int) -> None:
     slot, document = Slot(status={"replicas": 2}, written="10"), watched({"replicas": 9})
     document["metadata"]["resourceVersion"] = version

@@ -182,6 +182,6 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
             inner = merge_patch(old, value)
             if inner:
                 patch[name] = inner
-        elif value != old or name not in before:
+        elif value != old:
             patch[name] = value
     return patch

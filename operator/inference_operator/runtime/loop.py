@@ -269,6 +269,9 @@ class Keeper:
         self._hint(slot)
         if news.stopped is None or news.task is None:
             return "mine"
+        before = slot.stopped.pop(news.task, None)
+        if before is not None:
+            before.kept()  # this one tells the same and more, and is held in its place
         slot.stopped[news.task] = StoppedTask(news.stopped, kept)
         if len(slot.stopped) > STOPPED_TASKS_LIMIT:
             slot.stopped.popitem(last=False)[1].kept()  # the status holds no more either
