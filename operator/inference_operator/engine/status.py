@@ -145,7 +145,7 @@ def summarize(
         url=_url(ctx) if RULE in have else None,
         internal_host=have[DISCOVERY].host if DISCOVERY in have else None,
         replicas=answer.get("runningCount", 0) + answer.get("pendingCount", 0),
-        ready_replicas=answer.get("runningCount", 0),
+        ready_replicas=_ready_tasks(done),
         selector=f"ecs-inference.dev/deployment={ctx.identity.name}",
         desired=_desired(ctx, have),
         running=_running(ctx, running, rollout),
@@ -217,6 +217,11 @@ def running_tasks(done: Pass) -> int:
     return int(done.have[SERVICE].answer["runningCount"]) if SERVICE in done.have else 0
 
 
+def _ready_tasks(done: Pass) -> int:
+    """Those that run, but for those that the load balancer is known to send no requests to."""
+    return max(0, running_tasks(done) - targets.not_healthy(done.have[SERVICE].targets)) if SERVICE in done.have else 0
+
+
 def _conditions(
     ctx: Context, done: Pass, rollout: Rollout | None, verification: VerificationState | None, logs: Look | None
 ) -> list[Said]:
@@ -232,7 +237,7 @@ def _conditions(
     rolling = rollout is not None and (rollout.under_way or rollout.state is State.NOT_SENT)
     below = ready.status == "False" and not (rolling and progressing.status == "True")
     if below:
-        said.append(_degraded(ready.reason, ready.message, serving=running > 0))
+        said.append(_degraded(ready.reason, ready.message, serving=_ready_tasks(done) > 0))
     else:
         said.append(Said(Type.DEGRADED, "False", Reason.STEADY, "what runs is what is asked for, or on its way there"))
     if ctx.spec.logging.routed:
