@@ -102,6 +102,7 @@ def test_the_server_refuses_a_bad_environment(server: Ask, change: Change) -> No
     assert verdict is not None
     assert "failed rule: " not in verdict
 
+
 @pytest.mark.parametrize("kind", ["InferenceDeployment", "InferenceEnvironment"])
 @pytest.mark.parametrize("name", ["a", "9", "a-b", "a" * 40, "a" * 41, "a.b"])
 def test_names(server: Ask, kind: str, name: str) -> None:

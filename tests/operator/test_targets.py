@@ -88,7 +88,9 @@ def test_a_rollout_whose_targets_are_unhealthy_says_why_in_the_status_and_in_the
     assert told["problems"][0]["reason"] == "Target.ResponseCodeMismatch"
     assert "health.startup" in told["problems"][0]["nextStep"]
     message = it.condition("Ready")["message"]
-    assert "2 of 2 targets are unhealthy (Health checks failed with these codes: [503]). Next: See in the log" in message
+    assert (
+        "2 of 2 targets are unhealthy (Health checks failed with these codes: [503]). Next: See in the log" in message
+    )
     assert it.status["replicas"] == 2
     assert it.status["readyReplicas"] == 0, "nobody is sent to them"
 

@@ -217,11 +217,8 @@ def diff(wanted: _Wanted, name: str | None, files: Sequence[Path]) -> None:
 
 
 def _diff_file(cluster: Cluster, document: Document) -> bool:
-    name = document["metadata"]["name"]
-    try:
-        before: Document | None = cluster.get(name)
-    except click.ClickException:
-        before = None
+    name, cluster = document["metadata"]["name"], cluster.in_namespace(document["metadata"].get("namespace"))
+    before = cluster.find(name)
     after = cluster.dry_run(document)
     old = yaml.safe_dump(before["spec"]).splitlines() if before is not None else []
     told = list(difflib.unified_diff(old, yaml.safe_dump(after["spec"]).splitlines(), "live", "applied", lineterm=""))
