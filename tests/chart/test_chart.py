@@ -15,6 +15,7 @@ import promql_parser
 import pytest
 import yaml
 
+from inference_operator.aws.errors import CREDENTIALS, DENIED, THROTTLED
 from inference_operator.runtime.rbac import RULES
 from inference_sandbox.control_plane import Cluster, ControlPlane
 from tests.chart.conftest import CHART, Helm
@@ -138,6 +139,21 @@ def test_alerts_and_dashboard_ask_for_series_that_there_are() -> None:
     used = {name for expression in asked for name in metric_names(expression)}
     assert len(used) > 8
     assert used <= exported()
+
+
+@pytest.mark.parametrize(
+    ("alert", "codes"),
+    [
+        ("InferenceOperatorAwsRefuses", DENIED | CREDENTIALS),
+        ("InferenceOperatorAwsThrottles", THROTTLED),
+    ],
+)
+def test_an_alert_about_answers_of_aws_knows_every_code_of_their_family(alert: str, codes: frozenset[str]) -> None:
+    alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    (expression,) = [each["expr"] for each in alerts if each["alert"] == alert]
+    (pattern,) = re.findall(r'code=~"([^"]+)"', expression)
+    assert {code for code in codes if not re.fullmatch(pattern, code)} == set()
+    assert not re.fullmatch(pattern, "OK")
 
 
 def test_each_alert_has_its_part_of_the_runbook() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from inference_operator.aws import clients
 from inference_operator.aws.clients import SESSION_NAME, Role
-from inference_operator.aws.errors import Denied
+from inference_operator.aws.errors import CREDENTIALS, DENIED, Denied
 from inference_operator.aws.ports import Aws
 from inference_sandbox.aws import in_process
 from tests.operator.world import CLUSTER, REGION, World
@@ -69,3 +69,11 @@ def test_a_role_that_may_not_be_taken_on_is_told_as_that(world: World) -> None:
         taken_on(Role(own_role(world)))
     assert raised.value.operation == "sts:AssumeRole"
     assert "allow sts:AssumeRole to the operator's role" in raised.value.next_step()
+
+
+@pytest.mark.parametrize("code", sorted(CREDENTIALS))
+def test_credentials_that_are_not_valid_are_to_be_replaced_since_no_policy_mends_them(code: str) -> None:
+    step = Denied(code=code, message="", operation="ecs:DescribeServices").next_step()
+    assert "credentials that are valid" in step
+    assert "iam-policy" not in step
+    assert code in DENIED or code.endswith("CredentialsError"), "else it is no refusal"

@@ -43,6 +43,19 @@ DENIED = frozenset(
         "403",  # HEAD has an answer without a body, and so without a code
     }
 )
+CREDENTIALS = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "NoCredentialsError",  # botocore's own, as is the next
+        "PartialCredentialsError",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""Of those, what no policy mends."""
 NOT_FOUND = frozenset(
     {
         "ServiceNotFoundException",
@@ -155,6 +168,11 @@ class Denied(AwsError):
     reason = Reason.ACCESS_DENIED
 
     def next_step(self) -> str:
+        if self.code in CREDENTIALS:
+            return (
+                "give the operator credentials that are valid, by Pod Identity or IRSA: "
+                "a pod that is older than these has to be restarted"
+            )
         action = ALLOWED_AS.get(self.operation, self.operation)
         return (
             f"allow {action} to the operator's role (`inference-operator iam-policy` prints the "
