@@ -92,6 +92,21 @@ def test_the_pods_may_do_nothing_that_they_need_not(helm: Helm) -> None:
             assert container["resources"]["limits"]["memory"]
 
 
+def test_the_pod_of_helm_test_is_none_of_the_operators_and_may_ask_it(helm: Helm) -> None:
+    objects = helm.objects(*EVERYTHING, '--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{}}]')
+    (pod,) = of_kind(objects, "Pod")
+    labels = pod["metadata"]["labels"]
+    (deployment,), (service,) = of_kind(objects, "Deployment"), of_kind(objects, "Service")
+    for selector in (deployment["spec"]["selector"]["matchLabels"], service["spec"]["selector"]):
+        assert not selector.items() <= labels.items()
+    (policy,) = of_kind(objects, "NetworkPolicy")
+    let_in = [
+        each["podSelector"]["matchLabels"] for each in policy["spec"]["ingress"][0]["from"] if "podSelector" in each
+    ]
+    assert let_in == [labels]
+    assert of_kind(helm.objects("--set=metrics.service.enabled=false"), "Pod") == [], "there is nothing to ask"
+
+
 def test_with_a_list_of_namespaces_no_cluster_role_tells_of_objects(helm: Helm) -> None:
     objects = helm.objects(*NAMESPACED)
     (cluster_role,) = [
