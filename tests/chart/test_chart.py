@@ -156,6 +156,15 @@ def test_alerts_and_dashboard_ask_for_series_that_there_are() -> None:
     assert used <= exported()
 
 
+def test_the_docs_tell_of_every_series() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    ours = {name for name in exported() if name.startswith("inference_operator_")}
+    told = {re.sub("_(bucket|sum|count|created)$", "", name) for name in ours}
+    known = {re.sub("_total$", "", name) for name in re.findall(r"inference_operator_[a-z_]+", pages)}
+    assert len(told) > 8
+    assert {re.sub("_total$", "", name) for name in told} - known == set()
+
+
 @pytest.mark.parametrize(
     ("alert", "codes"),
     [
