@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from inference_operator.api import meta
-from inference_operator.aws.errors import AwsError, Paced, Unavailable
+from inference_operator.aws.errors import AwsError, NotFound, Paced, Unavailable
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import contest, drift
@@ -270,7 +270,12 @@ def _look(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
 
 
 def _remove(kind: AnyKind, scene: Scene, memory: Memory) -> StepResult:
-    have = _look(kind, scene, memory)
+    try:
+        have = _look(kind, scene, memory)
+    except NotFound:  # the cluster, file system or listener in which it would be
+        if _was_made(kind, scene):
+            raise  # it may be in another account than the one that is asked now
+        have = None
     if have is None or not tags.owned(have.tags, scene.identity):
         return StepResult(kind=kind.name, step=Absent(), outcome=None)
     log.info("step", kind=kind.name, step="delete")
@@ -278,6 +283,13 @@ def _remove(kind: AnyKind, scene: Scene, memory: Memory) -> StepResult:
     if waiting is None:
         memory.seen[kind.name] = (scene.now, None)
     return StepResult(kind=kind.name, step=Delete(), outcome=waiting, subject=_subject(kind, have))
+
+
+def _was_made(kind: AnyKind, scene: Scene) -> bool:
+    """As far as the status tells, whose members are called as the kinds are."""
+    resources = scene.previous.resources
+    made = resources.document() if resources is not None else {}
+    return any(member.casefold().startswith(kind.name.casefold()) for member in made)
 
 
 def _subject(kind: AnyKind, have: Any) -> str:
