@@ -290,6 +290,17 @@ def test_events_history_and_tree_are_shown(run: Callable[..., Result]) -> None:
 
 
 @pytest.mark.usefixtures("stored")
+def test_nothing_is_cut_on_a_narrow_terminal(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    shown = run("status", "-o", "wide").output
+    for whole in ("recommender", "RolledBack", "https://inference.example.com/shop/recommender", "shop_recommender:1"):
+        assert whole in shown
+    assert len(shown.splitlines()) == 2
+    assert "Completed" in run("history", "recommender").output
+
+
+@pytest.mark.usefixtures("stored")
 def test_logs_and_exec_print_the_command_of_aws(run: Callable[..., Result]) -> None:
     assert run("logs", "recommender", "-f").output == (
         "aws logs tail /inference/shop/recommender --region eu-west-1 --since 10m --follow\n"

@@ -154,5 +154,5 @@ def _plain(*columns: str) -> Table:
     """As kubectl's tables are: no lines, two spaces between columns."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, no_wrap=column != "MESSAGE", overflow="ignore" if column != "MESSAGE" else "fold")
+        table.add_column(column, no_wrap=True, overflow="ignore")
     return table
