@@ -69,6 +69,9 @@ def test_the_api_server_accepts_what_the_chart_makes(
         ("metrics.port=80", "port"),
         ("terminationGracePeriodSeconds=5", "terminationGracePeriodSeconds"),
         ("networkPolicy.egressPorts={}", "egressPorts"),
+        ("environment.spec.policy.imagez={a/*}", "imagez"),
+        ("environment.spec.network.assignPublicIp=maybe", "assignPublicIp"),
+        ("environment.spec.notifications[0].slack.url=a", "slack"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(helm: Helm, value: str, complaint: str) -> None:
