@@ -37,7 +37,10 @@ def run() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        raise click.ClickException(str(error)) from error
+        wrong = (
+            f"INFERENCE_OPERATOR_{e['loc'][0]}".upper() + f" is {e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise click.ClickException("; ".join(wrong)) from error
     logs.configure(settings.log_level)
     try:
         process.run(settings)

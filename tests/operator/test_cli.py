@@ -27,10 +27,13 @@ class Terminal:
     folder: Path
 
     def types(self, *arguments: str, **spec: Any) -> subprocess.CompletedProcess[str]:
-        documents = [self.live.account.environment(), deployment_document(**spec)]
+        return self.types_exactly(*arguments, "-f", str(self.objects(**spec)))
+
+    def objects(self, **spec: Any) -> Path:
+        """A file with an environment and a service."""
         file = self.folder / "objects.yaml"
-        file.write_text(yaml.safe_dump_all(documents))
-        return self.types_exactly(*arguments, "-f", str(file))
+        file.write_text(yaml.safe_dump_all([self.live.account.environment(), deployment_document(**spec)]))
+        return file
 
     def types_exactly(self, *arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
         """With such environment variables besides, or without those that are None."""
@@ -159,7 +162,7 @@ def test_what_can_not_be_asked_is_told_in_a_line(terminal: Terminal) -> None:
     said = in_a_line(terminal.types_exactly("import", "nowhere/web", "--region", REGION))
     assert "ClusterNotFoundException" in said
     assert "Next: " in said
-    file, config = terminal.folder / "objects.yaml", terminal.folder / "kubeconfig"
+    file, config = terminal.objects(), terminal.folder / "kubeconfig"
     config.write_text(KUBECONFIG)
     for command in (("verify",), ("plan", "--live")):
         without = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
@@ -167,6 +170,8 @@ def test_what_can_not_be_asked_is_told_in_a_line(terminal: Terminal) -> None:
         said = in_a_line(terminal.types_exactly(*command, "-f", str(file), KUBECONFIG=str(config)))
         assert "the cluster of KUBECONFIG can't be reached" in said
     assert "there is no cluster to work in" in in_a_line(terminal.types_exactly("run"))
+    said = in_a_line(terminal.types_exactly("run", INFERENCE_OPERATOR_CONCURRENCY="0"))
+    assert said == "Error: INFERENCE_OPERATOR_CONCURRENCY is '0': Input should be greater than or equal to 1\n"
 
 
 @pytest.mark.parametrize("command", [("verify",), ("plan",), ("plan", "--live")], ids=" ".join)
