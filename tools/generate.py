@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import yaml
 
 from inference_operator.api.crd import crd_files
 from inference_operator.api.reference import reference_page
+from inference_operator.api.schema import structural_schema
+from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
 from inference_operator.aws.iam import policy
 from inference_operator.domain.causes import causes
 from inference_operator.domain.conditions import Type
@@ -20,6 +24,7 @@ from inference_operator.runtime import rbac
 from inference_server.settings import described
 
 ROOT = Path(__file__).resolve().parent.parent
+CHART = ROOT / "charts" / "inference-operator"
 
 
 def conditions_page() -> str:
@@ -112,14 +117,50 @@ def rbac_file() -> str:
     )
 
 
+def values_schema_file() -> str:
+    """The chart's schema, which is written by hand but for the environment's spec. Not every Helm has the API server
+    validate strictly: a guardrail that is misspelt in the values would be dropped without a word."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    schema["properties"]["environment"]["properties"]["spec"] = {
+        **_names_and_types(structural_schema(InferenceEnvironmentSpec)),
+        "$comment": "Generated from the models in operator/inference_operator/api.",
+    }
+    del schema["properties"]["environment"]["properties"]["spec"]["required"]  # it may be empty while it is not enabled
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _names_and_types(node: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON schema; the limits are the API server's to tell, in better words."""
+    if node.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    kept = {key: node[key] for key in ("type", "enum", "required") if key in node}
+    if "items" in node:
+        kept["items"] = _names_and_types(node["items"])
+    if "properties" in node:
+        required = node.get("required", ())
+        members = {name: _names_and_types(member) for name, member in node["properties"].items()}
+        kept["properties"] = {n: member if n in required else _or_null(member) for n, member in members.items()}
+        kept["additionalProperties"] = False
+    elif "additionalProperties" in node:
+        kept["additionalProperties"] = _names_and_types(node["additionalProperties"])
+    return kept
+
+
+def _or_null(node: dict[str, Any]) -> dict[str, Any]:
+    """As a value of Helm's is taken away."""
+    types = node["type"] if isinstance(node["type"], list) else [node["type"]]
+    return {**node, "type": [*types, "null"], **({"enum": [*node["enum"], None]} if "enum" in node else {})}
+
+
 def generated() -> dict[Path, str]:
     crds = {ROOT / "crds" / name: text for name, text in crd_files().items()}
     reference = ROOT / "docs" / "reference"
-    chart = ROOT / "charts" / "inference-operator" / "files"
+    chart = CHART / "files"
     return {
         **crds,
         **{chart / "crds" / name: text for name, text in crd_files().items()},
         chart / "rbac.yaml": rbac_file(),
+        CHART / "values.schema.json": values_schema_file(),
         ROOT / "argocd" / "argocd-cm.yaml": argocd_file(),
         reference / "api.md": reference_page(),
         reference / "causes.md": causes_page(),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -28,6 +28,7 @@ def run() -> None:
 
     Configured by INFERENCE_OPERATOR_*, AWS_* and KUBECONFIG (or the pod's service account).
     """
+    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
     from pydantic import ValidationError  # noqa: PLC0415
 
     from inference_operator.runtime import logs, process  # noqa: PLC0415 half a second that the other commands need not pay
@@ -36,9 +37,17 @@ def run() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        raise click.ClickException(str(error)) from error
+        wrong = (
+            f"INFERENCE_OPERATOR_{e['loc'][0]}".upper() + f" is {e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise click.ClickException("; ".join(wrong)) from error
     logs.configure(settings.log_level)
-    process.run(settings)
+    try:
+        process.run(settings)
+    except ConfigException as error:
+        raise click.ClickException(
+            f"there is no cluster to work in: this is no pod with a service account's token, and of KUBECONFIG: {error}"
+        ) from error
 
 
 _FILES = click.option(
@@ -61,8 +70,9 @@ def plan(files: tuple[Path, ...], output: str, *, live: bool) -> None:
     from inference_operator.engine.offline import plan_documents, plan_live  # noqa: PLC0415
 
     _keep_quiet()
-    documents = _documents(files)
-    plans = plan_live(documents, *_world()) if live else plan_documents(documents)
+    documents = _with_deployments(files)
+    with _outside():
+        plans = plan_live(documents, *_world()) if live else plan_documents(documents)
     _print(plans, output)
     if any(p.refusal for p in plans):
         sys.exit(1)
@@ -95,7 +105,6 @@ def import_service(
     Comments say what a spec can't say, and what applying the manifest would do. Without --environment the
     InferenceEnvironment that it needs is printed as well.
     """
-    from inference_operator.aws.errors import AwsError  # noqa: PLC0415
     from inference_operator.engine.importing import CannotImportError, identity_of, imported  # noqa: PLC0415
     from inference_operator.engine.importing.live import look  # noqa: PLC0415
     from inference_operator.engine.importing.printing import text  # noqa: PLC0415
@@ -103,20 +112,19 @@ def import_service(
 
     _keep_quiet()
     connect, kubernetes = _world()
-    document = _environment(environment, files, kubernetes) if environment is not None else None
-    aws, known = _account(document, region, connect)
-    cluster, service = target.split("/")[-2:] if "/" in target else ("default", target)
-    try:
+    with _outside():
+        document = _environment(environment, files, kubernetes) if environment is not None else None
+        aws, known = _account(document, region, connect)
+        cluster, service = target.split("/")[-2:] if "/" in target else ("default", target)
         live = look(aws, cluster, service)
-    except AwsError as error:
-        raise click.ClickException(error.told()) from error
     if live is None:
         raise click.ClickException(f"there is no active service {service} in the cluster {cluster} of {aws.region}")
     try:
         found = imported(live, identity_of(live, namespace, name), known)
     except CannotImportError as error:
         raise click.ClickException(f"no manifest can be made of {target}: {error}") from error
-    [planned] = plan_live([found.deployment, found.environment or document or {}], lambda _: aws, kubernetes)
+    with _outside():
+        [planned] = plan_live([found.deployment, found.environment or document or {}], lambda _: aws, kubernetes)
     click.echo(text(live, found, planned), nl=False)
 
 
@@ -178,7 +186,7 @@ def explain_logs(file: Path, environments: tuple[Path, ...], sample: TextIO | No
 
     from inference_operator.engine.log_explanation import explained  # noqa: PLC0415
 
-    documents = [d for each in (file, *environments) for d in yaml.safe_load_all(each.read_text()) if d]
+    documents = _documents((file, *environments))
     known = {d["metadata"]["name"]: d for d in documents if d.get("kind") == "InferenceEnvironment"}
     lines = sample.read().splitlines() if sample is not None else []
     found = [d for d in documents if d.get("kind") == "InferenceDeployment"]
@@ -201,21 +209,25 @@ def verify(files: tuple[Path, ...], output: str) -> None:
     from inference_operator.engine.preflight import verify_documents  # noqa: PLC0415
 
     _keep_quiet()
-    reports = verify_documents(_documents(files), *_world())
+    documents = _with_deployments(files)
+    with _outside():
+        reports = verify_documents(documents, *_world())
     _print(reports, output)
     if any(report.failed for report in reports):
         sys.exit(1)
 
 
 def _world() -> tuple[Any, Any]:
-    """AWS, and the cluster if one is configured."""
+    """AWS, and the cluster if one is configured. Without credentials nothing could be told of AWS: that is an error."""
     from kubernetes.config import load_incluster_config, load_kube_config  # noqa: PLC0415 slow to import, like boto3
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
-    from inference_operator.aws.clients import ignore  # noqa: PLC0415
+    from inference_operator.aws.clients import has_credentials, ignore  # noqa: PLC0415
     from inference_operator.runtime.connections import Connections  # noqa: PLC0415
     from inference_operator.runtime.kube import Kube  # noqa: PLC0415
 
+    if not has_credentials():
+        raise click.ClickException("there are no AWS credentials; set AWS_PROFILE, or whatever your AWS CLI works with")
     cluster = None
     for load in (load_incluster_config, load_kube_config):
         with suppress(ConfigException):
@@ -225,13 +237,49 @@ def _world() -> tuple[Any, Any]:
     return Connections(ignore, lambda _cluster, _service: None), cluster
 
 
+@contextmanager
+def _outside() -> Iterator[None]:
+    """What AWS or the cluster answers instead of what was asked, in a line."""
+    from kubernetes.client import ApiException  # noqa: PLC0415 as above
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+    from inference_operator.aws.errors import AwsError  # noqa: PLC0415
+
+    try:
+        yield
+    except AwsError as error:
+        raise click.ClickException(error.told()) from error
+    except ApiException as error:
+        raise click.ClickException(f"the cluster of KUBECONFIG answers {error.status} {error.reason}") from error
+    except HTTPError as error:
+        raise click.ClickException(f"the cluster of KUBECONFIG can't be reached: {error}") from error
+
+
 class _Printable(Protocol):
     def document(self) -> dict[str, Any]: ...
     def text(self) -> str: ...
 
 
 def _documents(files: tuple[Path, ...]) -> list[Any]:
-    return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+    return [document for file in files for document in _read(file)]
+
+
+def _read(file: Path) -> list[Any]:
+    try:
+        found = [document for document in yaml.safe_load_all(file.read_text()) if document]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{file} can't be read: {error}") from error
+    if wrong := next((document for document in found if not isinstance(document, dict)), None):
+        raise click.ClickException(f"{file} holds no objects of Kubernetes but {str(wrong)[:40]!r}")
+    return found
+
+
+def _with_deployments(files: tuple[Path, ...]) -> list[Any]:
+    """Of a wrong file nothing can be said, which must not look as if all were well."""
+    documents = _documents(files)
+    if not any(document.get("kind") == "InferenceDeployment" for document in documents):
+        raise click.ClickException(f"there is no InferenceDeployment in {', '.join(map(str, files))}")
+    return documents
 
 
 def _print(found: Sequence[_Printable], output: str) -> None:

@@ -86,7 +86,9 @@ def test_the_server_accepts_a_good_deployment(server: Ask, change: Change) -> No
 
 @pytest.mark.parametrize("change", BAD_DEPLOYMENTS, ids=label)
 def test_the_server_refuses_a_bad_deployment(server: Ask, change: Change) -> None:
-    assert server("InferenceDeployment", changed(DEPLOYMENT, change), "example") is not None
+    verdict = server("InferenceDeployment", changed(DEPLOYMENT, change), "example")
+    assert verdict is not None
+    assert "failed rule: " not in verdict, "a rule that can't say what is wrong shows its expression instead"
 
 
 @pytest.mark.parametrize("change", GOOD_ENVIRONMENTS, ids=label)
@@ -96,7 +98,9 @@ def test_the_server_accepts_a_good_environment(server: Ask, change: Change) -> N
 
 @pytest.mark.parametrize("change", BAD_ENVIRONMENTS, ids=label)
 def test_the_server_refuses_a_bad_environment(server: Ask, change: Change) -> None:
-    assert server("InferenceEnvironment", changed(ENVIRONMENT, change), "example") is not None
+    verdict = server("InferenceEnvironment", changed(ENVIRONMENT, change), "example")
+    assert verdict is not None
+    assert "failed rule: " not in verdict
 
 
 @pytest.mark.parametrize("kind", ["InferenceDeployment", "InferenceEnvironment"])

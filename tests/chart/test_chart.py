@@ -68,6 +68,9 @@ def test_the_api_server_accepts_what_the_chart_makes(
         ("metrics.port=80", "port"),
         ("terminationGracePeriodSeconds=5", "terminationGracePeriodSeconds"),
         ("networkPolicy.egressPorts={}", "egressPorts"),
+        ("environment.spec.policy.imagez={a/*}", "imagez"),
+        ("environment.spec.network.assignPublicIp=maybe", "assignPublicIp"),
+        ("environment.spec.notifications[0].slack.url=a", "slack"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(helm: Helm, value: str, complaint: str) -> None:
@@ -89,6 +92,21 @@ def test_the_pods_may_do_nothing_that_they_need_not(helm: Helm) -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             assert container["resources"]["limits"]["memory"]
+
+
+def test_the_pod_of_helm_test_is_none_of_the_operators_and_may_ask_it(helm: Helm) -> None:
+    objects = helm.objects(*EVERYTHING, '--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{}}]')
+    (pod,) = of_kind(objects, "Pod")
+    labels = pod["metadata"]["labels"]
+    (deployment,), (service,) = of_kind(objects, "Deployment"), of_kind(objects, "Service")
+    for selector in (deployment["spec"]["selector"]["matchLabels"], service["spec"]["selector"]):
+        assert not selector.items() <= labels.items()
+    (policy,) = of_kind(objects, "NetworkPolicy")
+    let_in = [
+        each["podSelector"]["matchLabels"] for each in policy["spec"]["ingress"][0]["from"] if "podSelector" in each
+    ]
+    assert let_in == [labels]
+    assert of_kind(helm.objects("--set=metrics.service.enabled=false"), "Pod") == [], "there is nothing to ask"
 
 
 def test_with_a_list_of_namespaces_no_cluster_role_tells_of_objects(helm: Helm) -> None:
@@ -138,6 +156,15 @@ def test_alerts_and_dashboard_ask_for_series_that_there_are() -> None:
     used = {name for expression in asked for name in metric_names(expression)}
     assert len(used) > 8
     assert used <= exported()
+
+
+def test_the_docs_tell_of_every_series() -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    ours = {name for name in exported() if name.startswith("inference_operator_")}
+    told = {re.sub("_(bucket|sum|count|created)$", "", name) for name in ours}
+    known = {re.sub("_total$", "", name) for name in re.findall(r"inference_operator_[a-z_]+", pages)}
+    assert len(told) > 8
+    assert {re.sub("_total$", "", name) for name in told} - known == set()
 
 
 def test_each_alert_has_its_part_of_the_runbook() -> None:

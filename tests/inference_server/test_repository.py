@@ -162,6 +162,14 @@ def test_a_file_whose_name_no_manifest_can_have_is_not_published(root: Path, nam
     assert read_manifest(folder) is None
 
 
+def test_a_version_that_can_not_be_published_keeps_the_others_back(root: Path) -> None:
+    version = write_linear(root)
+    write_version(root, "zero", 1, {}, {"runtime": "onnx"})
+    with pytest.raises(ModelError, match="model zero, version 1: the folder has no file"):
+        publish(root)
+    assert read_manifest(version) is None
+
+
 def test_what_would_not_be_served_is_not_published(root: Path) -> None:
     version = write_linear(root)
     (version / "weights").symlink_to("/etc/hostname")
@@ -173,7 +181,7 @@ def test_what_would_not_be_served_is_not_published(root: Path) -> None:
     with pytest.raises(ModelError, match="model with blanks: the name of a model is 1 to 128 letters"):
         publish(root)
     shutil.rmtree(root / "with blanks")
-    assert [entry.state for entry in publish(root)] == ["unchanged"]
+    assert [entry.state for entry in publish(root)] == ["published"]
 
 
 def test_a_version_that_the_policy_names_twice_is_served_once(root: Path) -> None:

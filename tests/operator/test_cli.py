@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -27,13 +26,18 @@ class Terminal:
     live: LiveCloud
     folder: Path
 
-    def types(
-        self, *arguments: str, environment: Mapping[str, str] = MappingProxyType({}), **spec: Any
-    ) -> subprocess.CompletedProcess[str]:
-        documents = [self.live.account.environment(), deployment_document(**spec)]
+    def types(self, *arguments: str, **spec: Any) -> subprocess.CompletedProcess[str]:
+        return self.types_exactly(*arguments, "-f", str(self.objects(**spec)))
+
+    def objects(self, **spec: Any) -> Path:
+        """A file with an environment and a service."""
         file = self.folder / "objects.yaml"
-        file.write_text(yaml.safe_dump_all(documents))
-        variables = {
+        file.write_text(yaml.safe_dump_all([self.live.account.environment(), deployment_document(**spec)]))
+        return file
+
+    def types_exactly(self, *arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
+        """With such environment variables besides, or without those that are None."""
+        environment: Mapping[str, str | None] = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KUBE"))},
             "KUBECONFIG": str(self.folder / "none"),
             "AWS_ENDPOINT_URL": self.live.url,
@@ -41,11 +45,11 @@ class Terminal:
             "AWS_SECRET_ACCESS_KEY": CREDENTIALS["aws_secret_access_key"],
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
-            **environment,
+            **variables,
         }
         return subprocess.run(
-            [sys.executable, "-m", "inference_operator", *arguments, "-f", str(file)],
-            env=variables,
+            [sys.executable, "-m", "inference_operator", *arguments],
+            env={name: value for name, value in environment.items() if value is not None},
             capture_output=True,
             text=True,
             timeout=120,
@@ -136,18 +140,53 @@ def test_an_import_of_what_is_not_there_says_what_was_looked_for(terminal: Termi
     assert "no region is known; give --region" in terminal.types("import", f"{CLUSTER}/none").stderr
 
 
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters: [{name: it, cluster: {server: "http://127.0.0.1:1"}}]
+contexts: [{name: it, context: {cluster: it, user: it}}]
+users: [{name: it, user: {}}]
+current-context: it
+"""
+
+
+def in_a_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command that fails says."""
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_what_can_not_be_asked_is_told_in_a_line(terminal: Terminal) -> None:
+    said = in_a_line(terminal.types_exactly("import", "nowhere/web", "--region", REGION))
+    assert "ClusterNotFoundException" in said
+    assert "Next: " in said
+    file, config = terminal.objects(), terminal.folder / "kubeconfig"
+    config.write_text(KUBECONFIG)
+    for command in (("verify",), ("plan", "--live")):
+        without = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+        assert "no AWS credentials" in in_a_line(terminal.types_exactly(*command, "-f", str(file), **without))
+        said = in_a_line(terminal.types_exactly(*command, "-f", str(file), KUBECONFIG=str(config)))
+        assert "the cluster of KUBECONFIG can't be reached" in said
+    assert "there is no cluster to work in" in in_a_line(terminal.types_exactly("run"))
+    said = in_a_line(terminal.types_exactly("run", INFERENCE_OPERATOR_CONCURRENCY="0"))
+    assert said == "Error: INFERENCE_OPERATOR_CONCURRENCY is '0': Input should be greater than or equal to 1\n"
+
+
+@pytest.mark.parametrize("command", [("verify",), ("plan",), ("plan", "--live")], ids=" ".join)
 @pytest.mark.parametrize(
-    ("target", "environment", "words"),
+    ("text", "complaint"),
     [
-        ("elsewhere/web", {}, "ecs:DescribeServices: ClusterNotFoundException: "),
-        (f"{CLUSTER}/web", {"AWS_ACCESS_KEY_ID": ""}, "Next: give the operator credentials that AWS takes"),
+        ("kind: Namespace\nmetadata: {name: shop}\n", "there is no InferenceDeployment in"),
+        ("", "there is no InferenceDeployment in"),
+        ("{", "can't be read"),
+        ("a line of a log", "holds no objects of Kubernetes but 'a line of a log'"),
     ],
 )
-def test_what_aws_refuses_an_import_is_told_in_a_sentence(
-    target: str, environment: dict[str, str], words: str, terminal: Terminal
+def test_a_file_of_which_nothing_can_be_said_is_an_error(
+    command: tuple[str, ...], text: str, complaint: str, terminal: Terminal
 ) -> None:
-    done = terminal.types("import", target, "--region", REGION, environment=environment)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: ecs:DescribeServices: ")
-    assert words in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    file = terminal.folder / "other.yaml"
+    file.write_text(text)
+    assert complaint in in_a_line(terminal.types_exactly(*command, "-f", str(file)))

@@ -32,7 +32,7 @@ def objects(count: int) -> list[Document]:
 
 def test_it_tells_where_services_run_and_how_many_do() -> None:
     outcome = passed(look_after, objects(3))
-    assert ready(outcome) == ("True", "Accepted", "services run in cluster inference of eu-west-1")
+    assert ready(outcome) == ("True", "Accepted", "it is valid; its services are for cluster inference of eu-west-1")
     assert outcome.status.document()["services"] == 3
 
 

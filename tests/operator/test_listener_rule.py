@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from inference_operator.api.ingress import Ingress
 from inference_operator.domain.names import Identity
@@ -14,6 +15,7 @@ from inference_operator.engine.plan import Create, Keep, Update
 from inference_operator.engine.reconcile import Memory, reconcile
 from inference_operator.resources import KINDS
 from inference_operator.resources.listener_rule import BAND, ListenerRules, paths_of, priority_of
+from inference_sandbox.aws import in_process
 from tests.operator.builders import deployment_document
 from tests.operator.world import Object, World
 
@@ -168,6 +170,83 @@ def test_of_two_objects_that_ask_for_one_path_the_later_one_says_whose_it_is(
     assert first.ready, "who has a path keeps it"
     first.vanish()
     second.live(lambda: second.ready)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")], ids=" within ".join)
+@pytest.mark.parametrize("asked", ["from the start", "by an edit"])
+def test_of_two_objects_that_ask_for_one_path_at_the_same_moment_one_has_it_and_the_other_says_so(
+    names: tuple[str, str], asked: str, world: World
+) -> None:
+    films = {"paths": ["/films/*"]}
+    slow, quick = (Object(world, deployment_document(name=name, ingress=films)) for name in names)
+    operation = "CreateRule"
+    if asked == "by an edit":
+        operation = "ModifyRule"
+        slow.change(ingress={"paths": ["/other/*"]})
+        slow.live(lambda: slow.ready)
+        slow.change(ingress=films)
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        """While AWS makes the slow one's rule, the quick one's is made."""
+        if f"Action={operation}" in str(request.body):
+            world.answer_with(in_process.send)
+            quick.look()
+        return in_process.send(request)
+
+    world.answer_with(send)
+    slow.look()
+    slow.live(lambda: slow.status.get("readyReplicas") == 1)
+    quick.live(lambda: quick.ready)
+    assert slow.stands("ListenerRuleReady") == ("False", "PathTaken")
+    first, second = sorted(rules(world))
+    assert f"/films/* goes to shop/{names[1]} (priority {first})" in slow.condition("ListenerRuleReady")["message"]
+    assert rules(world)[second] == rules(world)[first]
+
+
+def test_a_rule_that_can_not_be_moved_behind_is_made_again(world: World) -> None:
+    """Else it would keep what it has taken, and the other one would not know."""
+    films = {"paths": ["/films/*"]}
+    names = sorted(["a", "b"], key=lambda name: priority("/films", name))
+    first, second = (Object(world, deployment_document(name=name, ingress=films)) for name in names)
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        if "Action=CreateRule" in str(request.body):
+            world.answer_with(in_process.send)
+            second.look()
+        return in_process.send(request)
+
+    world.answer_with(send)
+    world.fault("throttle", "elasticloadbalancing:SetRulePriorities", times=1)
+    first.look()
+    assert first.stands("ListenerRuleReady") == ("False", "Throttled")
+    first.live(lambda: first.status.get("readyReplicas") == 1)
+    second.live(lambda: second.ready)
+    assert first.stands("ListenerRuleReady") == ("False", "PathTaken")
+
+
+def test_a_place_that_others_want_too_is_looked_for_again(world: World) -> None:
+    films = {"paths": ["/films/*"]}
+    names = sorted(["a", "b"], key=lambda name: priority("/films", name))
+    first, second = (Object(world, deployment_document(name=name, ingress=films)) for name in names)
+    places = [priority("/films", names[1]) + 1, priority("/films", names[1]) + 2]
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        if "Action=CreateRule" in str(request.body):
+            world.answer_with(send_on)
+            second.look()
+        return in_process.send(request)
+
+    def send_on(request: AWSPreparedRequest) -> AWSResponse:
+        """Somebody else is quicker, twice."""
+        if "Action=SetRulePriorities" in str(request.body) and places:
+            theirs(world, places.pop(0), paths=["/theirs/*"])
+        return in_process.send(request)
+
+    world.answer_with(send)
+    first.look()
+    assert places == []
+    assert max(rules(world)) == priority("/films", names[1]) + 3
+    assert first.stands("ListenerRuleReady") == ("False", "PathTaken")
 
 
 def test_a_new_rule_takes_no_path_away_from_one_that_somebody_else_has_put_behind_its_place(world: World) -> None:

@@ -19,6 +19,7 @@ from inference_sandbox.aws.faults import Kind
 from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ports import TaskLaunch
 from inference_sandbox.tasks.scripted import Script, crashing, failing
+from tests.api.samples import LISTENER
 from tests.operator.builders import NOW, deployment_document
 from tests.operator.normalising import normalised
 from tests.operator.test_strategies import PAUSED, paused, prepare
@@ -863,6 +864,37 @@ def test_while_an_object_is_there_what_it_should_be_in_is_told_as_missing(up: Ob
     up.live_on(timedelta(minutes=10))
     assert up.stands("Ready")[0] == "False"
     assert "Next: check the identifiers in the InferenceEnvironment" in up.condition("Ready")["message"]
+
+
+@pytest.mark.parametrize(
+    "misspelt",
+    [
+        {"cluster": "inferenc"},
+        {"models": {"fileSystemId": "fs-0123456789abcdef0", "posixUser": {"uid": 1, "gid": 1}}},
+        {"loadBalancer": {"listenerArn": f"{LISTENER}0", "url": "https://inference.example.com"}},
+    ],
+    ids=lambda spec: next(iter(spec)),
+)
+def test_an_object_whose_environment_names_what_does_not_exist_can_be_deleted(
+    it: Object, misspelt: dict[str, Any]
+) -> None:
+    """The environment can't be mended then: these members can't be changed, and while the object is there it stays."""
+    it.world.change_environment(**misspelt)
+    for _ in range(3):
+        it.look()
+    assert not it.ready
+    it.vanish(at_most=timedelta(minutes=10))
+    assert not any(it.world.holdings().values())
+
+
+def test_what_was_made_in_another_account_is_not_taken_for_gone_because_its_cluster_is_not_found(up: Object) -> None:
+    """The operator's credentials have become those of another one."""
+    tear_down(up.world, "cluster")
+    made = up.document["status"]["resources"]
+    made["taskDefinition"] = made["taskDefinition"].replace(ACCOUNT, "999999999999")
+    up.restart()
+    assert not up.take_away().done
+    assert "ClusterNotFoundException" in up.condition("Ready")["message"]
 
 
 def test_the_same_name_made_anew_after_a_deletion_gets_things_of_its_own(up: Object) -> None:

@@ -197,6 +197,20 @@ ROLLING = condition("Ready", "False", "RollingOut", "12:00:00")
 
 
 @pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        ({"replicas": 3}, "1 ready, 3 asked for"),
+        ({"autoscaling": {"minReplicas": 2, "maxReplicas": 10}}, "1 ready, 2 to 10 asked for"),
+        ({"replicas": 3, "suspend": True}, "1 ready, 0 asked for"),
+    ],
+)
+def test_as_many_tasks_are_said_to_be_asked_for_as_are(spec: Mapping[str, Any], shown: str) -> None:
+    it = document()
+    it["spec"] |= spec
+    assert shown in "\n".join(summary(it))
+
+
+@pytest.mark.parametrize(
     ("conditions", "meta", "state"),
     [
         ([READY], {}, "ready"),
@@ -273,6 +287,17 @@ def test_events_history_and_tree_are_shown(run: Callable[..., Result]) -> None:
     told = run("tree", "recommender").output
     assert "✗ Service" in told
     assert "/inference/shop/recommender" in told
+
+
+@pytest.mark.usefixtures("stored")
+def test_nothing_is_cut_on_a_narrow_terminal(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    shown = run("status", "-o", "wide").output
+    for whole in ("recommender", "RolledBack", "https://inference.example.com/shop/recommender", "shop_recommender:1"):
+        assert whole in shown
+    assert len(shown.splitlines()) == 2
+    assert "Completed" in run("history", "recommender").output
 
 
 @pytest.mark.usefixtures("stored")
@@ -369,6 +394,37 @@ def test_diff_tells_whether_new_tasks_are_rolled_out(
     assert "+replicas: 3" in scaled.output
     assert "the tasks that run go on" in scaled.output
     assert "new tasks are rolled out" in other.output
+
+
+def test_diff_of_an_object_that_is_new_shows_all_of_it(
+    run: Callable[..., Result], kube: Kube, control_plane: Cluster, tmp_path: Path
+) -> None:
+    it = {**deployment_document(environment=kube.namespace), "metadata": {"name": "web", "namespace": kube.namespace}}
+    file = tmp_path / "web.yaml"
+    file.write_text(yaml.safe_dump(it))
+    without = run("diff", "-f", str(file))
+    assert "there is no environment" in without.output
+    assert "namespace" not in without.output.splitlines()[-1], "environments are in none"
+    control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(environment_document(kube.namespace)))
+    try:
+        shown = run("diff", "-f", str(file))
+    finally:
+        control_plane.kubectl("delete", "infenv", kube.namespace)
+    assert shown.exit_code == 1
+    assert f"+image: {it['spec']['image']}" in shown.output
+    assert "new tasks are rolled out" in shown.output
+    file.write_text(yaml.safe_dump({**it, "spec": {**it["spec"], "replica": 2}}))
+    assert ".spec.replica: field not declared" in run("diff", "-f", str(file)).output
+
+
+def test_diff_looks_in_the_namespace_of_the_file(
+    kube: Kube, control_plane: Cluster, tmp_path: Path, stored: Mapping[str, Any]
+) -> None:
+    file = tmp_path / "recommender.yaml"
+    file.write_text(yaml.safe_dump({key: stored[key] for key in ("apiVersion", "kind", "metadata", "spec")}))
+    words = ["--kubeconfig", str(control_plane.kubeconfig), "-n", "default", "diff", "-f", str(file)]
+    same = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert (same.exit_code, same.output) == (0, "")
 
 
 def test_it_runs_as_a_program_and_is_completed_by_kubectl(

@@ -59,6 +59,11 @@ def test_it_begins_with_the_fewest_and_aws_is_told_the_limits_and_the_measures(i
     assert it.status["resources"]["scalableTarget"] == f"service/{CLUSTER}/{SERVICE}"
 
 
+def test_events_about_the_policies_which_have_no_name_of_their_own_say_what_they_are(it: Object) -> None:
+    told = [event for outcome in it.outcomes for event in outcome.events if event.about == "ScalingPolicies"]
+    assert [(event.reason, event.message) for event in told] == [("ScalingPoliciesCreated", "by cpu, memory, requests")]
+
+
 def test_requests_are_counted_for_the_service_s_own_target_group(it: Object) -> None:
     label = policies(it)["ecs-inference-requests"]["PredefinedMetricSpecification"]["ResourceLabel"]
     balancers = it.world.client("elbv2").describe_load_balancers()["LoadBalancers"]

@@ -87,10 +87,31 @@ def test_a_rollout_whose_targets_are_unhealthy_says_why_in_the_status_and_in_the
     assert (told["registered"], told.get("healthy", 0), len(told["problems"])) == (2, 0, 2)
     assert told["problems"][0]["reason"] == "Target.ResponseCodeMismatch"
     assert "health.startup" in told["problems"][0]["nextStep"]
+    message = it.condition("Ready")["message"]
     assert (
-        "2 of 2 targets are unhealthy (Health checks failed with these codes: [503])"
-        in it.condition("Ready")["message"]
+        "2 of 2 targets are unhealthy (Health checks failed with these codes: [503]). Next: See in the log" in message
     )
+    assert it.status["replicas"] == 2
+    assert it.status["readyReplicas"] == 0, "nobody is sent to them"
+
+
+def test_of_a_release_whose_targets_are_unhealthy_the_old_tasks_alone_are_ready(world: World) -> None:
+    it = Object(world, deployment_document(replicas=2, health={"startup": "10m"}))
+    it.live(lambda: it.ready)
+    world.balancer.verdict = "unhealthy"
+    it.change(models={"path": "/recommender/2"})
+    it.live(lambda: "targets" in it.status)
+    assert (it.status["replicas"], it.status["readyReplicas"]) == (4, 2)
+
+
+def test_a_deadline_that_passes_while_targets_are_unhealthy_says_what_to_do_about_them(world: World) -> None:
+    world.balancer.verdict = "unhealthy"
+    it = Object(world, deployment_document(health={"startup": "1h"}, rollout={"progressDeadline": "5m"}))
+    it.live(lambda: it.stands("Ready")[1] == "ProgressDeadlineExceeded")
+    message = it.condition("Ready")["message"]
+    assert message.count("Next: ") == 1
+    assert "raise health.startup" in message
+    assert it.stands("Degraded") == ("False", "ProgressDeadlineExceeded")
 
 
 def test_once_all_targets_are_well_nothing_is_told_and_nobody_asks_any_more(world: World) -> None:

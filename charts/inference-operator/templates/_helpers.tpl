@@ -13,6 +13,11 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- define "inference-operator.test" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "inference-operator.labels" -}}
 {{ include "inference-operator.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

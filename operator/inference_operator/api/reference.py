@@ -14,8 +14,10 @@ from typing import Any, Final
 from inference_operator.api.crd import KINDS, Kind
 from inference_operator.api.fargate import SIZES
 from inference_operator.api.meta import (
+    ADOPT,
     API_VERSION,
     CONTINUE_AT,
+    PAUSED,
     RECONCILE_AT,
     RESERVED_ENV,
     RESERVED_ENV_PREFIXES,
@@ -50,6 +52,10 @@ last honoured.
 
 A value of these two that finds no such rollout is honoured, too, and an Event tells (`NothingToRollBack`,
 `NothingToContinue`). While nothing can or may be done to the service, it waits.
+
+`{PAUSED}`: while it is `true`, and nothing else, nothing is written to AWS; the condition `Paused` is there then.
+
+`{ADOPT}`: while it is `true`, what has a name that the object would use, and nobody's tags, is taken over.
 
 ## Reserved environment variables
 

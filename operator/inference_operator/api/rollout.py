@@ -246,7 +246,7 @@ def room_rule() -> dict[str, str]:
     minimum, maximum = "self.rollout.minimumHealthyPercent", "self.rollout.maximumPercent"
     shortfall = f"((100 + {replicas} - 1) / {replicas})"  # one task in percent of the replicas, rounded up
     return {
-        "rule": f"{replicas} == 0 || {maximum} * {replicas} / 100 > {replicas}"
+        "rule": f"{replicas} <= 0 || {maximum} * {replicas} / 100 > {replicas}"
         f" || ({minimum} * {replicas} + 99) / 100 < {replicas}",
         "messageExpression": f"'with ' + {decimal(replicas, 4)} + ' replicas, minimumHealthyPercent '"
         f" + {decimal(minimum, 3)} + ' and maximumPercent ' + {decimal(maximum, 3)}"

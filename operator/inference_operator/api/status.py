@@ -324,7 +324,7 @@ class InferenceDeploymentStatus(StatusModel):
     replicas: Annotated[int, Field(ge=0)] = 0
     """Number of tasks that exist."""
     ready_replicas: Annotated[int, Field(ge=0)] = 0
-    """Number of tasks that are running and healthy."""
+    """Number of tasks that are running, without those that the load balancer sends no requests to."""
     selector: _Name | None = None
     """Label selector for the scale subresource. No pod carries these labels: the tasks run on Fargate."""
     desired: DesiredRevision | None = None

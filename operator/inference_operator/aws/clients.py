@@ -119,6 +119,11 @@ def connect(
     )
 
 
+def has_credentials() -> bool:
+    """Whether the standard AWS configuration leads to any; whether they are valid is not asked."""
+    return _session().get_credentials() is not None
+
+
 @cache
 def _lacking_here() -> frozenset[Member]:
     return lacking(_session().get_service_model("ecs"))

@@ -227,8 +227,9 @@ class Listings(Protocol):
         """The answer of `fetch`, which others who ask the same `question` for some seconds are given too; likewise the
         AwsError that it raises."""
 
-    def add(self, what: Listing, made: Answer, of: str = "") -> None:
-        """What has been made, as the list would show it; `of`: the file system, listener or namespace."""
+    def add(self, what: Listing, made: Answer, of: str = "") -> Sequence[Answer] | None:
+        """What has been made, as the list would show it; `of`: the file system, listener or namespace. Answers what was
+        in the list before it, so that of two who add at once one knows of the other; None if there is no list now."""
 
     def forget(self, what: Listing | None = None) -> None:
         """Something in these lists was changed, or a write ended in doubt (all of them): the next look is a fresh

@@ -231,11 +231,13 @@ class SharedListings:
             raise kept[1]
         return kept[1]
 
-    def add(self, what: Listing, made: Answer, of: str = ACCOUNT) -> None:
+    def add(self, what: Listing, made: Answer, of: str = ACCOUNT) -> Sequence[Answer] | None:
         with self._lock:
-            if (what, of) in self._kept:
-                at, known = self._kept[what, of]
-                self._kept[what, of] = (at, [*known, made])
+            if (what, of) not in self._kept:
+                return None
+            at, known = self._kept[what, of]
+            self._kept[what, of] = (at, [*known, made])
+            return known
 
     def forget(self, what: Listing | None = None) -> None:
         with self._lock:

@@ -44,6 +44,12 @@ def summary(described: Iterable[Mapping[str, Any]]) -> TargetsState:
     )
 
 
+def not_healthy(described: Iterable[Mapping[str, Any]]) -> int:
+    """How many of TargetHealthDescriptions get no requests, without those whose tasks are on their way out."""
+    states = [each["TargetHealth"]["State"] for each in described]
+    return sum(state != "healthy" and not state.endswith("draining") for state in states)
+
+
 def _is_trouble(health: Mapping[str, Any]) -> bool:
     return health["State"] in _TROUBLE
 
@@ -74,3 +80,8 @@ def sentence(targets: TargetsState) -> str:
     first = targets.problems[0]
     why = first.message or first.reason or first.state
     return f"{len(targets.problems)} of {targets.registered} targets are {first.state} ({why.rstrip('.')})"
+
+
+def next_step(targets: TargetsState) -> str | None:
+    """About the same target."""
+    return targets.problems[0].next_step if targets.problems else None

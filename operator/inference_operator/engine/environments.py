@@ -142,7 +142,7 @@ def _judged(spec: InferenceEnvironmentSpec | ValidationError, results: Sequence[
     """Services can use it whether events come or not: AWS is asked if they do not."""
     if isinstance(spec, ValidationError):
         return Said(Type.READY, "False", Reason.INVALID_SPEC, f"{explain(spec)} Next: mend the spec.")
-    message = f"services run in cluster {spec.cluster} of {spec.region}"
+    message = f"it is valid; its services are for cluster {spec.cluster} of {spec.region}"
     if spec.events is not None:
         in_order = all(isinstance(result.outcome, Settled) for result in results if result.kind in EVENT_KINDS)
         message += "; events are heard" if in_order else "; events are not heard yet, so AWS is asked instead"

@@ -11,8 +11,9 @@ from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
 from inference_operator.domain.conditions import Type, find
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import contest
-from inference_operator.engine.plan import Create, Delete, Replace, StepResult, Trouble, Update, describe
+from inference_operator.engine.plan import Create, Delete, Replace, StepResult, Trouble, Update
 from inference_operator.resources import service_input
+from inference_operator.resources.base import Settled
 
 NORMAL = frozenset({Reason.READY, Reason.SCALED_TO_ZERO, Reason.ROLLING_OUT, Reason.WAITING, Reason.DELETING})
 
@@ -42,13 +43,14 @@ def _steps(results: Sequence[StepResult]) -> Iterator[Event]:
 
 
 def _told(result: StepResult) -> str:
+    subject = result.subject or (result.outcome.message if isinstance(result.outcome, Settled) else result.kind)
     if result.put_back:
-        return f"{result.subject}: put back what somebody else had changed: {contest.values(result.step)}"
+        return f"{subject}: put back what somebody else had changed: {contest.values(result.step)}"
     match result.step:
         case Update(change) | Replace(change):
-            return f"{result.subject}: {', '.join(change.paths)}"
+            return f"{subject}: {', '.join(change.paths)}"
         case _:
-            return result.subject or describe(result.step)
+            return subject
 
 
 def _in_vain(

@@ -347,7 +347,10 @@ def _refused(
     """Why a valid spec can't be had in its environment."""
     unmet = policy.unmet(spec, environment)
     if unmet:
-        return Refusal(Reason.INVALID_SPEC, f"{'; '.join(unmet)}. Next: change the spec, or name another environment.")
+        return Refusal(
+            Reason.INVALID_SPEC,
+            f"{'; '.join(unmet)}. Next: change the spec, or ask the platform team to change the environment.",
+        )
     forbidden = policy.refusals(spec, environment, identity=identity, labels=labels)
     if forbidden:
         return Refusal(

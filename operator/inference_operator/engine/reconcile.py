@@ -297,8 +297,23 @@ def _left(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
     try:
         return _look(kind, scene, memory)
     except PlaceNotFound as error:
+        if not _is_the_account(scene):
+            raise
         log.warning("gone with what it was in", kind=kind.name, error=str(error))
         return None
+
+
+def _is_the_account(scene: Scene) -> bool:
+    """Whether AWS is asked in the account that the object's things are in: the operator's credentials may have become
+    those of another one. A revision outlasts all that it is used in, and is told to its own account alone."""
+    made = scene.previous.resources
+    if made is None or made.task_definition is None:
+        return True
+    try:
+        scene.aws.ecs.describe_task_definition(taskDefinition=made.task_definition, include=[])
+    except AwsError:
+        return False
+    return True
 
 
 def _remove(kind: AnyKind, scene: Scene, memory: Memory) -> StepResult:

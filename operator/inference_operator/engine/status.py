@@ -72,7 +72,7 @@ def refused(
     if running is not None:
         previous = previous.model_copy(
             update={
-                **_counts(running.answer),
+                **_counts(running),
                 "events": failures.merged(previous.events, running.answer.get("events", ()))[:EVENTS_LIMIT],
             }
         )
@@ -156,7 +156,7 @@ def summarize(
         ),
         url=_url(ctx) if RULE in have else None,
         internal_host=have[DISCOVERY].host if DISCOVERY in have else None,
-        **_counts(answer),
+        **_counts(running),
         selector=f"ecs-inference.dev/deployment={ctx.identity.name}",
         desired=_desired(ctx, have),
         running=_running(ctx, running, rollout),
@@ -181,9 +181,12 @@ def summarize(
     )
 
 
-def _counts(answer: Mapping[str, Any]) -> dict[str, int]:
-    running = answer.get("runningCount", 0)
-    return {"replicas": running + answer.get("pendingCount", 0), "ready_replicas": running}
+def _counts(found: service.Service | None) -> dict[str, int]:
+    answer = found.answer if found is not None else {}
+    return {
+        "replicas": answer.get("runningCount", 0) + answer.get("pendingCount", 0),
+        "ready_replicas": _ready_tasks(found),
+    }
 
 
 def _honoured(done: Pass, asked: str | None, before: str | None) -> str | None:
@@ -233,6 +236,14 @@ def running_tasks(done: Pass) -> int:
     return int(done.have[SERVICE].answer["runningCount"]) if SERVICE in done.have else 0
 
 
+def _ready_tasks(found: service.Service | None) -> int:
+    """Those that run, but for those that the load balancer is known to send no requests to."""
+    if found is None:
+        return 0
+    running: int = found.answer.get("runningCount", 0)
+    return max(0, running - targets.not_healthy(found.targets))
+
+
 def _conditions(
     ctx: Context, done: Pass, rollout: Rollout | None, verification: VerificationState | None, logs: Look | None
 ) -> list[Said]:
@@ -248,7 +259,7 @@ def _conditions(
     rolling = rollout is not None and (rollout.under_way or rollout.state is State.NOT_SENT)
     below = ready.status == "False" and not (rolling and progressing.status == "True")
     if below:
-        said.append(_degraded(ready.reason, ready.message, serving=running > 0))
+        said.append(_degraded(ready.reason, ready.message, serving=_ready_tasks(done.have.get(SERVICE)) > 0))
     else:
         said.append(Said(Type.DEGRADED, "False", Reason.STEADY, "what runs is what is asked for, or on its way there"))
     if ctx.spec.logging.routed:

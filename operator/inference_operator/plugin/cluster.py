@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,8 +51,33 @@ class Cluster:
 
     def get(self, name: str) -> Document:
         return self._asked(
-            self._objects.get_namespaced_custom_object, GROUP, VERSION, self.namespace, DEPLOYMENTS, name, what=name
+            self._objects.get_namespaced_custom_object,
+            GROUP,
+            VERSION,
+            self.namespace,
+            DEPLOYMENTS,
+            name,
+            what=f"{name} in namespace {self.namespace}",
         )
+
+    def in_namespace(self, namespace: str | None) -> Cluster:
+        """The same, in another namespace if one is given."""
+        other = copy(self)
+        other.namespace = namespace or self.namespace
+        return other
+
+    def find(self, name: str) -> Document | None:
+        """None if there is none."""
+        named = f"metadata.name={name}"
+        found = self._asked(
+            self._objects.list_namespaced_custom_object,
+            GROUP,
+            VERSION,
+            self.namespace,
+            DEPLOYMENTS,
+            field_selector=named,
+        )
+        return next(iter(found["items"]), None)
 
     def all(self, *, everywhere: bool) -> list[Document]:
         if everywhere:
@@ -76,27 +103,29 @@ class Cluster:
             DEPLOYMENTS,
             name,
             {"metadata": {"annotations": dict(annotations)}},
-            what=name,
+            what=f"{name} in namespace {self.namespace}",
             field_manager="kubectl-inference",
             _content_type=MERGE,
         )
 
     def dry_run(self, document: Document) -> Document:
         """The object as it would be after `kubectl apply --server-side`; nothing is written."""
-        return self._asked(
+        answer: Any = self._asked(
             self._objects.patch_namespaced_custom_object,
             GROUP,
             VERSION,
-            document["metadata"].get("namespace") or self.namespace,
+            self.namespace,
             DEPLOYMENTS,
             document["metadata"]["name"],
             document,
-            what=document["metadata"]["name"],
             field_manager="kubectl-inference",
             force=True,
             dry_run="All",
             _content_type=APPLY,
+            _preload_content=False,  # the client knows no answer for an object that is new
         )
+        made: Document = json.loads(answer.data)
+        return made
 
     def events(self, document: Document) -> list[Document]:
         """Kubernetes Events about it; none if they may not be read."""
@@ -125,7 +154,7 @@ class Cluster:
             return found
         except ApiException as error:
             if error.status == 404 and what:  # noqa: PLR2004 not found
-                raise click.ClickException(f"there is no {what} in namespace {self.namespace}") from error
+                raise click.ClickException(f"there is no {what}") from error
             raise click.ClickException(
                 f"the API server answers {error.status} {error.reason}: {_message(error)}"
             ) from error
@@ -134,8 +163,6 @@ class Cluster:
 
 
 def _message(error: ApiException) -> str:
-    import json  # noqa: PLC0415 for an error alone
-
     try:
         return str(json.loads(error.body or "{}").get("message", ""))
     except ValueError:

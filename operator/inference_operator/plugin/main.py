@@ -29,8 +29,8 @@ from inference_operator.plugin.verdict import judge
 Document = Mapping[str, Any]
 FAILED, TIMED_OUT = 1, 3
 """Exit codes beside 0; click's own for wrong usage is 2."""
-PIPED_WIDTH = 1000
-"""Columns where there is no terminal: a line is not broken then."""
+WIDTH = 10_000
+"""Columns: no name or URL is ever cut, however narrow the terminal is. It wraps lines itself, as those of kubectl."""
 TAIL = 8
 """Lines of the timeline that `status` ends with."""
 
@@ -217,11 +217,8 @@ def diff(wanted: _Wanted, name: str | None, files: Sequence[Path]) -> None:
 
 
 def _diff_file(cluster: Cluster, document: Document) -> bool:
-    name = document["metadata"]["name"]
-    try:
-        before: Document | None = cluster.get(name)
-    except click.ClickException:
-        before = None
+    name, cluster = document["metadata"]["name"], cluster.in_namespace(document["metadata"].get("namespace"))
+    before = cluster.find(name)
     after = cluster.dry_run(document)
     old = yaml.safe_dump(before["spec"]).splitlines() if before is not None else []
     told = list(difflib.unified_diff(old, yaml.safe_dump(after["spec"]).splitlines(), "live", "applied", lineterm=""))
@@ -454,9 +451,7 @@ def _watched(cluster: Cluster, name: str, watch: bool, show: Any) -> None:
 
 
 def _print(what: Any) -> None:
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = Console(highlight=False, width=WIDTH)
     with console.capture() as captured:
         console.print(what)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -26,7 +26,7 @@ def objects_table(documents: Iterable[Document], now: datetime, *, namespaces: b
             meta["name"],
             ready.get("status", "Unknown"),
             ready.get("reason", ""),
-            f"{status.get('readyReplicas', 0)}/{document['spec'].get('replicas', 1)}",
+            f"{status.get('readyReplicas', 0)}/{_asked_for(document['spec'], '-')}",
             (status.get("running") or {}).get("model", ""),
             status.get("url", ""),
             brief(now - moment(meta["creationTimestamp"])),
@@ -45,7 +45,7 @@ def summary(document: Document) -> list[str]:
         ("Ready", _said(ready) if ready else "nothing is known yet"),
         ("Running", _revision(status.get("running") or {})),
         ("Desired", _revision(status.get("desired") or {})),
-        ("Replicas", f"{status.get('readyReplicas', 0)} ready, {document['spec'].get('replicas', 1)} asked for"),
+        ("Replicas", f"{status.get('readyReplicas', 0)} ready, {_asked_for(document['spec'], ' to ')} asked for"),
         ("Rollout", _rollout(status.get("deployment") or {})),
         ("URL", status.get("url", "")),
         ("Contested", _condition(document, "Contested").get("message", "")),
@@ -113,6 +113,15 @@ def _children(kind: str, status: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def _asked_for(spec: Mapping[str, Any], to: str) -> str:
+    """How many tasks: a number, or the limits of scaling."""
+    if spec.get("suspend"):
+        return "0"
+    if scaled := spec.get("autoscaling"):
+        return f"{scaled['minReplicas']}{to}{scaled['maxReplicas']}"
+    return str(spec.get("replicas", 1))
+
+
 def _revision(revision: Mapping[str, Any]) -> str:
     parts = [short(revision.get("revision", "")), revision.get("image", ""), revision.get("model", "")]
     return ", ".join(part for part in parts if part)
@@ -145,5 +154,5 @@ def _plain(*columns: str) -> Table:
     """As kubectl's tables are: no lines, two spaces between columns."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, no_wrap=column != "MESSAGE", overflow="ignore" if column != "MESSAGE" else "fold")
+        table.add_column(column, no_wrap=True, overflow="ignore")
     return table

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from inference_operator.api.ingress import EVERYTHING, Ingress
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
-from inference_operator.aws.errors import Busy, NotFound
+from inference_operator.aws.errors import AwsError, Busy, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
 from inference_operator.domain.names import Identity, short_hash
@@ -38,6 +38,8 @@ ANY_HOST = "*"
 LAST_PRIORITY = 50_000  # CreateRule: Priority, 1 to 50,000
 BAND = 1_000
 BANDS = 49
+TRIES = 20
+"""To move a rule: more than there are passes at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +149,7 @@ class ListenerRules:
         return replace(ours, taken=_taken(ours, rules)) if ours is not None else None
 
     def create(self, ctx: Context, want: Want) -> ListenerRule:
-        others, priority = self._others(ctx, want), self._free_place(ctx, want)
+        known, priority = self._others(ctx, want), self._free_place(ctx, want)
         try:
             answer = ctx.aws.elb.create_rule(
                 ListenerArn=want.listener, Priority=priority, Tags=tags.list_of(want.tags), **want.update_input()
@@ -156,11 +158,17 @@ class ListenerRules:
             ctx.aws.listings.forget("rules")
             raise
         shown = {**answer["Rules"][0], "Tags": tags.list_of(want.tags)}
-        ctx.aws.listings.add("rules", shown, of=want.listener)
+        before = ctx.aws.listings.add("rules", shown, of=want.listener)
+        others = [read(r) for r in before if _numbered(r)] if before is not None else self._others(ctx, want)
         made = read(shown)
-        return replace(made, taken=_taken(made, others))
+        try:
+            return self._behind(ctx, want, made, known, others)
+        except AwsError:
+            self.delete(ctx, made)  # it would keep what it has taken; the next pass looks for another place
+            raise
 
     def update(self, ctx: Context, want: Want, have: ListenerRule, change: Change) -> ListenerRule:
+        known = self._others(ctx, want)
         if "Conditions" in change.paths and self._moves(ctx, want, have):
             # First: another try after a failure of what follows still knows that the conditions differ.
             place = {"RuleArn": have.arn, "Priority": self._free_place(ctx, want)}
@@ -171,7 +179,9 @@ class ListenerRules:
             members["ResetTransforms"] = True
         answer = ctx.aws.elb.modify_rule(RuleArn=have.arn, **members)
         changed = replace(read(answer["Rules"][0]), tags=have.tags)
-        return replace(changed, taken=_taken(changed, self._others(ctx, want)))
+        if "Conditions" in change.paths:
+            ctx.aws.listings.forget("rules")
+        return self._behind(ctx, want, changed, known, self._others(ctx, want))
 
     def retag(self, scene: Scene, have: ListenerRule, retag: Retag) -> ListenerRule:
         if retag.remove:
@@ -188,6 +198,35 @@ class ListenerRules:
 
     def tidy(self, ctx: Context, want: Want, have: ListenerRule) -> ListenerRule:
         return have
+
+    def _behind(
+        self,
+        ctx: Context,
+        want: Want,
+        rule: ListenerRule,
+        known: Sequence[ListenerRule],
+        others: Sequence[ListenerRule],
+    ) -> ListenerRule:
+        """The rule just written, behind those of `others` that were there first and not `known` yet: two objects may be
+        applied at the same moment, and neither is in the list when the other one looks for its place."""
+        behind = [other for other in _new(others, known) if other.priority > rule.priority and other.arn != rule.arn]
+        if any(loses(other, want.conditions) for other in behind):
+            rule = replace(rule, priority=self._moved(ctx, want, rule))
+        return replace(rule, taken=_taken(rule, others))
+
+    def _moved(self, ctx: Context, want: Want, rule: ListenerRule, tries: int = TRIES) -> int:
+        """To where there is room. Several may want one place at the same time: who does not get it looks again."""
+        place = self._free_place(ctx, want)
+        try:
+            ctx.aws.elb.set_rule_priorities(RulePriorities=[{"RuleArn": rule.arn, "Priority": place}])
+        except Busy:
+            if not tries:
+                raise
+        else:
+            return place
+        finally:
+            ctx.aws.listings.forget("rules")
+        return self._moved(ctx, want, rule, tries - 1)
 
     def _moves(self, ctx: Context, want: Want, have: ListenerRule) -> bool:
         """Whether a rule can't keep its place with other conditions."""
@@ -304,6 +343,12 @@ def _gets(other: ListenerRule, host: str, path: str) -> bool:
         name in asked and any(fnmatchcase(asked[name], pattern) for pattern in patterns)
         for name, patterns in other.conditions.items()
     )
+
+
+def _new(rules: Iterable[ListenerRule], known: Iterable[ListenerRule]) -> list[ListenerRule]:
+    """Those that were not known, or with other conditions."""
+    before = {rule.arn: rule.conditions for rule in known}
+    return [rule for rule in rules if before.get(rule.arn) != rule.conditions]
 
 
 def _whose(rule: ListenerRule) -> str:

@@ -132,11 +132,11 @@ def unfinished(ctx: Context, have: Service, seen: Rollout) -> Wait | Failed:
         return Wait(_paused(told, pause), Reason.ROLLOUT_PAUSED)
     if seen.overdue:
         trouble = failures.trouble(evidence(ctx, have, seen))
-        step = trouble.cause.next_step if trouble is not None else _LOOK
+        step = trouble.cause.next_step if trouble is not None else targets.next_step(targets.summary(have.targets))
         return Failed(
             Reason.PROGRESS_DEADLINE_EXCEEDED,
-            f"{told}, and that for longer than rollout.progressDeadline. Next: {step} Meanwhile the rollout goes on; "
-            f"a new value of the annotation {meta.ROLLBACK_AT} ends it.",
+            f"{told}, and that for longer than rollout.progressDeadline. Next: {step or _LOOK} "
+            f"Meanwhile the rollout goes on; a new value of the annotation {meta.ROLLBACK_AT} ends it.",
             at_rest=False,
         )
     return Wait(told, Reason.ROLLING_OUT)
@@ -223,9 +223,10 @@ def _progress(ctx: Context, have: Service, seen: Rollout) -> str:
     if seen.failed_tasks or running < desired:
         failed = f", {seen.failed_tasks} failed to come up" if seen.failed_tasks else ""
         return f"{told}{failed}{_why(ctx, have, seen)}"
-    trouble = targets.sentence(targets.summary(have.targets))
-    if trouble:
-        return f"{told}; {trouble}"
+    seen_by_balancer = targets.summary(have.targets)
+    if trouble := targets.sentence(seen_by_balancer):
+        step = targets.next_step(seen_by_balancer)
+        return f"{told}; {trouble}" + (f". Next: {step.rstrip('.')}" if step and not seen.overdue else "")
     if len(have.deployments) == 1:
         return f"{told}; ECS waits until they are healthy"
     return f"{told}; ECS waits until they are healthy and the tasks before them have ended"

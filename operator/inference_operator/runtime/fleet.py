@@ -54,7 +54,9 @@ class Fleet(Collector):
                 f"{one}reason", "1 for the reason of the condition Ready.", labels=[*object_, "reason"]
             ),
             "replicas": GaugeMetricFamily(f"{one}replicas", "Tasks that run or come up.", labels=object_),
-            "ready_replicas": GaugeMetricFamily(f"{one}ready_replicas", "Tasks that run.", labels=object_),
+            "ready_replicas": GaugeMetricFamily(
+                f"{one}ready_replicas", "Tasks that run and get requests.", labels=object_
+            ),
             "rollouts": GaugeMetricFamily(
                 "inference_operator_rollouts", "Objects, by the state of their latest rollout.", labels=["state"]
             ),
