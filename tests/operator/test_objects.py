@@ -23,7 +23,7 @@ from tests.api.samples import LISTENER
 from tests.operator.builders import NOW, deployment_document
 from tests.operator.normalising import normalised
 from tests.operator.test_strategies import PAUSED, paused, prepare
-from tests.operator.world import CLUSTER, READS, Object, World
+from tests.operator.world import ACCOUNT, CLUSTER, READS, Object, World
 
 if TYPE_CHECKING:
     from inference_sandbox.pytest_plugin import Kube
