@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from inference_operator.api.v1alpha1 import ServiceEvent
 from inference_operator.domain import failures
 from inference_operator.domain.failures import Evidence
 
@@ -51,3 +54,39 @@ def test_if_nothing_happened_to_any_the_newest_counts() -> None:
     found = failures.trouble(evidence(user, old))
     assert found is not None
     assert found.cause.name == "StoppedByUser"
+
+
+STARTED = "has started {} tasks: (task a) (task b)."
+STOPPED = "has stopped 1 running tasks: (task c)."
+UNHEALTHY = "(task c) (port 8080) is unhealthy in (target-group g) due to (reason Request timed out)"
+MOVED = (
+    "has started 1 tasks in eu-west-1a to AZ Rebalance: (task a).",
+    "has stopped 1 running tasks in eu-west-1b due to AZ rebalancing: (task c).",
+)
+
+
+def said(*messages: str) -> list[ServiceEvent]:
+    told = [{"id": str(n), "createdAt": NOW, "message": f"(service s) {text}"} for n, text in enumerate(messages)]
+    return [failures.service_event(event) for event in told]
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "now", "desired", "lost"),
+    [
+        ((), 2, 2, 2, False),
+        ((), 2, 1, 2, True),
+        ((), 1, 1, 2, False),
+        ((STARTED.format(1), "has reached a steady state."), 2, 2, 2, True),
+        ((STARTED.format(12),), 1, 1, 1, True),
+        ((STARTED.format(2),), 1, 3, 3, False),
+        ((STARTED.format(1), STARTED.format(2)), 1, 3, 3, True),
+        ((STOPPED,), 3, 2, 2, False),
+        ((STOPPED, UNHEALTHY), 2, 2, 2, True),
+        (MOVED, 2, 2, 2, False),
+    ],
+    ids=["rest", "fewer", "too few", "replaced", "crash loop", "out", "out and replaced", "in", "unhealthy", "moved"],
+)
+def test_tasks_are_lost_if_wanted_ones_are_missing_or_were_replaced(
+    what: tuple[str, ...], before: int, now: int, desired: int, lost: bool
+) -> None:
+    assert failures.tells_of_a_loss(said(*what), before=before, now=now, desired=desired) is lost

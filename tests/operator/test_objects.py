@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +18,7 @@ from inference_operator.aws import ports
 from inference_operator.engine.backoff import RESYNC
 from inference_sandbox.aws.faults import Kind
 from inference_sandbox.ecs.failures import Failure
+from inference_sandbox.ecs.texts import OUT_OF_MEMORY
 from inference_sandbox.ports import TaskLaunch
 from inference_sandbox.tasks.scripted import Script, crashing, failing
 from tests.api.samples import LISTENER
@@ -357,6 +359,97 @@ def test_a_task_that_dies_makes_it_not_ready_until_ecs_has_replaced_it(up: Objec
     assert up.stands("Ready") == ("False", "ReplicasUnavailable")
     up.live(lambda: up.ready)
     assert rollouts(up) == 1
+
+
+TASKS_LOOKED_AT = {"ListTasks": 1, "DescribeTasks": 1}
+
+
+def looks_at_tasks(it: Object, since: int) -> dict[str, int]:
+    """By operation, how often the operator has asked for tasks."""
+    return dict(Counter(c.operation for c in it.world.calls(since=since) if c.operation in TASKS_LOOKED_AT))
+
+
+def killed(it: Object) -> str:
+    """The id of a task of its that runs out of memory now."""
+    launch = it.world.runner.starts[-1]
+    it.world.runner.exit(launch.arn, "app", code=137, reason=OUT_OF_MEMORY)
+    return launch.arn.rpartition("/")[2]
+
+
+def causes_told(it: Object) -> list[tuple[str, str]]:
+    return [(task["task"], task["cause"]) for task in it.status.get("stoppedTasks", ())]
+
+
+def test_a_task_that_was_killed_and_replaced_between_two_looks_is_told_with_its_cause_at_the_next(up: Object) -> None:
+    up.world.advance(RESYNC)
+    up.look()
+    mark, task = up.world.mark, killed(up)
+    up.world.advance(RESYNC)
+    up.look()
+    assert up.ready
+    assert causes_told(up) == [(task, "OutOfMemory")]
+    assert up.status["stoppedTasks"][0]["exitCode"] == 137
+    assert looks_at_tasks(up, mark) == TASKS_LOOKED_AT
+    mark = up.world.mark
+    up.live_on(timedelta(minutes=30))
+    assert looks_at_tasks(up, mark) == {}, "what is told is not asked for again"
+    assert causes_told(up) == [(task, "OutOfMemory")]
+
+
+def test_a_task_that_was_killed_while_no_operator_ran_is_told_by_the_next_one(up: Object) -> None:
+    task = killed(up)
+    up.world.advance(timedelta(minutes=30))
+    up.restart()
+    up.look()
+    assert causes_told(up) == [(task, "OutOfMemory")]
+
+
+def test_what_serves_with_too_few_tasks_after_a_rollout_is_degraded_with_the_cause_and_the_next_step(
+    it: Object,
+) -> None:
+    it.change(replicas=2)
+    it.live(lambda: it.ready)
+    it.world.runner.script = lambda _launch: crashing(after=timedelta(seconds=20), code=137, reason=OUT_OF_MEMORY)
+    killed(it)
+    it.live(lambda: it.stands("Degraded")[0] == "True")
+    it.live_on(timedelta(minutes=4))
+    it.live(lambda: it.stands("Degraded")[0] == "True")
+    message = it.condition("Degraded")["message"]
+    assert "1 of 2 tasks run; the latest: OutOfMemory" in message
+    assert "Next: Raise spec.memory" in message
+    assert it.condition("Ready")["message"] == message
+    told = causes_told(it)
+    assert len({task for task, _ in told}) == len(told) > 2
+    assert {cause for _, cause in told} == {"OutOfMemory"}
+
+
+def test_a_task_that_is_still_stopping_at_the_look_is_told_whole_once_it_has_stopped(it: Object) -> None:
+    it.change(replicas=2)
+    it.live(lambda: it.ready)
+    it.world.advance(RESYNC)
+    mark, task = it.world.mark, killed(it)
+    it.world.advance(timedelta(seconds=1))
+    it.look()
+    assert causes_told(it) == [(task, "OutOfMemory")]
+    assert "at" not in it.status["stoppedTasks"][0], "it has not stopped yet"
+    assert "1 of 2 tasks run; the latest: OutOfMemory" in it.condition("Degraded")["message"]
+    it.live(lambda: it.ready)
+    it.live_on(RESYNC)
+    assert causes_told(it) == [(task, "OutOfMemory")]
+    assert "at" in it.status["stoppedTasks"][0]
+    asked = looks_at_tasks(it, mark)
+    it.live_on(timedelta(hours=2))
+    assert looks_at_tasks(it, mark) == asked
+
+
+def test_a_count_that_is_changed_is_no_loss_and_nobody_asks_for_tasks(up: Object) -> None:
+    mark = up.world.mark
+    for count in (3, 1, 2, 0, 1):
+        up.change(replicas=count)
+        up.live(lambda: up.ready)
+        up.live_on(timedelta(minutes=20))
+    assert looks_at_tasks(up, mark) == {}
+    assert causes_told(up) == []
 
 
 # -- refused

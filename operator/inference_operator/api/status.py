@@ -152,7 +152,7 @@ class StoppedTask(StatusModel):
     task: _Name
     """Id of the task."""
     at: Time | None = None
-    """When it stopped."""
+    """When it stopped. Absent while it is still stopping."""
     cause: _Word | None = None
     """One word for the cause, e.g. OutOfMemory."""
     stop_code: _Word | None = None

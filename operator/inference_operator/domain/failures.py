@@ -17,6 +17,9 @@ from inference_operator.domain.causes import Cause, Fact, Severity
 ROUTINE = ("Scaling activity initiated by", "Availability-zone rebalancing initiated by")
 """Begins `stoppedReason` when the scheduler stops a task that it no longer needs, or moves to another zone."""
 
+STARTED = re.compile(r"\bhas started (\d+) tasks: ")
+"""Of an event. For tasks that move to another zone it has other words."""
+
 SERVICE = re.compile(r"^\(service [^)]*\) ")
 """What every event begins with."""
 
@@ -91,16 +94,18 @@ class Evidence:
     """Its id; None if it is not known any more."""
     since: datetime | None
     """When it began."""
+    known: Sequence[StoppedTask] = ()
+    """Stopped tasks that were told of before, newest first; they are older than those of `tasks`."""
 
     def stopped(self) -> list[StoppedTask]:
         """Its tasks that did not stop as a matter of routine, newest first."""
-        return [
+        mine = (
             stopped_task(task)
             for task in self.tasks
-            if task.get("taskDefinitionArn") == self.revision
-            and self.deployment in (None, task.get("startedBy"))
-            and not task.get("stoppedReason", "").startswith(ROUTINE)
-        ]
+            if task.get("taskDefinitionArn") == self.revision and self.deployment in (None, task.get("startedBy"))
+        )
+        told = {task.task: task for task in (*mine, *self.known)}
+        return [task for task in told.values() if not (task.reason or "").startswith(ROUTINE)]
 
     def complaints(self) -> list[tuple[Cause, str]]:
         """Events since it began that tell of trouble, newest first, with their causes."""
@@ -182,6 +187,20 @@ def _failure(evidence: Evidence, told: Trouble, step: str, *, generation: int, a
         tasks=tuple(task.task for task in told.tasks),
         at=at,
     )
+
+
+def tells_of_a_loss(events: Iterable[ServiceEvent], *, before: int, now: int, desired: int) -> bool:
+    """Whether tasks have ended that were still wanted, between two looks at a service that had `before` tasks, running
+    or coming up, and has `now`. `events` are those that have come since the first of the two.
+
+    A service that was scaled in and out again between the two looks the same as one that has lost tasks.
+    """
+    started = 0
+    for event in events:
+        if event.severity != Severity.INFO.value:
+            return True
+        started += sum(map(int, STARTED.findall(event.message)))
+    return before + started > now and (started > 0 or now < desired)
 
 
 def merged(known: Iterable[ServiceEvent], shown: Iterable[Mapping[str, Any]]) -> tuple[ServiceEvent, ...]:

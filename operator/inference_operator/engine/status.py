@@ -477,8 +477,10 @@ def _cut_short(ctx: Context, before: DeploymentState, after: Rollout) -> History
 
 
 def _stopped(known: Sequence[StoppedTask], shown: Sequence[Mapping[str, Any]]) -> tuple[StoppedTask, ...]:
-    merged_tasks = {task.task: task for task in (*known, *map(failures.stopped_task, shown))}
-    return tuple(sorted(merged_tasks.values(), key=lambda t: (t.at is not None, t.at), reverse=True))
+    """Newest first. One that was still stopping is told of as it is shown now, or no more."""
+    ended = (task for task in known if task.at is not None)
+    merged_tasks = {task.task: task for task in (*ended, *map(failures.stopped_task, shown))}
+    return tuple(sorted(merged_tasks.values(), key=lambda t: (t.at is None, t.at), reverse=True))
 
 
 def _exec(ctx: Context, running: service.Service | None) -> ExecState | None:

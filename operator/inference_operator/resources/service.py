@@ -299,8 +299,8 @@ def _read(answer: Answer) -> Service:
 
 
 def _looked_into(scene: Scene, want: Want, have: Service) -> Service:
-    """With what DescribeServices does not tell, where it matters: of a rollout that is under way, or of one that has
-    ended badly and has not been told of yet."""
+    """With what DescribeServices does not tell, where it matters: of a rollout that is under way, of one that has ended
+    badly and has not been told of yet, or of tasks that were lost since."""
     ecs = scene.aws.ecs
     seen = follow(want, have)
     told = seen.held and seen.state.value == want.known.state and want.known.asked == want.asked.hash
@@ -314,7 +314,23 @@ def _looked_into(scene: Scene, want: Want, have: Service) -> Service:
     unexplained = failures.unexplained(scene.previous.last_failure, scene.now)
     if _has_failing_tasks(have) or (follow(want, have).held and (unexplained or not told)):
         have = replace(have, stopped_tasks=service_tasks.stopped(ecs, have.cluster, have.name))
+    elif _has_lost_tasks(scene, want, have):
+        have = replace(have, stopped_tasks=service_tasks.lost(ecs, have.cluster, have.name))
     return have
+
+
+def _has_lost_tasks(scene: Scene, want: Want, have: Service) -> bool:
+    """Whether tasks have ended at rest, of which the status does not tell yet. Where events of ECS come, these do."""
+    if any(task.at is None for task in scene.previous.stopped_tasks):
+        return True  # at the last look it was still stopping
+    known = want.known
+    rested = known.state == State.COMPLETED.value and known.asked == want.asked.hash
+    if scene.told or not rested or follow(want, have).state is not State.COMPLETED:
+        return False
+    told = {event.id for event in scene.previous.events}
+    news = [failures.service_event(event) for event in have.answer.get("events", ()) if event["id"] not in told]
+    tasks, desired = have.answer["runningCount"] + have.answer["pendingCount"], have.answer["desiredCount"]
+    return failures.tells_of_a_loss(news, before=scene.previous.replicas, now=tasks, desired=desired)
 
 
 def _is_plain(scene: Scene, want: Want, have: Service, seen: Rollout) -> bool:

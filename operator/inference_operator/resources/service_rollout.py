@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from inference_operator.api import meta
-from inference_operator.api.v1alpha1 import Failure
+from inference_operator.api.v1alpha1 import Failure, StoppedTask
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import causes, failures, rollout, targets
 from inference_operator.domain.failures import Evidence
@@ -62,7 +62,7 @@ class Service:
     """ECS's record of the latest deployment, if that brings what is asked for; read only while DescribeServices does
     not tell enough."""
     stopped_tasks: Sequence[Answer] = ()
-    """As DescribeTasks shows them, newest first; read only while there is a failure to explain."""
+    """As DescribeTasks shows them, newest first; read only while there is a failure or a loss to explain."""
     asked_back: bool = False
     """A rollback has just been asked for."""
     running_tasks: Sequence[Answer] = ()
@@ -95,13 +95,14 @@ def follow(want: Want, have: Service, *, now: datetime | None = None) -> Rollout
     return rollout.follow(want.asked, stand, known, now=now)
 
 
-def evidence(ctx: Context, have: Service, seen: Rollout) -> Evidence:
+def evidence(ctx: Context, have: Service, seen: Rollout, known: Sequence[StoppedTask] = ()) -> Evidence:
     return Evidence(
         tasks=have.stopped_tasks,
         events=failures.merged(ctx.previous.events, have.answer.get("events", ())),
         revision=seen.revision,
         deployment=seen.deployment,
         since=seen.started_at,
+        known=known,
     )
 
 
@@ -150,8 +151,10 @@ def below(ctx: Context, have: Service, seen: Rollout) -> str:
     """How many tasks run after the rollout, and why no more, if something that happened recently tells."""
     running, desired = have.answer["runningCount"], have.answer["desiredCount"]
     since = max(ctx.now - RECENTLY, seen.started_at or ctx.now - RECENTLY)
-    recent = replace(have, stopped_tasks=[task for task in have.stopped_tasks if task["stoppedAt"] >= since])
-    why = _why(ctx, recent, replace(seen, started_at=since)) if running < desired else ""
+    shown = [task for task in have.stopped_tasks if task.get("stoppedAt", ctx.now) >= since]
+    known = [task for task in ctx.previous.stopped_tasks if (task.at or ctx.now) >= since]
+    recent = replace(have, stopped_tasks=shown)
+    why = _why(ctx, recent, replace(seen, started_at=since), known) if running < desired else ""
     return f"{running} of {desired} tasks run{why}"
 
 
@@ -232,8 +235,8 @@ def _progress(ctx: Context, have: Service, seen: Rollout) -> str:
     return f"{told}; ECS waits until they are healthy and the tasks before them have ended"
 
 
-def _why(ctx: Context, have: Service, seen: Rollout) -> str:
-    found = evidence(ctx, have, seen)
+def _why(ctx: Context, have: Service, seen: Rollout, known: Sequence[StoppedTask] = ()) -> str:
+    found = evidence(ctx, have, seen, known)
     trouble = failures.trouble(found)
     slow = "; ECS waits longer and longer between tries" if failures.waits_longer(found) else ""
     if trouble is None:
