@@ -8,7 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.ports import Answer
@@ -31,8 +34,11 @@ class FakeEcs:
 @dataclass
 class Clock:
     time: datetime = NOW
+    read: int = 0
+    """How often."""
 
     def __call__(self) -> datetime:
+        self.read += 1
         return self.time
 
     def advance(self, by: timedelta) -> None:
@@ -307,7 +313,100 @@ def test_an_answer_is_shared_for_some_seconds_and_then_takes_no_memory() -> None
         assert [shared.shared(("image", tag), partial(images, tag)) for _ in range(3)] == [{"tag": tag}] * 3
         clock.advance(SHARED_FOR / 2)
     assert asked == [f"1.{number}" for number in range(100)]
-    assert len(shared._answers) <= 3
+    assert len(shared._answers.kept) <= 3
     clock.advance(SHARED_FOR)
     shared.shared(("image", "1.99"), partial(images, "1.99"))
     assert asked[-2:] == ["1.99"] * 2
+
+
+@dataclass
+class Silent:
+    """A call that AWS answers only when it is let."""
+
+    answer: Answer
+    asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    answers: threading.Event = field(default_factory=threading.Event)
+    calls: int = 0
+
+    def __call__(self, **_: Any) -> Answer:
+        self.calls += 1
+        self.asked.release()
+        assert self.answers.wait(30)
+        return self.answer
+
+
+def test_who_asks_something_else_does_not_wait_for_an_endpoint_that_is_silent() -> None:
+    shared, elb, _ = listings("a")
+    shared.efs = silent = SimpleNamespace(describe_access_points=Silent({"AccessPoints": []}))
+    image = Silent({"tag": "1.0"})
+    with ThreadPoolExecutor(4) as pool:
+        points = pool.submit(shared.access_points, "fs-1")
+        shown = pool.submit(shared.shared, ("image", "1.0"), image)
+        assert silent.describe_access_points.asked.acquire(timeout=30)
+        assert image.asked.acquire(timeout=30)
+
+        def others() -> list[str]:
+            shared.forget("rules")
+            shared.forget()
+            shared.shared(("image", "2.0"), lambda: {"tag": "2.0"})
+            found = named(shared.target_groups())
+            shared.add("target groups", group("b"))
+            return found
+
+        try:
+            assert pool.submit(others).result(timeout=10) == ["a"]
+            assert not points.done()
+            assert not shown.done()
+        finally:
+            silent.describe_access_points.answers.set()
+            image.answers.set()
+        assert (points.result(30), shown.result(30)) == ([], {"tag": "1.0"})
+    assert elb.calls == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_many_ask_at_once_is_asked_of_aws_once(fails: bool) -> None:
+    shared, elb, clock = listings()
+    elb.describe_target_groups = silent = Silent({"TargetGroups": [group("a")]})  # type: ignore[method-assign]
+    if fails:
+        silent.answer = {}
+    with ThreadPoolExecutor(10) as pool:
+        tasks = [pool.submit(shared.target_groups) for _ in range(10)]
+        while clock.read < 10:  # each has begun
+            pass
+        with shared._lists._lock:  # and waits
+            clock.advance(SHARED_FOR * 2)  # it is their answer however long it has taken
+        silent.answers.set()
+        failed = [isinstance(task.exception(30), KeyError) for task in tasks]
+    assert failed == [fails] * 10
+    assert silent.calls == 1
+
+
+def test_a_list_that_was_forgotten_while_it_was_read_is_read_anew_by_the_next() -> None:
+    shared, elb, _ = listings()
+    elb.describe_target_groups = silent = Silent({"TargetGroups": [group("before")]})  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(shared.target_groups)
+        assert silent.asked.acquire(timeout=30)
+        shared.forget("target groups")
+        second = pool.submit(shared.target_groups)
+        assert silent.asked.acquire(timeout=30), "the answer that is on its way may be of the time before"
+        silent.answers.set()
+        assert named(first.result(30)) == named(second.result(30)) == ["before"]
+    shared.target_groups()
+    assert silent.calls == 2
+
+
+def test_what_is_made_while_the_list_is_read_is_in_it() -> None:
+    shared, elb, _ = listings()
+    elb.describe_target_groups = silent = Silent({"TargetGroups": [group("a")]})  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(shared.target_groups)
+        assert silent.asked.acquire(timeout=30)
+        made = pool.submit(shared.add, "target groups", group("b"))
+        silent.answers.set()
+        before = made.result(30)
+        assert before is not None
+        assert named(before) == named(first.result(30)) == ["a"], "one of two who add at once knows of the other"
+    assert named(shared.target_groups()) == ["a", "b"]
+    assert silent.calls == 1

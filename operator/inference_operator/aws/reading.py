@@ -8,8 +8,10 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Generic, TypeVar
 
 from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.errors import AwsError
@@ -182,6 +184,78 @@ def _changed_at(deployment: Answer) -> datetime:
     return changed
 
 
+Question = tuple[str, ...]
+A = TypeVar("A")
+
+
+@dataclass
+class _Shared(Generic[A]):
+    """Answers of AWS by their questions. Of those who ask the same at once one asks AWS, and what comes of it, be it an
+    error, is for all of them; who asks something else does not wait for it, since an endpoint may be silent for long.
+    """
+
+    now: Now
+    kept: dict[Question, tuple[datetime, A]] = field(default_factory=dict)
+    """With the time at which it was asked."""
+    _asked: dict[Question, Future[A]] = field(default_factory=dict)
+    """Those whose answer is awaited, and believed when it comes."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Never held while AWS is asked."""
+
+    def get(self, question: Question, fetch: Callable[[], A]) -> A:
+        mine: Future[A] = Future()
+        with self._lock:
+            at, kept = self.now(), self.kept.get(question)
+            if kept is not None and at - kept[0] <= SHARED_FOR:
+                return kept[1]
+            asked = self._asked.setdefault(question, mine)
+        if asked is not mine:
+            return asked.result()
+        try:
+            answer = fetch()
+        except BaseException as error:
+            self._end(question, mine)
+            mine.set_exception(error)
+            raise
+        self._end(question, mine, (at, answer))
+        mine.set_result(answer)
+        return answer
+
+    def _end(self, question: Question, mine: Future[A], kept: tuple[datetime, A] | None = None) -> None:
+        with self._lock:
+            if self._asked.get(question) is not mine:  # forgotten meanwhile
+                return
+            del self._asked[question]
+            if kept is not None:
+                self.kept[question] = kept
+
+    def change(self, question: Question, made: Callable[[A], A]) -> A | None:
+        """What is kept becomes what is `made` of it, once nobody awaits it any more. Answers what it was before."""
+        while True:
+            with self._lock:
+                asked = self._asked.get(question)
+                if asked is None:
+                    if question not in self.kept:
+                        return None
+                    at, before = self.kept[question]
+                    self.kept[question] = (at, made(before))
+                    return before
+            wait([asked])
+
+    def forget(self, concerned: Callable[[Question], bool]) -> None:
+        """An answer that is still awaited is not for those who ask from now on."""
+        with self._lock:
+            for known in (self.kept, self._asked):
+                for question in [question for question in known if concerned(question)]:
+                    del known[question]
+
+    def forget_old(self) -> None:
+        with self._lock:
+            now = self.now()
+            for question in [q for q, (at, _) in self.kept.items() if now - at > SHARED_FOR]:
+                del self.kept[question]
+
+
 @dataclass
 class SharedListings:
     """See `ports.Listings`."""
@@ -191,9 +265,11 @@ class SharedListings:
     scaling: Scaling
     discovery: Discovery
     now: Now
-    _kept: dict[tuple[Listing, str], tuple[datetime, Sequence[Answer]]] = field(default_factory=dict)
-    _answers: dict[tuple[str, ...], tuple[datetime, Answer | AwsError]] = field(default_factory=dict)
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _lists: _Shared[Sequence[Answer]] = field(init=False)
+    _answers: _Shared[Answer | AwsError] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lists, self._answers = _Shared(self.now), _Shared(self.now)
 
     def access_points(self, file_system: str) -> Sequence[Answer]:
         return self._shared("access points", file_system, self._list_access_points)
@@ -220,35 +296,25 @@ class SharedListings:
 
         return self.shared(("load balancer", arn), fetch)
 
-    def shared(self, question: tuple[str, ...], fetch: Callable[[], Answer]) -> Answer:
-        with self._lock:
-            now, kept = self.now(), self._answers.get(question)
-            if kept is None or now - kept[0] > SHARED_FOR:
-                # Each image and each secret is a question of its own: those that nobody asks again must not stay.
-                self._answers = {q: answer for q, answer in self._answers.items() if now - answer[0] <= SHARED_FOR}
-                kept = self._answers[question] = (now, _answer_or_error(fetch))
-        if isinstance(kept[1], AwsError):
-            raise kept[1]
-        return kept[1]
+    def shared(self, question: Question, fetch: Callable[[], Answer]) -> Answer:
+        def ask() -> Answer | AwsError:
+            # Each image and each secret is a question of its own: those that nobody asks again must not stay.
+            self._answers.forget_old()
+            return _answer_or_error(fetch)
+
+        answer = self._answers.get(question, ask)
+        if isinstance(answer, AwsError):
+            raise answer
+        return answer
 
     def add(self, what: Listing, made: Answer, of: str = ACCOUNT) -> Sequence[Answer] | None:
-        with self._lock:
-            if (what, of) not in self._kept:
-                return None
-            at, known = self._kept[what, of]
-            self._kept[what, of] = (at, [*known, made])
-            return known
+        return self._lists.change((what, of), lambda known: [*known, made])
 
     def forget(self, what: Listing | None = None) -> None:
-        with self._lock:
-            self._kept = {key: kept for key, kept in self._kept.items() if what not in (None, key[0])}
+        self._lists.forget(lambda question: what in (None, question[0]))
 
     def _shared(self, what: Listing, of: str, fetch: Callable[[str], Iterator[Answer]]) -> Sequence[Answer]:
-        with self._lock:  # held while fetching: a fleet that starts asks once
-            kept = self._kept.get((what, of))
-            if kept is None or self.now() - kept[0] > SHARED_FOR:
-                kept = self._kept[what, of] = (self.now(), list(fetch(of)))
-            return kept[1]
+        return self._lists.get((what, of), lambda: list(fetch(of)))
 
     def _list_access_points(self, file_system: str) -> Iterator[Answer]:
         page: dict[str, str] = {}
