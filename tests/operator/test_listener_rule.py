@@ -131,6 +131,11 @@ def test_a_rule_keeps_its_place_while_its_paths_are_as_long_and_moves_to_a_free_
             {"hosts": ["films.example.com"], "paths": ["/*"]},
             "films.example.com/* goes to",
         ),
+        (
+            {"hosts": ["Films.Example.COM"]},
+            {"hosts": ["films.example.com"], "paths": ["/*"]},
+            "films.example.com/* goes to",
+        ),
     ],
 )
 def test_a_path_that_another_rule_gets_first_is_told_with_its_owner_and_the_next_step(
@@ -148,6 +153,22 @@ def test_a_path_that_another_rule_gets_first_is_told_with_its_owner_and_the_next
     arn = next(arn for arn, (rule, _) in world.holdings()["ListenerRule"].items() if rule["Priority"] == "1")
     world.client("elbv2").delete_rule(RuleArn=arn)
     it.live(lambda: it.ready)
+
+
+def test_a_path_in_other_letters_is_another_path(world: World) -> None:
+    theirs(world, 1, paths=["/Films", "/Films/*"])
+    it = Object(world, deployment_document(ingress={"paths": ["/films/*"]}))
+    it.live(lambda: it.ready)
+
+
+def test_a_rule_that_would_take_the_host_of_another_which_is_written_in_other_letters_comes_behind_it(
+    world: World,
+) -> None:
+    place = priority("/films") + 5
+    theirs(world, place, hosts=["Films.Example.COM"], paths=["/films/*"])
+    it = Object(world, deployment_document(ingress={"hosts": ["*.example.com"], "paths": ["/films/*"]}))
+    it.live(lambda: it.ready)
+    assert [ours for ours in rules(world) if ours != place] == [place + 1]
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "a")], ids=" before ".join)

@@ -337,10 +337,11 @@ def loses(rule: ListenerRule, conditions: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _gets(other: ListenerRule, host: str, path: str) -> bool:
-    """Whether all requests for a host and path, both of which may be patterns, meet the conditions of a rule."""
-    asked = {HOST: host, PATH: path}
+    """Whether all requests for a host and path, both of which may be patterns, meet the conditions of a rule. A host is
+    not case-sensitive, a path is ("Condition types for listener rules")."""
+    asked = {HOST: host.lower(), PATH: path}
     return all(
-        name in asked and any(fnmatchcase(asked[name], pattern) for pattern in patterns)
+        name in asked and any(fnmatchcase(asked[name], p.lower() if name == HOST else p) for p in patterns)
         for name, patterns in other.conditions.items()
     )
 
