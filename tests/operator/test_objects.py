@@ -404,6 +404,30 @@ def test_a_task_that_was_killed_while_no_operator_ran_is_told_by_the_next_one(up
     assert causes_told(up) == [(task, "OutOfMemory")]
 
 
+@pytest.mark.parametrize("call", ["DescribeServices", "ListTasks", "DescribeTasks"])
+def test_a_loss_is_told_though_aws_did_not_answer_at_first(up: Object, call: str) -> None:
+    task = killed(up)
+    up.world.fault("throttle", f"ecs:{call}", times=1)
+    up.world.advance(RESYNC)
+    up.look()
+    assert causes_told(up) == []
+    assert up.status["replicas"] == up.status["readyReplicas"] == 1, (
+        "what could not be looked at is not known to be gone"
+    )
+    up.live_on(timedelta(minutes=1))
+    assert up.ready
+    assert causes_told(up) == [(task, "OutOfMemory")]
+
+
+def test_where_the_operator_may_not_look_at_tasks_a_loss_makes_nothing_else_fail(up: Object) -> None:
+    killed(up)
+    up.world.fault("deny", "ecs:ListTasks")
+    up.world.advance(RESYNC)
+    up.look()
+    assert up.ready
+    assert causes_told(up) == []
+
+
 def test_what_serves_with_too_few_tasks_after_a_rollout_is_degraded_with_the_cause_and_the_next_step(
     it: Object,
 ) -> None:

@@ -156,7 +156,7 @@ def summarize(
         ),
         url=_url(ctx) if RULE in have else None,
         internal_host=have[DISCOVERY].host if DISCOVERY in have else None,
-        **_counts(running),
+        **_counted(ctx, done),
         selector=f"ecs-inference.dev/deployment={ctx.identity.name}",
         desired=_desired(ctx, have),
         running=_running(ctx, running, rollout),
@@ -179,6 +179,14 @@ def summarize(
         last_rollback_at=_answered(done, ctx.rollback, previous.last_rollback_at),
         last_continue_at=_answered(done, ctx.proceed, previous.last_continue_at),
     )
+
+
+def _counted(ctx: Context, done: Pass) -> dict[str, int]:
+    """Where the service could not be looked at, its tasks are not known to be gone."""
+    troubles = (r.outcome for r in done.results if r.kind == SERVICE and isinstance(r.outcome, Trouble))
+    if SERVICE not in done.have and any(trouble.retry_soon for trouble in troubles):
+        return {"replicas": ctx.previous.replicas, "ready_replicas": ctx.previous.ready_replicas}
+    return _counts(done.have.get(SERVICE))
 
 
 def _counts(found: service.Service | None) -> dict[str, int]:

@@ -6,10 +6,12 @@ sent again until what is asked for changes, or `reconcile-at` does. What became 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
+
+import structlog
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, Sidecar
 from inference_operator.aws.errors import AwsError, Busy, NotFound
@@ -37,6 +39,8 @@ from inference_operator.resources.task_definition import revision_of
 
 __all__ = ["Service", "Services", "Want"]
 
+
+log = structlog.get_logger(__name__)
 
 ACTIVE = "ACTIVE"
 DIGEST = "@sha256:"
@@ -315,8 +319,19 @@ def _looked_into(scene: Scene, want: Want, have: Service) -> Service:
     if _has_failing_tasks(have) or (follow(want, have).held and (unexplained or not told)):
         have = replace(have, stopped_tasks=service_tasks.stopped(ecs, have.cluster, have.name))
     elif _has_lost_tasks(scene, want, have):
-        have = replace(have, stopped_tasks=service_tasks.lost(ecs, have.cluster, have.name))
+        have = replace(have, stopped_tasks=_lost(scene, have))
     return have
+
+
+def _lost(scene: Scene, have: Service) -> Sequence[Answer]:
+    """None where they may not be looked at: what runs is as it should be all the same."""
+    try:
+        return service_tasks.lost(scene.aws.ecs, have.cluster, have.name)
+    except AwsError as error:
+        if error.retry_soon:
+            raise
+        log.warning("lost tasks can't be looked at", operation=error.operation, code=error.code)
+        return ()
 
 
 def _has_lost_tasks(scene: Scene, want: Want, have: Service) -> bool:
