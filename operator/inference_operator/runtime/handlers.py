@@ -147,8 +147,8 @@ class _LateKeeper:
         loop.set_default_executor(ThreadPoolExecutor(settings.concurrency + 4, thread_name_prefix="pass"))
         kube = Kube(settings.namespaces)
         # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
-        environments = await _answer(kube.environments)
-        expected = {service_of({"metadata": m}) for m in await _answer(kube.metadata)}
+        environments = await answer(kube.environments)
+        expected = {service_of({"metadata": m}) for m in await answer(kube.metadata)}
 
         def changed(_cluster: str, service: str) -> None:
             loop.call_soon_threadsafe(self.it.service_changed, service)
@@ -166,7 +166,7 @@ class _LateKeeper:
         log.info("started", component=COMPONENT, environments=sorted(environments))
 
 
-async def _answer(ask: Callable[[], T]) -> T:
+async def answer(ask: Callable[[], T]) -> T:
     """An API server that is away, or does not know the kinds yet, is waited for. kopf would call the start again, which
     registers what can be registered once."""
     while True:

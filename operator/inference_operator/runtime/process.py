@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +21,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from inference_operator.runtime import handlers, health, metrics
 from inference_operator.runtime.election import Election, KubeLease, LostError
+from inference_operator.runtime.kube import Kube
 from inference_operator.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -76,8 +78,20 @@ async def _hold(election: Election) -> None:
 async def _work(settings: Settings, state: health.Health) -> None:
     registry = kopf.OperatorRegistry()
     handlers.register(registry, settings, state)
-    where: dict[str, Any] = {"namespaces": settings.namespaces} if settings.namespaces else {"clusterwide": True}
+    where: dict[str, Any] = {"clusterwide": True}
+    if settings.namespaces:
+        where = {"namespaces": []}
+        if not await _before_sigterm(_find_readable(settings.namespaces, where["namespaces"])):
+            return
     await kopf.operator(registry=registry, standalone=True, **where)
+
+
+async def _find_readable(namespaces: Sequence[str], found: list[str]) -> None:
+    """Without those whose objects may not be listed, for which kopf would end. Once they may be, the comparison of the
+    watch with a list finds what is in them, and liveness fails."""
+    found += await handlers.answer(Kube(namespaces).readable)
+    for namespace in sorted({*namespaces} - {*found}):
+        log.error("not looked after: its objects may not be listed", namespace=namespace)
 
 
 async def _before_sigterm(work: Any) -> bool:
