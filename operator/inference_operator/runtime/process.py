@@ -1,6 +1,6 @@
 """The process, from its start to its end: health first, then the lease where there are several replicas, then kopf.
 
-SIGTERM ends what is under way and gives the lease back; a lost lease ends the process at once, whatever is under way.
+SIGTERM lets what is under way end, and gives the lease back then; a lost lease ends the process at once.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ async def _lead(settings: Settings, state: health.Health, election: Election) ->
     try:
         await _work(settings, state)
     finally:
+        # A pass of a deletion goes on when kopf has ended. Until its end the lease is renewed, so that no other begins.
+        await asyncio.get_running_loop().shutdown_default_executor()
         holding.cancel()
         with suppress(asyncio.CancelledError):
             await holding
