@@ -37,8 +37,11 @@ ASK_EVERY = 2.0  # seconds, of an API server that does not answer at the start
 PLACE = Duty(environments.look_after, environments.take_away)
 
 
-def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health) -> None:
-    """Adds the operator's handlers to a registry of kopf's. `health` is told of what they keep."""
+def register(
+    registry: kopf.OperatorRegistry, settings: Settings, health: Health, before_try: Callable[[], None]
+) -> None:
+    """Adds the operator's handlers to a registry of kopf's. `health` is told of what they keep. `before_try` is called
+    before each request to AWS."""
     keeper = _LateKeeper()
 
     @kopf.on.login(registry=registry)
@@ -48,7 +51,7 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
-        await keeper.start(own, health)
+        await keeper.start(own, health, before_try)
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
@@ -142,7 +145,7 @@ class _LateKeeper:
     it: Keeper
     comparing: asyncio.Task[None]
 
-    async def start(self, settings: Settings, health: Health) -> None:
+    async def start(self, settings: Settings, health: Health, before_try: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(settings.concurrency + 4, thread_name_prefix="pass"))
         kube = Kube(settings.namespaces)
@@ -155,7 +158,7 @@ class _LateKeeper:
 
         self.it = Keeper(
             kube=kube,
-            connect=Connections(metrics.aws_call, changed),
+            connect=Connections(metrics.aws_call, changed, before_try),
             gate=asyncio.Semaphore(settings.concurrency),
             environments=environments,
             expected=expected,

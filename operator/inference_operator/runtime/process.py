@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -45,7 +45,7 @@ async def _run(settings: Settings) -> None:
     try:
         if settings.lease is None:
             metrics.LEADER.set(1)
-            await _work(settings, state)
+            await _work(settings, state, lambda: None)
         else:
             await _lead(settings, state, Election(_lease(settings.lease), _identity()))
     finally:
@@ -58,8 +58,14 @@ async def _lead(settings: Settings, state: health.Health, election: Election) ->
         return
     metrics.LEADER.set(1)
     holding = asyncio.create_task(_hold(election))
+
+    def before_try() -> None:
+        """Whoever was frozen in a pass may be the first to run again, before `hold`."""
+        if election.overdue():
+            _end("it has not been renewed")
+
     try:
-        await _work(settings, state)
+        await _work(settings, state, before_try)
     finally:
         # A pass of a deletion goes on when kopf has ended. Until its end the lease is renewed, so that no other begins.
         await asyncio.get_running_loop().shutdown_default_executor()
@@ -73,13 +79,17 @@ async def _hold(election: Election) -> None:
     try:
         await election.hold()
     except LostError as error:
-        log.critical("the lease is lost: ending at once, for another may be leading", reason=str(error))
-        os._exit(LOST_LEASE)  # nothing is tidied up: threads may be about to write
+        _end(str(error))
 
 
-async def _work(settings: Settings, state: health.Health) -> None:
+def _end(reason: str) -> None:
+    log.critical("the lease is lost: ending at once, for another may be leading", reason=reason)
+    os._exit(LOST_LEASE)  # nothing is tidied up: threads may be about to write
+
+
+async def _work(settings: Settings, state: health.Health, before_try: Callable[[], None]) -> None:
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, settings, state)
+    handlers.register(registry, settings, state, before_try)
     where: dict[str, Any] = {"clusterwide": True}
     if settings.namespaces:
         where = {"namespaces": []}
