@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -74,6 +74,14 @@ class Kube:
                 raise UnreadableError(f"InferenceDeployments may not be listed in {namespace}")
             found += items or ()
         return found
+
+    def is_there(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether there still is this very object or environment, as far as that can be seen."""
+        if "namespace" not in metadata:
+            found: Iterable[Mapping[str, Any]] | None = self.environments().values()
+        else:
+            found = self._listed(metadata["namespace"], {"field_selector": f"metadata.name={metadata['name']}"})
+        return found is None or any(item["metadata"]["uid"] == metadata["uid"] for item in found)
 
     def _listed(self, namespace: str, options: dict[str, Any]) -> list[Mapping[str, Any]] | None:
         """The InferenceDeployments of a namespace, None if they may not be listed; or those of the cluster."""
