@@ -267,6 +267,26 @@ def test_the_operator_of_one_namespace_sees_no_other(fresh: Helm, tmp_path: Path
     assert [(one["verb"], one["objectRef"]) for one in denied] == []
 
 
+def test_namespaces_that_may_not_be_read_do_not_keep_the_operator_from_the_others(fresh: Helm, tmp_path: Path) -> None:
+    """A namespace that is deleted takes the Role in it along; one that is made again has none at first."""
+    cluster = fresh.cluster
+    assert cluster is not None
+    cluster.apply_crds(ROOT / "crds")
+    with live.stage(cluster, tmp_path, "shop") as stage:
+        cluster.kubectl("create", "namespace", "search")
+        values = "--set=namespaces={shop,search},crds.enabled=false"
+        install(fresh, tmp_path, values)
+        as_the_chart_lets_it(stage, cluster, tmp_path, INFERENCE_OPERATOR_NAMESPACES="gone,search,shop")
+        cluster.kubectl("delete", "role,rolebinding", "--all", "-n", "search")
+        with stage.operator:
+            from_apply_to_gone(stage)
+            stage.custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, "shop")
+            stage.until(lambda: "can't be listed now" in stage.environment_stands()[2])
+            fresh("upgrade", "release", str(CHART), "--namespace=operators", values)
+            stage.until(lambda: stage.environment() is None)
+        stage.custom.create_cluster_custom_object(*OBJECT, ENVIRONMENTS, stage.live.account.environment("shop"))
+
+
 def test_an_environment_comes_with_the_first_installation_and_stays(fresh: Helm, tmp_path: Path) -> None:
     cluster = fresh.cluster
     assert cluster is not None

@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -18,7 +19,7 @@ from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
 from inference_operator.engine.notifications import Kind, Notice
 from inference_operator.engine.objects import Outcome, World
 from inference_operator.runtime.kube import GoneError
-from inference_operator.runtime.loop import Duty, Keeper, Slot
+from inference_operator.runtime.loop import STUCK, Duty, Keeper, Slot
 from tests.operator.builders import NOW, deployment_document, environment_document
 
 GOES_OFF = 10.0  # seconds
@@ -119,6 +120,47 @@ def held() -> dict[str, Any]:
     document = {**deployment_document(), "status": STATUS}
     document["metadata"]["finalizers"] = [FINALIZER]
     return document
+
+
+class Deletion:
+    """Of an object and its environment, which are gone from the second pass on: somebody took their finalizers away."""
+
+    def __init__(self, *, wait: timedelta) -> None:
+        self.passes: list[str] = []
+        self.wait = wait
+        kube = mock.Mock()
+        kube.is_there.side_effect = lambda _: len(self.passes) < 2
+        self.keeper = Keeper(kube=kube, connect=mock.Mock(), gate=asyncio.Semaphore(1))
+        self.object, self.environment, self.slot = deployment_document(), environment_document(), Slot()
+        self.keeper.notice(self.object, self.slot)
+        self.keeper.environment_noticed(self.environment, self.slot)
+
+    def take_away(self, *_: object) -> Outcome:
+        self.passes.append("take away")
+        self.slot.wake.set()
+        return replace(DONE, done=len(self.passes) == 4, requeue_after=self.wait)
+
+    async def finish(self, document: dict[str, Any]) -> int:
+        await asyncio.wait_for(self.keeper.finish(document, self.slot, Duty(mock.Mock(), self.take_away)), GOES_OFF)
+        return len(self.passes)
+
+
+def test_a_deletion_that_is_stuck_ends_when_somebody_has_taken_the_finalizer_away() -> None:
+    deletion = Deletion(wait=STUCK)
+    assert asyncio.run(deletion.finish(deletion.object)) == 2
+    assert deletion.keeper.documents() == []
+
+
+def test_an_environment_whose_deletion_is_stuck_is_no_more_when_somebody_has_taken_the_finalizer_away() -> None:
+    deletion = Deletion(wait=STUCK)
+    deletion.keeper._objects_in = mock.Mock(return_value=[])  # type: ignore[method-assign]
+    assert asyncio.run(deletion.finish(deletion.environment)) == 2
+    assert deletion.keeper.environments == {}
+
+
+def test_a_deletion_that_makes_headway_goes_on_though_somebody_has_taken_the_finalizer_away() -> None:
+    deletion = Deletion(wait=timedelta(seconds=5))
+    assert asyncio.run(deletion.finish(deletion.object)) == 4
 
 
 def test_a_wake_starts_one_pass_and_then_it_rests() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from inference_operator.runtime import election
+from inference_operator.runtime import election, process
 from inference_operator.runtime.election import ConflictError, Election, KubeLease, Lease, LostError
+from inference_operator.runtime.health import Health
+from inference_operator.runtime.settings import Settings
 from inference_sandbox.pytest_plugin import Kube
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -199,6 +202,27 @@ def test_what_is_released_is_nobodys(clock: Clock) -> None:
         await mine.release()
 
     asyncio.run(lead())
+    assert kept.lease is not None
+    assert kept.lease.holder == ""
+
+
+def test_who_is_told_to_stop_gives_the_lease_back_when_the_passes_under_way_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept, ended = Kept(), []
+    released = threading.Event()
+
+    def a_pass() -> None:
+        released.wait(0.3)
+        ended.append(kept.lease is not None and kept.lease.holder == "me")
+
+    async def work(*_: object) -> None:
+        asyncio.get_running_loop().run_in_executor(None, a_pass)  # which kopf does not wait for
+        kept.before_write = released.set
+
+    monkeypatch.setattr(process, "_work", work)
+    asyncio.run(process._lead(Settings(), Health(), Election(kept, "me")))
+    assert ended == [True]
     assert kept.lease is not None
     assert kept.lease.holder == ""
 

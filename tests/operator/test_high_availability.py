@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +17,17 @@ from inference_sandbox.control_plane import Cluster
 from tests.operator.live import Operator, Stage
 
 OBJECTS = 20
+UNRENEWED = """
+import asyncio
+from inference_operator.cli import main
+from inference_operator.runtime import election
+
+async def hold(_):
+    await asyncio.Event().wait()
+
+election.Election.hold, election.RENEW_DEADLINE = hold, 0.0
+main(["run"])
+"""
 TAKEN_OVER_WITHIN = 20.0
 """Seconds. The lease of a holder that died ends 15 s after its last renewal."""
 
@@ -104,6 +116,17 @@ def test_a_leader_whose_lease_was_taken_ends_at_once(stage: Stage, own_cluster: 
         )
         assert first.process is not None
         assert first.process.wait(15) == 3
+
+
+def test_a_leader_that_was_frozen_ends_before_it_asks_anything_of_aws(stage: Stage) -> None:
+    """Its pass runs again before anything that would notice that the lease is another's by now."""
+    environment = {**stage.operator.environment, "INFERENCE_OPERATOR_LEASE": f"{stage.namespace}/operator"}
+    program = (sys.executable, "-c", UNRENEWED)
+    with replace(stage.operator, environment=environment, program=program) as operator:
+        stage.apply("recommender")
+        assert operator.process is not None
+        assert operator.process.wait(15) == 3
+    assert stage.live.calls() == []
 
 
 def test_a_replica_that_stands_by_ends_when_it_is_told_to(stage: Stage, tmp_path: Path) -> None:

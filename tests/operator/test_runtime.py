@@ -237,6 +237,24 @@ def test_an_environment_that_is_made_after_the_object_wakes_it(stage: Stage) -> 
         assert [(c["type"], c["status"]) for c in told["conditions"]] == [("Ready", "True")]
 
 
+def test_an_environment_whose_finalizer_was_taken_away_while_in_use_is_gone_for_its_objects_too(stage: Stage) -> None:
+    def refused() -> bool:
+        return stage.stands("one", "Accepted") == ("False", "EnvironmentNotFound")
+
+    with stage.operator:
+        stage.apply("one")
+        stage.until_ready("one")
+        stage.custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, stage.namespace)
+        stage.until(lambda: stage.environment_stands()[1] == "InUse")
+        stage.patch_environment({"metadata": {"finalizers": None}})
+        stage.apply("two")  # which has the environment looked at
+        stage.until(refused)
+        again = stage.live.account.environment(stage.namespace)
+        again["metadata"] = {"name": stage.namespace}
+        stage.custom.create_cluster_custom_object(*OBJECT, ENVIRONMENTS, again)
+        stage.until_ready("one", "two")
+
+
 def test_an_environment_in_use_stays_until_its_last_service_is_gone_and_says_which_are_left(stage: Stage) -> None:
     with stage.operator:
         stage.apply("one")

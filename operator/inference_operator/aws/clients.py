@@ -82,12 +82,15 @@ def connect(
     pace: Pace | None = None,
     observer: CallObserver = ignore,
     on_change: Callable[[str, str], None] | None = None,
+    before_try: Callable[[], None] = lambda: None,
 ) -> Aws:
     """Clients for one region, from the standard AWS configuration (environment, web identity, Pod Identity, …) or with
-    the role that is taken on with it. `pace` is that of the account and region; without one, AWS sets it."""
+    the role that is taken on with it. `pace` is that of the account and region; without one, AWS sets it. `before_try`
+    is called before each try of a call; if it does not return, nothing is sent."""
     session = boto3.Session(botocore_session=_session(), region_name=region)
     if role is not None:
         session = _as(role, session)
+    session.events.register("before-send", lambda **_: before_try())
 
     def client(name: str, pace: Pace | None = None) -> Any:
         make: Any = session.client  # its overloads name each service; here the name is a variable

@@ -15,9 +15,15 @@ from inference_operator.aws.quotas import Pace
 class Connections:
     """As `engine.objects.Connect`."""
 
-    def __init__(self, observer: CallObserver, changed: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        observer: CallObserver,
+        changed: Callable[[str, str], None],
+        before_try: Callable[[], None] = lambda: None,
+    ) -> None:
         self._observer = observer
         self._changed = changed
+        self._before_try = before_try
         self._made: dict[tuple[str, Role | None], Aws] = {}
         self._lock = threading.Lock()
 
@@ -27,6 +33,10 @@ class Connections:
         with self._lock:
             if where not in self._made:
                 self._made[where] = connect(
-                    *where, pace=Pace(time.monotonic), observer=self._observer, on_change=self._changed
+                    *where,
+                    pace=Pace(time.monotonic),
+                    observer=self._observer,
+                    on_change=self._changed,
+                    before_try=self._before_try,
                 )
             return self._made[where]

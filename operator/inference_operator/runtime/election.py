@@ -1,7 +1,8 @@
 """Which of several replicas works: the holder of a Lease (coordination.k8s.io/v1), by client-go's rules and figures.
 
-A lease is no fence: a process that was frozen may write once more after another has taken over. What the operator does
-to AWS can be done twice, so that is harmless; to make it rare, who can't renew ends itself before the lease runs out.
+A lease is no fence: a process that was frozen may go on after another has taken over. So who can't renew ends itself
+before the lease runs out; and who was frozen finds that with `overdue`, before it writes. What is on its way then can't
+be stopped, but what the operator does to AWS can be done twice.
 
 Knows nothing of kopf and of what the holder does.
 """
@@ -112,8 +113,12 @@ class Election:
             else:
                 if holder != self.me:
                     raise LostError(f"the lease is {holder or 'nobody'}'s")
-            if self.monotonic() - self._renewed > RENEW_DEADLINE:
+            if self.overdue():
                 raise LostError(f"the lease could not be renewed for {RENEW_DEADLINE:.0f} s")
+
+    def overdue(self) -> bool:
+        """Whether the last renewal is so long ago that another may lead soon, or leads already."""
+        return self.monotonic() - self._renewed > RENEW_DEADLINE
 
     async def release(self) -> None:
         """Gives it up at once, so that another need not wait for its end. A courtesy: failures are passed over."""

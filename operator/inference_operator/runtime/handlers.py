@@ -37,8 +37,11 @@ ASK_EVERY = 2.0  # seconds, of an API server that does not answer at the start
 PLACE = Duty(environments.look_after, environments.take_away)
 
 
-def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health) -> None:
-    """Adds the operator's handlers to a registry of kopf's. `health` is told of what they keep."""
+def register(
+    registry: kopf.OperatorRegistry, settings: Settings, health: Health, before_try: Callable[[], None]
+) -> None:
+    """Adds the operator's handlers to a registry of kopf's. `health` is told of what they keep. `before_try` is called
+    before each request to AWS."""
     keeper = _LateKeeper()
 
     @kopf.on.login(registry=registry)
@@ -48,7 +51,7 @@ def register(registry: kopf.OperatorRegistry, settings: Settings, health: Health
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
-        await keeper.start(own, health)
+        await keeper.start(own, health, before_try)
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
@@ -142,20 +145,20 @@ class _LateKeeper:
     it: Keeper
     comparing: asyncio.Task[None]
 
-    async def start(self, settings: Settings, health: Health) -> None:
+    async def start(self, settings: Settings, health: Health, before_try: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(settings.concurrency + 4, thread_name_prefix="pass"))
         kube = Kube(settings.namespaces)
         # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
-        environments = await _answer(kube.environments)
-        expected = {service_of({"metadata": m}) for m in await _answer(kube.metadata)}
+        environments = await answer(kube.environments)
+        expected = {service_of({"metadata": m}) for m in await answer(kube.metadata)}
 
         def changed(_cluster: str, service: str) -> None:
             loop.call_soon_threadsafe(self.it.service_changed, service)
 
         self.it = Keeper(
             kube=kube,
-            connect=Connections(metrics.aws_call, changed),
+            connect=Connections(metrics.aws_call, changed, before_try),
             gate=asyncio.Semaphore(settings.concurrency),
             environments=environments,
             expected=expected,
@@ -166,7 +169,7 @@ class _LateKeeper:
         log.info("started", component=COMPONENT, environments=sorted(environments))
 
 
-async def _answer(ask: Callable[[], T]) -> T:
+async def answer(ask: Callable[[], T]) -> T:
     """An API server that is away, or does not know the kinds yet, is waited for. kopf would call the start again, which
     registers what can be registered once."""
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -20,10 +20,15 @@ ENVIRONMENTS = "inferenceenvironments"
 COMPONENT = "inference-operator"
 MESSAGE_LIMIT = 1024  # Event: note
 TIMEOUT = (5, 15)  # connect, read
+ALL = ""  # namespaces
 
 
 class GoneError(Exception):
     """The object is no longer there."""
+
+
+class UnreadableError(Exception):
+    """The objects of a namespace may not be listed."""
 
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
@@ -42,37 +47,69 @@ class Kube:
         listed: Any = self._objects.list_cluster_custom_object(GROUP, VERSION, ENVIRONMENTS, _request_timeout=TIMEOUT)
         return {item["metadata"]["name"]: item for item in listed["items"]}
 
+    def readable(self) -> list[str]:
+        """Those of its namespaces whose objects may be listed: one that is deleted takes the Role in it along.
+        UnreadableError if there is none.
+        """
+        found = [n for n in self._namespaces if self._listed(n, {"limit": 1}) is not None]
+        if not found:
+            raise UnreadableError(f"InferenceDeployments may be listed in none of {', '.join(self._namespaces)}")
+        return found
+
     def metadata(self) -> list[Mapping[str, Any]]:
-        """Of every InferenceDeployment that is looked after."""
-        return [item["metadata"] for item in self._list({"_headers": {"Accept": METADATA_ONLY}})]
+        """Of every InferenceDeployment that is looked after, where they may be listed."""
+        each = [self._listed(n, {"_headers": {"Accept": METADATA_ONLY}}) for n in self._namespaces or (ALL,)]
+        return [item["metadata"] for items in each for item in items or ()]
 
     def metadata_of_all(self) -> list[Mapping[str, Any]]:
         """The environments' too."""
         return [*self.metadata(), *(environment["metadata"] for environment in self.environments().values())]
 
     def deployments(self) -> list[Mapping[str, Any]]:
-        """Every InferenceDeployment that is looked after."""
-        return self._list({})
+        """Every InferenceDeployment that is looked after. UnreadableError if there may be more than can be listed."""
+        found: list[Mapping[str, Any]] = []
+        for namespace in self._namespaces or (ALL,):
+            items = self._listed(namespace, {})
+            if items is None and self._namespace(namespace) is not None:
+                raise UnreadableError(f"InferenceDeployments may not be listed in {namespace}")
+            found += items or ()
+        return found
 
-    def _list(self, options: dict[str, Any]) -> list[Mapping[str, Any]]:
-        options = {**options, "_request_timeout": TIMEOUT}
-        what = (GROUP, VERSION)
-        if self._namespaces:
-            each = self._namespaces
-            lists: Any = [self._objects.list_namespaced_custom_object(*what, n, DEPLOYMENTS, **options) for n in each]
+    def is_there(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether there still is this very object or environment, as far as that can be seen."""
+        if "namespace" not in metadata:
+            found: Iterable[Mapping[str, Any]] | None = self.environments().values()
         else:
-            lists = [self._objects.list_cluster_custom_object(*what, DEPLOYMENTS, **options)]
-        return [item for listed in lists for item in listed["items"] or ()]  # null if empty
+            found = self._listed(metadata["namespace"], {"field_selector": f"metadata.name={metadata['name']}"})
+        return found is None or any(item["metadata"]["uid"] == metadata["uid"] for item in found)
+
+    def _listed(self, namespace: str, options: dict[str, Any]) -> list[Mapping[str, Any]] | None:
+        """The InferenceDeployments of a namespace, None if they may not be listed; or those of the cluster."""
+        options = {**options, "_request_timeout": TIMEOUT}
+        if namespace == ALL:
+            listed: Any = self._objects.list_cluster_custom_object(GROUP, VERSION, DEPLOYMENTS, **options)
+            return listed["items"] or []  # null if empty
+        try:
+            listed = self._objects.list_namespaced_custom_object(GROUP, VERSION, namespace, DEPLOYMENTS, **options)
+        except ApiException as error:
+            if error.status == HTTPStatus.FORBIDDEN:
+                return None
+            raise
+        return listed["items"] or []
 
     def namespace_labels(self, namespace: str) -> dict[str, str]:
         """A namespace that does not exist has none."""
+        found = self._namespace(namespace)
+        return dict(found["metadata"].get("labels") or {}) if found is not None else {}
+
+    def _namespace(self, name: str) -> Mapping[str, Any] | None:
+        """None if there is none."""
         try:
-            found = self._core("namespaces/{name}", name=namespace)
+            return self._core("namespaces/{name}", name=name)
         except ApiException as error:
             if error.status == HTTPStatus.NOT_FOUND:
-                return {}
+                return None
             raise
-        return dict(found["metadata"].get("labels") or {})
 
     def secret(self, namespace: str, name: str) -> dict[str, str]:
         """Its values by key."""

@@ -41,6 +41,8 @@ Document = Mapping[str, Any]
 SPACING = 1.0
 """Seconds between the beginnings of two passes over an object for the sake of events: they come in bursts."""
 UNHELD = 0.1  # seconds until it is looked again whether an object has its finalizer
+STUCK = timedelta(minutes=1)
+"""So long a wait of a deletion is none for AWS, but for somebody to do something."""
 JITTER = 0.05  # of a wait, either way: a fleet does not look all at once
 
 
@@ -324,10 +326,25 @@ class Keeper:
                 slot.wake.clear()
                 slot.begin()
                 outcome = await self._pass(duty.take_away, dict(body), slot)
-            if outcome.done:
+            if outcome.done or await self._let_go(body, outcome):
                 self.forget(body)  # the watch may not tell of its end: what happens while it is interrupted it does not
                 return
             await self._rest(slot, None, outcome)
+
+    async def _let_go(self, document: Document, outcome: Outcome) -> bool:
+        """Whether a deletion makes no headway whose object is gone: somebody has taken the finalizer away. The watch's
+        word of that waits until `finish` is over."""
+        metadata = document["metadata"]
+        if outcome.requeue_after < STUCK:
+            return False
+        try:
+            there = await asyncio.to_thread(self.kube.is_there, metadata)
+        except Exception as error:  # noqa: BLE001 whatever the API server or the way to it: it is asked again
+            log.warning("not seen whether the object is still there", name=metadata["name"], error=str(error))
+            return False
+        if not there:
+            log.warning("gone without its finalizer: what is left of it stays", name=metadata["name"])
+        return not there
 
     async def _rest(self, slot: Slot, stopped: Stopped | None, outcome: Outcome) -> None:
         seconds = outcome.requeue_after.total_seconds() if outcome.on_time else jittered(outcome.requeue_after)

@@ -1,6 +1,6 @@
 """The process, from its start to its end: health first, then the lease where there are several replicas, then kopf.
 
-SIGTERM ends what is under way and gives the lease back; a lost lease ends the process at once, whatever is under way.
+SIGTERM lets what is under way end, and gives the lease back then; a lost lease ends the process at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import uuid
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +21,7 @@ from kubernetes.config.config_exception import ConfigException
 
 from inference_operator.runtime import handlers, health, metrics
 from inference_operator.runtime.election import Election, KubeLease, LostError
+from inference_operator.runtime.kube import Kube
 from inference_operator.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -43,7 +45,7 @@ async def _run(settings: Settings) -> None:
     try:
         if settings.lease is None:
             metrics.LEADER.set(1)
-            await _work(settings, state)
+            await _work(settings, state, lambda: None)
         else:
             await _lead(settings, state, Election(_lease(settings.lease), _identity()))
     finally:
@@ -56,9 +58,17 @@ async def _lead(settings: Settings, state: health.Health, election: Election) ->
         return
     metrics.LEADER.set(1)
     holding = asyncio.create_task(_hold(election))
+
+    def before_try() -> None:
+        """Whoever was frozen in a pass may be the first to run again, before `hold`."""
+        if election.overdue():
+            _end("it has not been renewed")
+
     try:
-        await _work(settings, state)
+        await _work(settings, state, before_try)
     finally:
+        # A pass of a deletion goes on when kopf has ended. Until its end the lease is renewed, so that no other begins.
+        await asyncio.get_running_loop().shutdown_default_executor()
         holding.cancel()
         with suppress(asyncio.CancelledError):
             await holding
@@ -69,15 +79,31 @@ async def _hold(election: Election) -> None:
     try:
         await election.hold()
     except LostError as error:
-        log.critical("the lease is lost: ending at once, for another may be leading", reason=str(error))
-        os._exit(LOST_LEASE)  # nothing is tidied up: threads may be about to write
+        _end(str(error))
 
 
-async def _work(settings: Settings, state: health.Health) -> None:
+def _end(reason: str) -> None:
+    log.critical("the lease is lost: ending at once, for another may be leading", reason=reason)
+    os._exit(LOST_LEASE)  # nothing is tidied up: threads may be about to write
+
+
+async def _work(settings: Settings, state: health.Health, before_try: Callable[[], None]) -> None:
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, settings, state)
-    where: dict[str, Any] = {"namespaces": settings.namespaces} if settings.namespaces else {"clusterwide": True}
+    handlers.register(registry, settings, state, before_try)
+    where: dict[str, Any] = {"clusterwide": True}
+    if settings.namespaces:
+        where = {"namespaces": []}
+        if not await _before_sigterm(_find_readable(settings.namespaces, where["namespaces"])):
+            return
     await kopf.operator(registry=registry, standalone=True, **where)
+
+
+async def _find_readable(namespaces: Sequence[str], found: list[str]) -> None:
+    """Without those whose objects may not be listed, for which kopf would end. Once they may be, the comparison of the
+    watch with a list finds what is in them, and liveness fails."""
+    found += await handlers.answer(Kube(namespaces).readable)
+    for namespace in sorted({*namespaces} - {*found}):
+        log.error("not looked after: its objects may not be listed", namespace=namespace)
 
 
 async def _before_sigterm(work: Any) -> bool:
