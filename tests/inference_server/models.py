@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper
 
 from inference_server.repository.publish import publish
@@ -135,3 +137,10 @@ def write_plug_in(folder: Path) -> Path:
 def write_awkward(root: Path, name: str = "awkward", **model_json: Any) -> Path:
     """A model of the runtime of `write_plug_in`."""
     return write_version(root, name, 1, {"model.txt": b"x"}, {"runtime": "awkward", **model_json})
+
+
+def need(*modules: str) -> None:
+    """Skip the test where one of these is not installed."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")

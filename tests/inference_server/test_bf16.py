@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 from inference_server.repository.model_config import ModelConfig, ModelError
 from inference_server.repository.scan import scan
 from inference_server.runtimes.onnx import Onnx
-from tests.inference_server.models import published, write_version
+from tests.inference_server.models import need, published, write_version
 from tests.inference_server.running import RunningServer, running
 
 # Those of the second row are half-way between two, and round to even.
@@ -102,8 +101,7 @@ def test_bfloat16_goes_through_the_server_bit_by_bit(tmp_path: Path) -> None:
 
 @pytest.fixture
 def torch() -> Any:
-    if importlib.util.find_spec("torch") is None:
-        pytest.skip("torch is not installed")
+    need("torch")
     import torch as library  # noqa: PLC0415  (it may not be there)
 
     return library

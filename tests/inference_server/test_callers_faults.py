@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from inference_server.catalog import Catalog, LoadedModel
 from inference_server.loading import Loader
 from inference_server.protocol.errors import InvalidRequestError, UnavailableError
 from inference_server.repository.scan import scan
-from tests.inference_server.models import published, write_version
+from tests.inference_server.models import need, published, write_version
 from tests.inference_server.running import running
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -229,9 +228,7 @@ def positive() -> Any:
 
 
 def write_joblib(root: Path, make: Callable[[], Any], **model_json: Any) -> Path:
-    for module in ("sklearn", "joblib"):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
+    need("sklearn", "joblib")
     import joblib  # noqa: PLC0415
 
     folder = write_version(root, "model", 1, {}, {"runtime": "sklearn_pickle", **model_json})
@@ -294,8 +291,7 @@ def test_a_sparse_matrix_is_answered_with_its_numbers(tmp_path: Path) -> None:
 
 
 def test_an_xgboost_model_that_cant_be_asked_is_refused_without_a_stack_trace(tmp_path: Path) -> None:
-    if importlib.util.find_spec("xgboost") is None:
-        pytest.skip("xgboost is not installed")
+    need("xgboost")
     import xgboost  # noqa: PLC0415
 
     parameters = {"booster": "gblinear", "objective": "binary:logistic", "nthread": 1}
@@ -313,8 +309,7 @@ def test_an_xgboost_model_that_cant_be_asked_is_refused_without_a_stack_trace(tm
 @pytest.mark.parametrize("blanks", range(4))
 def test_binary_data_without_rows_is_right_wherever_it_is_in_the_body(tmp_path: Path, blanks: int) -> None:
     """XGBoost looks at where it would begin."""
-    if importlib.util.find_spec("xgboost") is None:
-        pytest.skip("xgboost is not installed")
+    need("xgboost")
     import xgboost  # noqa: PLC0415
 
     booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(COLUMNS, LABELS), 1)
@@ -329,9 +324,7 @@ def test_binary_data_without_rows_is_right_wherever_it_is_in_the_body(tmp_path: 
 
 def write_mlflow(root: Path) -> None:
     """A model with a column signature, which adds two columns."""
-    for module in ("mlflow", "pandas"):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
+    need("mlflow", "pandas")
     import mlflow.pyfunc  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
     from mlflow.models import infer_signature  # noqa: PLC0415

@@ -19,7 +19,7 @@ from inference_server.catalog import Catalog, LoadedModel
 from inference_server.loading import Loader
 from inference_server.protocol.errors import InvalidRequestError
 from inference_server.repository.scan import scan
-from tests.inference_server.models import published, write_linear, write_version
+from tests.inference_server.models import need, published, write_linear, write_version
 from tests.inference_server.running import RunningServer, running
 
 # MLflow warns of everything, its own parts included.
@@ -33,12 +33,6 @@ ASKED = RNG.normal(size=(7, 5))
 Expected = dict[str, np.ndarray]
 Made = tuple[str, dict[str, Any], Expected]
 """Runtime, model.json less the runtime, and what the library itself answers for ASKED, by output."""
-
-
-def need(*modules: str) -> None:
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
 
 
 def onnx(folder: Path) -> Made:

@@ -205,33 +205,46 @@ _UPDATE = ". Next: take it out of the spec, or update the operator's image."
 
 def _not_accepted(document: Document, world: World, refusal: Refusal, now: datetime) -> Outcome:
     object_meta, previous = _read(document)
-    running = _what_serves(document, world, now)
+    running = _what_serves(_environment_name(document), object_meta, previous, world, now)
     told = status.refused(previous, refusal, running, generation=object_meta.generation, now=now)
     return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)))
 
 
-def _what_serves(document: Document, world: World, now: datetime) -> Service | None:
-    """The service of an object that is refused, which still changes by itself; None where it can't be looked at."""
-    object_meta, previous = _read(document)
-    found = world.environments.get(_environment_name(document))
+def _what_serves(
+    name: str, object_meta: ObjectMeta, previous: InferenceDeploymentStatus, world: World, now: datetime
+) -> Service | None:
+    """The service of an object that is refused, which still changes by itself; None where it can't be looked at.
+    `name`: its environment's."""
+    found = world.environments.get(name)
     environment = _environment(found) if found is not None else None
     if not isinstance(environment, InferenceEnvironmentSpec) or previous.resources is None:
         return None
-    freshness = world.news.freshness(backoff.RESYNC * SHARE, now)
-    scene = Scene(
-        identity=_identity(object_meta),
-        environment=environment,
-        aws=world.connect(environment),
-        now=now,
-        freshness=freshness,
-        previous=previous,
-    )
+    scene = _scene(object_meta, previous, environment, world, now, backoff.RESYNC)
     try:
         have = Services().observe(scene)
     except AwsError as error:
         log.warning("AWS error", operation=error.operation, code=error.code, error=error.message)
         return None
     return have if have is not None and tags.owned(have.tags, scene.identity) else None
+
+
+def _scene(
+    object_meta: ObjectMeta,
+    previous: InferenceDeploymentStatus,
+    environment: InferenceEnvironmentSpec,
+    world: World,
+    now: datetime,
+    interval: timedelta,
+) -> Scene:
+    """`interval`: how long it is until the next look."""
+    return Scene(
+        identity=_identity(object_meta),
+        environment=environment,
+        aws=world.connect(environment),
+        now=now,
+        freshness=world.news.freshness(interval * SHARE, now),
+        previous=previous,
+    )
 
 
 def _miss_something(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> bool:
@@ -275,14 +288,7 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
     environment = _environment(found) if found is not None else None
     if not isinstance(environment, InferenceEnvironmentSpec):
         return _without_environment(name, environment, object_meta, previous, now)
-    scene = Scene(
-        identity=_identity(object_meta),
-        environment=environment,
-        aws=world.connect(environment),
-        now=now,
-        freshness=world.news.freshness(backoff.ROLLING * SHARE, now),
-        previous=previous,
-    )
+    scene = _scene(object_meta, previous, environment, world, now, backoff.ROLLING)
     memory.interval = backoff.ROLLING
     if (document.get("spec") or {}).get("deletionPolicy") == "Retain":
         results = release(KINDS, scene, memory)

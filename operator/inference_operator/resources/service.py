@@ -14,7 +14,7 @@ from typing import ClassVar
 import structlog
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, Sidecar
-from inference_operator.aws.errors import AwsError, Busy, NotFound
+from inference_operator.aws.errors import AlreadyExists, AwsError, Busy, NotFound
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import failures, rollout, tags
 from inference_operator.domain.conditions import Type, find
@@ -156,8 +156,9 @@ class Services:
                 **service_input.create_input(want.settings),
                 tags=tags.list_of(want.tags, key="key", value="value"),
             )["service"]
-        except AwsError as error:
-            raise _not_shown_yet(error) from error
+        except AlreadyExists as error:  # made by a process that was killed then: soon it is shown
+            message = "there is a service of this name, which DescribeServices does not show yet"
+            raise Busy(code=error.code, message=message, operation=error.operation) from error
         return self._written(ctx, want, {**answer, "tags": answer.get("tags") or tags.list_of(want.tags)})
 
     def update(self, ctx: Context, want: Want, have: Service, change: Change) -> Service:
@@ -218,14 +219,6 @@ class Services:
     def _written(self, ctx: Context, want: Want, answer: Answer) -> Service:
         ctx.aws.services.record(want.cluster, want.name, answer)
         return _read(answer)
-
-
-def _not_shown_yet(error: AwsError) -> AwsError:
-    """A service of that name is there, made by a process that was killed then; soon DescribeServices shows it."""
-    if "not idempotent" not in error.message:
-        return error
-    message = "there is a service of this name, which DescribeServices does not show yet"
-    return Busy(code=error.code, message=message, operation=error.operation)
 
 
 def _unsuitable(want: Want, have: Service) -> str:

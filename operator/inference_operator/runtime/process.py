@@ -92,18 +92,20 @@ async def _work(settings: Settings, state: health.Health, before_try: Callable[[
     handlers.register(registry, settings, state, before_try)
     where: dict[str, Any] = {"clusterwide": True}
     if settings.namespaces:
-        where = {"namespaces": []}
-        if not await _before_sigterm(_find_readable(settings.namespaces, where["namespaces"])):
+        finding = asyncio.create_task(_readable(settings.namespaces))
+        if not await _before_sigterm(finding):
             return
+        where = {"namespaces": finding.result()}
     await kopf.operator(registry=registry, standalone=True, **where)
 
 
-async def _find_readable(namespaces: Sequence[str], found: list[str]) -> None:
+async def _readable(namespaces: Sequence[str]) -> list[str]:
     """Without those whose objects may not be listed, for which kopf would end. Once they may be, the comparison of the
     watch with a list finds what is in them, and liveness fails."""
-    found += await handlers.answer(Kube(namespaces).readable)
+    found = await handlers.answer(Kube(namespaces).readable)
     for namespace in sorted({*namespaces} - {*found}):
         log.error("not looked after: its objects may not be listed", namespace=namespace)
+    return found
 
 
 async def _before_sigterm(work: Any) -> bool:
