@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import mmap
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,11 +56,15 @@ _OF_INPUTS = re.compile(
 a category that the model does not know, an index beyond the end, a divisor, a text that is no number, fewer elements
 than are to be chosen."""
 
+_DEADLY = (b"\x22\x04TopK", b"\x22\x04LSTM", b"\x22\x03GRU")
+"""Operators, as `op_type` in a file of onnx.proto, of which onnxruntime ends the process if they are given nothing."""
+
 
 class Onnx(Runtime):
     platform = "onnxruntime_onnx"
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, *, deadly: bool) -> None:
+        """`deadly`: the model has an operator that is one of those."""
         self._session = session
         self._signature = Signature.of(_specs(session.get_inputs(), "input"), _specs(session.get_outputs(), "output"))
         # The method of the same name checks the names of the inputs once more, and offers other devices; a third of the
@@ -70,6 +75,7 @@ class Onnx(Runtime):
         self._strings = [spec.name for spec in self._signature.inputs.values() if spec.datatype == "BYTES"]
         self._shared = _shared_dimensions(session.get_inputs())
         self._no_rows = self._outputs_without_rows(session)
+        self._deadly = deadly
         self._first = next(iter(self._signature.inputs), "")
 
     @classmethod
@@ -86,11 +92,12 @@ class Onnx(Runtime):
         except Exception as error:  # onnxruntime raises a dozen types that have no common base but Exception
             raise ModelError(f"onnxruntime can't load {path.name}: {error}") from error
         kinds = {_DATATYPES.get(node.type) for node in (*session.get_inputs(), *session.get_outputs())}
+        deadly = _has_deadly(path)
         if "BF16" not in kinds:
-            return cls(session)
+            return cls(session, deadly=deadly)
         if any(_DATATYPES.get(node.type) == "BYTES" for node in session.get_inputs()):
             raise ModelError("the model takes text and has BF16 tensors, and onnxruntime has no call for both")
-        return _WithBf16(session)
+        return _WithBf16(session, deadly=deadly)
 
     @property
     def signature(self) -> Signature:
@@ -100,8 +107,8 @@ class Onnx(Runtime):
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
     ) -> Prediction:
         del parameters
-        if self._no_rows and not len(inputs[self._first]) and self._no_rows.keys() >= {*wanted}:
-            return Prediction(self._no_rows)
+        if self._first and not inputs[self._first].size and (nothing := self._of_nothing(inputs, wanted)):
+            return nothing
         feeds = inputs if not self._strings else self._with_text(inputs)
         try:
             results = self._run(wanted, feeds, self._run_options)
@@ -112,16 +119,30 @@ class Onnx(Runtime):
             return Prediction({wanted[0]: results[0]})
         return Prediction(dict(zip(wanted, results, strict=True)))
 
+    def _of_nothing(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> Prediction | None:
+        """The answer where the first input has no elements, if the model need not be asked.
+
+        Raises InvalidRequestError if it must not be. What other inputs lack is usual: the past of a text that begins.
+        """
+        if not len(inputs[self._first]) and self._no_rows.keys() >= {*wanted}:
+            return Prediction(self._no_rows)
+        if self._deadly:
+            raise _takes_no(self._first, inputs[self._first])
+        return None
+
     def _outputs_without_rows(self, session: onnxruntime.InferenceSession) -> dict[str, np.ndarray]:
         """What there is for inputs without rows: outputs that have as many rows as all inputs, and all else fixed.
 
-        The model is not asked for them: onnxruntime's TopK divides by the number of rows, which ends the process.
+        Rows are a first dimension that has the same name everywhere, or none anywhere, as converters of scikit-learn's
+        models leave it.
         """
-        names = {node.shape[0] if node.shape else None for node in session.get_inputs()}
+        names = {node.shape[0] if node.shape else 0 for node in session.get_inputs()}
         return {
             node.name: np.empty((0, *node.shape[1:]), self._signature.outputs[node.name].type.array)
             for node in session.get_outputs()
-            if names == {*node.shape[:1]} and [type(size) for size in node.shape] == [str, *[int] * len(node.shape[1:])]
+            if names == {*node.shape[:1]}
+            and not isinstance(node.shape[0], int)
+            and all(isinstance(size, int) for size in node.shape[1:])
         }
 
     def _refuse(self, inputs: Mapping[str, np.ndarray], error: Exception) -> None:
@@ -139,14 +160,23 @@ class Onnx(Runtime):
                 raise InvalidRequestError(f"the inputs must agree in {name}, and it is {where}") from error
         for name, array in inputs.items():
             if not array.size:
-                shape = list(array.shape)
-                raise InvalidRequestError(f"input '{name}' has shape {shape}: this model takes none without elements")
+                raise _takes_no(name, array) from error
         failed = _NODE_FAILED.search(str(error))
         if failed is not None and _OF_INPUTS.search(str(error)):
             raise InvalidRequestError(f"the model's {failed[1]} does not take these inputs: {failed[2]}") from error
 
     def _with_text(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**inputs, **{name: _as_text(inputs[name], name) for name in self._strings}}
+
+
+def _has_deadly(path: Path) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(operator) >= 0 for operator in _DEADLY)
+
+
+def _takes_no(name: str, array: np.ndarray) -> InvalidRequestError:
+    shape = list(array.shape)
+    return InvalidRequestError(f"input '{name}' has shape {shape}: this model takes none without elements")
 
 
 class _WithBf16(Onnx):
@@ -156,6 +186,8 @@ class _WithBf16(Onnx):
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
     ) -> Prediction:
         del parameters
+        if self._first and not inputs[self._first].size and (nothing := self._of_nothing(inputs, wanted)):
+            return nothing
         feeds = {name: _value(array, self._signature.inputs[name]) for name, array in inputs.items()}
         try:
             values = self._session.run_with_ort_values(wanted, feeds, self._run_options)

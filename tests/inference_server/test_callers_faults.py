@@ -24,14 +24,18 @@ Shapes = dict[str, tuple[int, list[Any] | None]]
 """ONNX type and dimensions of tensors, by their names. None: of any shape."""
 
 FLOAT, INT, TEXT, BF16 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING, TensorProto.BFLOAT16
-TABLE = helper.make_tensor("table", FLOAT, [3, 2], [0.0] * 6)
+WEIGHTS = [
+    helper.make_tensor("table", FLOAT, [3, 2], [0.0] * 6),
+    *(helper.make_tensor(f"gates{gates}", FLOAT, [1, gates, 2], [0.0] * gates * 2) for gates in (3, 4)),
+    *(helper.make_tensor(f"again{gates}", FLOAT, [1, gates, 1], [0.0] * gates) for gates in (3, 4)),
+]
 
 
 def write_onnx(root: Path, nodes: list[NodeProto], inputs: Shapes, outputs: Shapes) -> Path:
     takes, gives = (
         [helper.make_tensor_value_info(name, *what) for name, what in tensors.items()] for tensors in (inputs, outputs)
     )
-    graph = helper.make_graph(nodes, "faults", takes, gives, [TABLE])
+    graph = helper.make_graph(nodes, "faults", takes, gives, WEIGHTS)
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
     return write_version(root, "model", 1, {"model.onnx": model.SerializeToString()}, {"runtime": "onnx"})
@@ -128,6 +132,34 @@ REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] =
         {"x": rows(2, 0)},
         "input 'x' has shape [2, 0]: this model takes none without elements",
     ),
+    "nothing to choose from, which would end the process": (
+        [node("Constant", [], ["k"], value_ints=[2]), node("TopK", ["x", "k"], ["z", "items"])],
+        {"x": (FLOAT, ["n", "m"])},
+        {"x": rows(0, 3)},
+        "input 'x' has shape [0, 3]: this model takes none without elements",
+    ),
+    "nothing to choose from, in a model with BF16": (
+        [
+            node("Constant", [], ["k"], value_ints=[2]),
+            node("Cast", ["x"], ["f"], to=FLOAT),
+            node("TopK", ["f", "k"], ["z", "items"]),
+        ],
+        {"x": (BF16, ["n", "m"])},
+        {"x": rows(0, 3)},
+        "input 'x' has shape [0, 3]: this model takes none without elements",
+    ),
+    "a batch of none for an LSTM": (
+        [node("LSTM", ["x", "gates4", "again4"], ["z"], hidden_size=1)],
+        {"x": (FLOAT, ["steps", "n", 2])},
+        {"x": rows(5, 0, 2)},
+        "input 'x' has shape [5, 0, 2]: this model takes none without elements",
+    ),
+    "no steps for a GRU": (
+        [node("GRU", ["x", "gates3", "again3"], ["z"], hidden_size=1)],
+        {"x": (FLOAT, ["steps", "n", 2])},
+        {"x": rows(0, 1, 2)},
+        "input 'x' has shape [0, 1, 2]: this model takes none without elements",
+    ),
     "a dimension of one name, in a model with BF16": (
         [node("Cast", ["x"], ["f"], to=FLOAT), node("Add", ["f", "y"], ["z"])],
         {"x": (BF16, ["n"]), "y": (FLOAT, ["n"])},
@@ -166,6 +198,15 @@ def test_an_onnx_model_that_does_not_take_what_it_says_is_at_fault_itself(tmp_pa
     assert not isinstance(failure.value, InvalidRequestError)
 
 
+def test_what_a_model_lacks_in_other_inputs_than_its_first_is_its_own_business(tmp_path: Path) -> None:
+    """As of the past of a text that begins, in models that choose experts."""
+    best = [node("Constant", [], ["k"], value_ints=[1]), node("TopK", ["x", "k"], ["best", "items"])]
+    nodes = [*best, node("Concat", ["past", "best"], ["z"], axis=1)]
+    given = {"x": rows(1, 3), "past": rows(1, 0)}
+    write_onnx(tmp_path / "models", nodes, {"x": (FLOAT, ["n", 3]), "past": (FLOAT, ["n", "p"])}, {"z": (FLOAT, None)})
+    assert loaded(tmp_path / "models").predict(given, ["z"], {}).outputs["z"].tolist() == [[1.0]]
+
+
 def test_such_a_request_is_a_400_and_no_error_in_the_log(tmp_path: Path) -> None:
     write_onnx(tmp_path / "models", ADD, {"x": (FLOAT, ["n"]), "y": (FLOAT, ["n"])}, {"z": (FLOAT, ["n"])})
     entries = [
@@ -180,12 +221,13 @@ def test_such_a_request_is_a_400_and_no_error_in_the_log(tmp_path: Path) -> None
     assert not [line for line in server.lines if b"BroadcastIterator" in line]
 
 
-def test_an_input_without_rows_has_an_answer_without_rows_and_ends_no_worker(tmp_path: Path) -> None:
-    """Onnxruntime's TopK ends the process that asks for the best of none."""
+@pytest.mark.parametrize("rows", ["n", None])
+def test_an_input_without_rows_has_an_answer_without_rows_and_ends_no_worker(tmp_path: Path, rows: str | None) -> None:
+    """Onnxruntime's TopK ends the process that asks for the best of none. Some converters give rows no name."""
     best = node("Constant", [], ["k"], value=helper.make_tensor("k", INT, [1], [2]))
     nodes = [best, node("TopK", ["x", "k"], ["scores", "items"])]
-    outputs: Shapes = {"scores": (FLOAT, ["n", 2]), "items": (INT, ["n", 2])}
-    write_onnx(tmp_path / "models", nodes, {"x": (FLOAT, ["n", 3])}, outputs)
+    outputs: Shapes = {"scores": (FLOAT, [rows, 2]), "items": (INT, [rows, 2])}
+    write_onnx(tmp_path / "models", nodes, {"x": (FLOAT, [rows, 3])}, outputs)
     entry = {"name": "x", "datatype": "FP32", "shape": [0, 3], "data": []}
     with running(published(tmp_path / "models")) as server:
         response = server.post("/v2/models/model/infer", json={"inputs": [entry]})
