@@ -183,9 +183,10 @@ class Supervisor:
                         time.monotonic(), self._launch["grace_seconds"], threads=self._launch["threads"]
                     )
                 case Reply(number, error):
-                    write_reply(self._scratch / REQUESTS_FOLDER, number, error)
                     if error is not None:
                         self._log("ERROR", "models can't be changed", reason=error)
+                    with contextlib.suppress(OSError):  # a full disk: who waits for it will do so no longer
+                        write_reply(self._scratch / REQUESTS_FOLDER, number, error)
                 case Exit(status):
                     self._exit = status
 
@@ -252,7 +253,10 @@ class Supervisor:
         for order in orders:
             match order:
                 case Order.ANNOUNCE_DRAIN:
-                    (self._scratch / DRAINING_FILE).touch()
+                    try:
+                        (self._scratch / DRAINING_FILE).touch()
+                    except OSError as error:  # a full disk
+                        self._log("ERROR", "readiness can't tell of the drain", reason=error.strerror)
                     self._log("INFO", "draining", seconds=self._launch["drain_seconds"])
                 case Order.REFUSE_CONNECTIONS:
                     self._log("INFO", "taking no more connections")

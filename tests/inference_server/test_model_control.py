@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -261,6 +262,18 @@ def test_a_generation_that_cant_even_be_started_is_no_end_of_the_one_that_serves
         assert response.status_code == 400
         assert "a server can't be started: File exists" in response.json()["error"]
         assert server.post("/v2/models/linear/infer", json=ROW).status_code == 200
+        assert server.post("/v2/repository/models/linear/load").status_code == 200
+
+
+def test_an_answer_that_cant_be_written_is_no_end_of_the_server(models: Path, shared: Path) -> None:
+    """As on a disk that is full by then."""
+    with running(models, model_control="explicit", scratch_dir=shared) as server:
+        server.wait_until_live()
+        (requests,) = shared.glob("*/requests")
+        (requests / "x.reply").mkdir()  # where the answer would be
+        (requests / "x.request").write_text(json.dumps({"id": "x", "action": "load", "model": "linear"}))
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(server.logged("serving")) == 2, DEADLINE)
         assert server.post("/v2/repository/models/linear/load").status_code == 200
 
 

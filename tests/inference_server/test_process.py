@@ -101,6 +101,20 @@ def test_sigterm_under_load_fails_no_request_and_exits_zero(models: Path, thread
         assert outcomes["200"] > before
 
 
+def test_a_drain_that_can_not_be_announced_fails_no_request(models: Path, tmp_path: Path) -> None:
+    """As on a disk that is full: readiness can't tell of it then, and all else goes as it would."""
+    with running(models, drain_seconds=1, scratch_dir=tmp_path) as server:
+        server.wait_until_live()
+        (scratch,) = tmp_path.glob("inference-server-*")
+        (scratch / "draining").symlink_to("nowhere/draining")
+        with callers(server) as outcomes:
+            eventually(lambda: outcomes["200"] > 10, DEADLINE)
+            server.process.send_signal(signal.SIGTERM)
+            assert server.wait() == 0
+        assert set(outcomes) == {"200", "refused"}, outcomes
+    assert server.logged("readiness can't tell of the drain")[0]["reason"] == "No such file or directory"
+
+
 def test_a_signal_that_comes_before_it_is_handled_waits(models: Path) -> None:
     """To PID 1, which the server is in a container, it would be lost."""
     with running(models) as server:
