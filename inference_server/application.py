@@ -25,7 +25,7 @@ from inference_server.inference import Inference
 from inference_server.logs import Logger
 from inference_server.metrics.store import OK, UNKNOWN, Store
 from inference_server.protocol.errors import RequestError, SlowClientError
-from inference_server.request_line import check_version, put_right
+from inference_server.request_line import check_head, put_right
 from inference_server.sending import Sender
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Application:
         body: bytes | None = None
         exchange: Exchange | None = None
         try:
-            check_version(environ)
+            check_head(environ)
             body = read_body(environ, connection, self._max_body_bytes, self._receive)
             if environ["REQUEST_METHOD"] != "POST":
                 express = None

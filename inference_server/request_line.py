@@ -1,7 +1,8 @@
 """Requests that are not plainly HTTP/1.1, as uWSGI passes them on. Pure.
 
 It splits the request line at the first two spaces, does not look at the parts, and leaves out of the environment what
-there is not. Source: RFC 9112, sections 2.2, 2.3 and 3.2; RFC 9110, section 7.8.
+there is not. Of headers with one name it makes one, with a comma and a blank between them. Source: RFC 9112, sections
+2.2, 2.3 and 3.2; RFC 9110, section 7.8.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from inference_server.protocol.errors import InvalidRequestError, NotSupportedEr
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-_VERSIONS = frozenset({"HTTP/1.1", "HTTP/1.0"})
-
 _VERSION = re.compile(r"HTTP/\d\.\d")
 _ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 
-def check_version(environ: Mapping[str, Any]) -> None:
-    """Raises RequestError for a client that speaks none of the versions that this server does."""
+def check_head(environ: Mapping[str, Any]) -> None:
+    """Raises RequestError for a client that speaks none of the versions that this server does, or not as it should."""
     version = environ.get("SERVER_PROTOCOL", "")
-    if version in _VERSIONS:
+    if version == "HTTP/1.1":
+        host = environ.get("HTTP_HOST")
+        if host is None or ", " in host:
+            raise InvalidRequestError("a request in HTTP/1.1 must have one Host header")
+        return
+    if version == "HTTP/1.0":
         return
     if _VERSION.fullmatch(version):
         raise VersionError("this server speaks HTTP/1.1")

@@ -102,6 +102,7 @@ def ask(application: WSGIApplication, requests: int) -> None:
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/v2/models/small/infer",
         "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "x",
         "CONTENT_TYPE": "application/json",
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": _Input(body),

@@ -326,8 +326,8 @@ def test_a_client_that_waits_to_be_told_need_not_send_what_is_refused(server: Ru
 
 
 def expecting(length: int) -> bytes:
-    head = f"POST /v2/models/linear/infer HTTP/1.1\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
-    return head.encode()
+    head = f"Host: x\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    return b"POST /v2/models/linear/infer HTTP/1.1\r\n" + head.encode()
 
 
 def test_a_client_that_sends_less_than_it_said_gets_408(server: RunningServer) -> None:
