@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,7 @@ def make_manifest(version: Path) -> Manifest:
     """Read every file below a version's folder (but dotfiles and the manifest itself)."""
     entries = []
     for path in _files(version):
-        check_inside(path, version)
+        check_file(path, version)
         with path.open("rb") as source:
             size, digest = copy_and_hash(source, None)
         name = path.relative_to(version).as_posix()
@@ -85,10 +86,12 @@ def make_manifest(version: Path) -> Manifest:
     return Manifest(files=entries)
 
 
-def check_inside(path: Path, version: Path) -> None:
-    """Raises ModelError for a link out of a version's folder: what it leads to is not published with the version."""
+def check_file(path: Path, version: Path) -> None:
+    """Raises ModelError for what can't be published with a version: a link out of its folder, a pipe or device."""
     if not path.resolve().is_relative_to(version.resolve()):
         raise ModelError(f"file {path.relative_to(version).as_posix()} is a link out of the version's folder")
+    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe is to wait for who writes to it
+        raise ModelError(f"file {path.relative_to(version).as_posix()} is no regular file")
 
 
 def write_manifest(version: Path, manifest: Manifest) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from inference_server.protocol.datatypes import DatatypeName
 from inference_server.protocol.request import Limits
@@ -13,11 +14,21 @@ from inference_server.protocol.signature import TensorSpec
 from inference_server.protocol.wording import show
 
 MODEL_FILE = "model.json"
-_FILE_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
+_TRITON_FILE = "config.pbtxt"
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 class ModelError(Exception):
     """A model or a version that can't be served. The text names what is wrong and what to do."""
+
+
+def _is_file_name(text: str) -> str:
+    if not _FILE_NAME.fullmatch(text):
+        raise ValueError("it must be the name of a file in the version's folder, of letters, digits, dots, -, _")
+    return text
+
+
+FileName = Annotated[str, AfterValidator(_is_file_name)]
 
 
 class _Part(BaseModel):
@@ -66,7 +77,7 @@ class ModelConfig(_Part):
 
     runtime: str
     """`onnx`, `numpy_topn`, or the name of an installed plug-in."""
-    file: Annotated[str, Field(pattern=_FILE_NAME)] | None = None
+    file: FileName | None = None
     """The model's file in the version's folder; the runtime's usual name if absent."""
     inputs: list[TensorConfig] | None = None
     """Held against what the model itself says; needed by runtimes whose models do not say it."""
@@ -82,7 +93,7 @@ class ModelConfig(_Part):
     limits: LimitsConfig = LimitsConfig()
     batching: BatchingConfig | None = None
     """Off if absent. Only requests of one worker meet: it needs INFERENCE_THREADS of more than one."""
-    warmup: list[Annotated[str, Field(pattern=_FILE_NAME)]] = []
+    warmup: list[FileName] = []
     """Files in the version's folder, each the JSON body of a request that is made before the model serves."""
     parameters: dict[str, Any] = {}
     """For the runtime: see its documentation."""
@@ -96,7 +107,7 @@ def read_model_config(folder: Path) -> ModelConfig:
     try:
         text = path.read_bytes()
     except FileNotFoundError:
-        raise ModelError(f'{MODEL_FILE} is missing; the least is {{"runtime": "onnx"}}') from None
+        raise ModelError(_missing(folder)) from None
     except OSError as error:
         raise ModelError(f"{MODEL_FILE} can't be read: {error.strerror}") from None
     try:
@@ -105,11 +116,21 @@ def read_model_config(folder: Path) -> ModelConfig:
         raise ModelError(f"{MODEL_FILE} is not valid: {describe(error)}") from None
 
 
+def _missing(folder: Path) -> str:
+    """What to do about it. Two mistakes are told from others: to name a model where its repository is meant, and to
+    bring Triton's file."""
+    above = folder.parent
+    if (above / MODEL_FILE).is_file():
+        return f"{MODEL_FILE} is missing; {above} has one and so is a model itself: the repository is the folder above"
+    instead = f", and Triton's {_TRITON_FILE} is not read" if (folder / _TRITON_FILE).is_file() else ""
+    return f'{MODEL_FILE} is missing{instead}; the least is {{"runtime": "onnx"}}'
+
+
 def describe(error: ValidationError) -> str:
     """The faults of a document on one line: where, what, and the beginning of the value."""
     faults = []
     for fault in error.errors(include_url=False):
         where = ".".join(map(str, fault["loc"])) or "the document"
         value = "" if fault["type"] in {"missing", "json_invalid"} else f" (it is {show(fault['input'])})"
-        faults.append(f"{where}: {fault['msg']}{value}")
+        faults.append(f"{where}: {fault['msg'].removeprefix('Value error, ')}{value}")
     return "; ".join(faults)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from inference_server.repository.manifest import Manifest, make_manifest, read_manifest, write_manifest
 from inference_server.repository.model_config import ModelError
-from inference_server.repository.scan import read_model
+from inference_server.repository.scan import NO_VERSION, read_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ def _looked_at(root: Path, *, replace: bool) -> Iterator[tuple[Published, Path, 
             _, versions = read_model(model)
         except ModelError as error:
             raise ModelError(f"model {model.name}: {error}") from None
+        if not versions:
+            raise ModelError(f"model {model.name}: {NO_VERSION}")
         for version, folder in versions.items():
             try:
                 manifest = _manifest(folder, replace=replace)

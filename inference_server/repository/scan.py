@@ -81,7 +81,11 @@ def scan(root: Path) -> Scan:
     return Scan(tuple(versions), tuple(problems))
 
 
-_LAYOUT = "it needs <model>/model.json and <model>/<version>/ with the model's files and a manifest.json"
+_LAYOUT = (
+    "it needs <model>/model.json and <model>/<version>/, a whole number such as 1, "
+    "with the model's files and a manifest.json"
+)
+NO_VERSION = f"it has no version: {_LAYOUT}"
 
 
 def read_model(folder: Path) -> tuple[ModelConfig, dict[int, Path]]:
@@ -137,7 +141,7 @@ def _select(
     """Apply the version policy. A version with a broken manifest counts as published: it is not passed over."""
     published = sorted({*found, *(problem.version for problem in problems if problem.version is not None)})
     if not published:
-        reason = f"it has no version: {_LAYOUT}"
+        reason = NO_VERSION
         if folders:
             reason = f"none of its versions ({', '.join(map(str, folders))}) has a manifest.json; {PUBLISH} them"
         return [], [Problem(model, None, reason, config.required)]

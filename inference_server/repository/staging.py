@@ -11,7 +11,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from inference_server.repository.manifest import ManifestEntry, check_inside, copy_and_hash
+from inference_server.repository.manifest import ManifestEntry, check_file, copy_and_hash
 from inference_server.repository.model_config import ModelError
 from inference_server.repository.scan import FoundVersion
 
@@ -67,7 +67,7 @@ def _copy(entry: ManifestEntry, source: Path, target: Path) -> None:
     copy = target / entry.file
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
-        check_inside(origin, source)
+        check_file(origin, source)
         with origin.open("rb") as reading, copy.open("wb") as writing:
             size, digest = copy_and_hash(reading, writing)
     except FileNotFoundError:

@@ -71,7 +71,8 @@ def model_file(folder: Path, config: ModelConfig, *usual: str) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise ModelError(f"{' or '.join(names)} is missing")
+    hint = "" if config.file else "; if it is called otherwise, say so in 'file' of model.json"
+    raise ModelError(f"{' or '.join(names)} is missing{hint}")
 
 
 def read_parameters(kind: type[P], config: ModelConfig) -> P:

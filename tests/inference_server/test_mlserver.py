@@ -93,8 +93,8 @@ def test_each_implementation_has_its_runtime(
             "implementation models.MyRuntime of model-settings.json has no counterpart",
         ),
         ({**SETTINGS, "inputs": [{"name": "x", "datatype": "FLOAT", "shape": [1]}]}, "inputs.0.datatype"),
-        ({**SETTINGS, "parameters": {"uri": "../other/model.joblib"}}, "file: String should match"),
-        ({**SETTINGS, "parameters": {"uri": "s3://bucket/model.joblib"}}, "file: String should match"),
+        ({**SETTINGS, "parameters": {"uri": "../other/model.joblib"}}, "file: it must be the name of a file"),
+        ({**SETTINGS, "parameters": {"uri": "s3://bucket/model.joblib"}}, "file: it must be the name of a file"),
     ],
 )
 def test_what_has_no_counterpart_is_named(tmp_path: Path, settings: Any, words: str) -> None:

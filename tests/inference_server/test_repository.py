@@ -73,6 +73,7 @@ def test_the_highest_published_version_is_served_unless_the_policy_says_otherwis
         ('{"runtime": "onnx", "inputs": [{"name": "x", "datatype": "FLOAT", "shape": [1]}]}', "inputs.0.datatype"),
         ('{"runtime": "onnx", "version_policy": {"latest": 0}}', "greater than or equal to 1"),
         ('{"runtime": "onnx", "default_version": 7}', "default_version 7 is none of the versions"),
+        ('{"runtime": "onnx", "file": "a/b"}', "file: it must be the name of a file in the version's folder"),
     ],
 )
 def test_a_faulty_model_json_is_named_with_its_field(root: Path, model_json: str, words: str) -> None:
@@ -109,6 +110,28 @@ def test_a_model_without_a_published_version_says_how_to_publish(root: Path) -> 
     assert "model.json is missing" in found["bare"]
     assert "letters, digits" in found["bad name"]
     assert ".hidden" not in found
+
+
+@pytest.mark.parametrize("name", ["v1", "001", "2026-11-24"])
+def test_a_version_whose_name_is_no_number_is_told_and_not_passed_over(root: Path, name: str) -> None:
+    write_linear(root)
+    write_linear(root, "other").rename(root / "other" / name)
+    assert "<version>/, a whole number such as 1" in reasons(root)["other"]
+    with pytest.raises(ModelError, match=r"model other: it has no version: .* a whole number such as 1"):
+        publish(root)
+
+
+def test_a_model_is_not_taken_for_a_repository(root: Path) -> None:
+    model = write_linear(root).parent
+    assert reasons(model)["1"].endswith(f"{model} has one and so is a model itself: the repository is the folder above")
+
+
+def test_a_model_of_triton_is_told_what_it_lacks(root: Path) -> None:
+    write_linear(root)
+    (root / "linear/model.json").rename(root / "linear/config.pbtxt")
+    assert reasons(root)["linear"] == (
+        'model.json is missing, and Triton\'s config.pbtxt is not read; the least is {"runtime": "onnx"}'
+    )
 
 
 def test_a_missing_or_empty_repository_is_a_problem_of_no_model(root: Path) -> None:
@@ -198,6 +221,11 @@ def test_staging_copies_what_the_manifest_lists(root: Path, tmp_path: Path) -> N
     assert (copy / "a.txt").read_bytes() == b"abc"
 
 
+def become_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
@@ -205,7 +233,8 @@ def test_staging_copies_what_the_manifest_lists(root: Path, tmp_path: Path) -> N
         (lambda path: path.write_bytes(b"ab"), "has 2 bytes; manifest.json says 3"),
         (lambda path: path.write_bytes(b"abd"), "a.txt is corrupt"),
         (lambda path: (path.unlink(), path.symlink_to("/etc/hostname")), "a link out of the version's folder"),
-        (lambda path: (path.unlink(), path.mkdir()), "can't be copied: Is a directory"),
+        (lambda path: (path.unlink(), path.mkdir()), "a.txt is no regular file"),
+        (become_a_pipe, "a.txt is no regular file"),
     ],
 )
 def test_staging_refuses_files_that_are_not_those_published(
