@@ -111,6 +111,7 @@ class Supervisor:
         self._lifecycle = Lifecycle(launch["drain_seconds"], launch["grace_seconds"])
         self._generations = Generations()
         self._servers: dict[int, Server] = {}
+        self._replies: list[Reply] = []
         # In the server's processes 1 is the pipe to this one; their own log lines go past it, to the real output.
         self._stdout = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
         self._selector = selectors.DefaultSelector()
@@ -161,6 +162,7 @@ class Supervisor:
         if starting is not None and starting in self._servers and self._servers[starting].folder.is_up:
             self._log("INFO", "serving", generation=starting)
             self._act(self._generations.on_up(starting))
+        self._reply()
         for server in self._servers.values():
             if server.on_tick(now):
                 self._log("ERROR", "the grace is over; killing what is left: raise INFERENCE_GRACE_SECONDS")
@@ -182,13 +184,22 @@ class Supervisor:
                     self._servers[number].stop(
                         time.monotonic(), self._launch["grace_seconds"], threads=self._launch["threads"]
                     )
-                case Reply(number, error):
+                case Reply(_, error):
                     if error is not None:
                         self._log("ERROR", "models can't be changed", reason=error)
-                    with contextlib.suppress(OSError):  # a full disk: who waits for it will do so no longer
-                        write_reply(self._scratch / REQUESTS_FOLDER, number, error)
+                    self._replies.append(action)
                 case Exit(status):
                     self._exit = status
+
+    def _reply(self) -> None:
+        """Tell those who wait for a change. Not before the old server has been told to end: who hears that it is done
+        may ask at once, and must not be answered by what was."""
+        if any(server.terminate_at is not None for server in self._servers.values()):
+            return
+        for reply in self._replies:
+            with contextlib.suppress(OSError):  # a full disk: who waits for it will do so no longer
+                write_reply(self._scratch / REQUESTS_FOLDER, reply.id, reply.error)
+        self._replies.clear()
 
     def _start(self, start: Start) -> None:
         folder = GenerationFolder(self._scratch / f"generation-{start.number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import signal
@@ -9,9 +10,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -144,6 +146,22 @@ def test_models_are_loaded_and_unloaded_on_request(models: Path) -> None:
             response = server.post(f"/v2/repository/models/{name}/load", json=body)
             assert (response.status_code, words in response.json()["error"]) == (status, True), response.text
         assert server.post("/v2/repository/models/none/unload").status_code == 404
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_who_hears_that_a_change_is_done_is_answered_by_what_is_now(models: Path, threads: int) -> None:
+    with running(models, model_control="explicit", threads=threads) as server:
+        address = urlsplit(server.wait_until_live().base_url)
+
+        def ask(method: str, path: str) -> int:
+            connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=DEADLINE)
+            with closing(connection):
+                connection.request(method, path)
+                return connection.getresponse().status
+
+        for action, ready in (("unload", 404), ("load", 200)):
+            assert ask("POST", f"/v2/repository/models/linear/{action}") == 200
+            assert [ask("GET", "/v2/models/linear/ready") for _ in range(5)] == [ready] * 5
 
 
 def test_a_load_that_fails_says_why_and_the_models_stay(models: Path) -> None:
