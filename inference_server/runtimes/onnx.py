@@ -56,6 +56,8 @@ _OF_INPUTS = re.compile(
 a category that the model does not know, an index beyond the end, a divisor, a text that is no number, fewer elements
 than are to be chosen."""
 
+_NO_MEMORY = "Failed to allocate memory"
+
 _DEADLY = (b"\x22\x04TopK", b"\x22\x04LSTM", b"\x22\x03GRU")
 """Operators, as `op_type` in a file of onnx.proto, of which onnxruntime ends the process if they are given nothing."""
 
@@ -74,6 +76,7 @@ class Onnx(Runtime):
         self._run_options.log_severity_level = 4  # what it raises says the same
         self._strings = [spec.name for spec in self._signature.inputs.values() if spec.datatype == "BYTES"]
         self._shared = _shared_dimensions(session.get_inputs())
+        self._sizes_are_free = any(-1 in spec.shape[1:] for spec in self._signature.inputs.values())
         self._no_rows = self._outputs_without_rows(session)
         self._deadly = deadly
         self._first = next(iter(self._signature.inputs), "")
@@ -162,8 +165,17 @@ class Onnx(Runtime):
             if not array.size:
                 raise _takes_no(name, array) from error
         failed = _NODE_FAILED.search(str(error))
-        if failed is not None and _OF_INPUTS.search(str(error)):
-            raise InvalidRequestError(f"the model's {failed[1]} does not take these inputs: {failed[2]}") from error
+        if failed is None:
+            return
+        operator, reason = failed[1], failed[2].rpartition(" was false. ")[2]
+        if _OF_INPUTS.search(str(error)):
+            raise InvalidRequestError(f"the model's {operator} does not take these inputs: {reason}") from error
+        if self._sizes_are_free and _NO_MEMORY not in str(error):
+            # A text may be too long, an image too small. That rows may be of any number the model has said itself.
+            shapes = ", ".join(f"'{name}' {list(array.shape)}" for name, array in inputs.items())
+            raise InvalidRequestError(
+                f"the model's {operator} does not take inputs of these shapes, {shapes}: {reason}"
+            ) from error
 
     def _with_text(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**inputs, **{name: _as_text(inputs[name], name) for name in self._strings}}

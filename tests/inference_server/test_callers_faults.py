@@ -132,6 +132,24 @@ REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] =
         {"x": rows(2, 0)},
         "input 'x' has shape [2, 0]: this model takes none without elements",
     ),
+    "a text that is longer than the model has places for": (
+        [node("Add", ["x", "table"], ["z"])],
+        {"x": (FLOAT, ["n", "length", 2])},
+        {"x": rows(1, 4, 2)},
+        "the model's Add does not take inputs of these shapes, 'x' [1, 4, 2]: Attempting to broadcast an axis",
+    ),
+    "an image that is too small": (
+        [node("MaxPool", ["x"], ["z"], kernel_shape=[4, 4])],
+        {"x": (FLOAT, ["n", 1, "height", "width"])},
+        {"x": rows(1, 1, 2, 2)},
+        "the model's MaxPool does not take inputs of these shapes, 'x' [1, 1, 2, 2]: ",
+    ),
+    "sizes that do not divide": (
+        [node("Constant", [], ["shape"], value_ints=[-1, 2]), node("Reshape", ["x", "shape"], ["z"])],
+        {"x": (FLOAT, ["n", "m"])},
+        {"x": rows(1, 3)},
+        "the model's Reshape does not take inputs of these shapes, 'x' [1, 3]: The input tensor cannot be reshaped",
+    ),
     "nothing to choose from, which would end the process": (
         [node("Constant", [], ["k"], value_ints=[2]), node("TopK", ["x", "k"], ["z", "items"])],
         {"x": (FLOAT, ["n", "m"])},
