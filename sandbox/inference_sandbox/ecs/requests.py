@@ -128,8 +128,6 @@ def _check_percentages(merged: dict[str, Any]) -> None:
 
 def _check_threshold(threshold: dict[str, Any]) -> None:
     kind, value = threshold.get("type"), threshold.get("value")
-    if kind not in ("BOUNDED_PERCENT", "UNBOUNDED_PERCENT", "COUNT"):
-        raise invalid_parameter(f"Invalid threshold type '{kind}'.")
     if not isinstance(value, int) or value < 1 or (kind != "COUNT" and value > 100):  # noqa: PLR2004 - percent
         raise invalid_parameter(f"Invalid threshold value {value}: {kind} takes 1 to 100, COUNT at least 1.")
 
@@ -142,8 +140,6 @@ def _check_alarms(alarms: dict[str, Any] | None) -> None:
 def _check_strategy_settings(merged: dict[str, Any]) -> None:
     """LinearConfiguration, CanaryConfiguration and DeploymentConfiguration give the ranges."""
     strategy = merged["strategy"]
-    if strategy not in ("ROLLING", "BLUE_GREEN", "LINEAR", "CANARY"):
-        raise invalid_parameter(f"Invalid strategy '{strategy}': use ROLLING, BLUE_GREEN, LINEAR or CANARY.")
     linear, canary = merged.get("linearConfiguration") or {}, merged.get("canaryConfiguration") or {}
     for name, value, low, high in (
         ("stepPercent", linear.get("stepPercent"), 3.0, 100.0),

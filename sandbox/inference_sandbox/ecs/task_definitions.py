@@ -189,9 +189,6 @@ def _check_fargate(document: dict[str, Any]) -> None:
             )
     if document.get("pidMode") not in (None, "task"):
         raise client_error("Fargate only supports pidMode 'task'.")
-    platform = document.get("runtimePlatform") or {}
-    if platform.get("cpuArchitecture") not in (None, "X86_64", "ARM64"):
-        raise client_error(f"Invalid cpuArchitecture '{platform['cpuArchitecture']}'. Use X86_64 or ARM64.")
 
 
 def cpu_units(value: str) -> int:
@@ -334,8 +331,6 @@ def _check_firelens(container: dict[str, Any], *, fargate: bool) -> None:
     if not firelens:
         return
     name = container["name"]
-    if firelens.get("type") not in ("fluentd", "fluentbit"):
-        raise client_error(f"Invalid 'firelensConfiguration.type' setting for container '{name}'.")
     options = firelens.get("options") or {}
     kind = options.get("config-file-type")
     if kind is not None and kind not in ("s3", "file"):

@@ -128,7 +128,6 @@ def test_a_task_that_fargate_cannot_run_is_refused(world: World, change: dict[st
         ({"dependsOn": [{"containerName": "app", "condition": "HEALTHY"}]}, "has no healthCheck"),
         ({"mountPoints": [{"sourceVolume": "none", "containerPath": "/m"}]}, "Unknown volume 'none'."),
         ({"logConfiguration": {"logDriver": "awsfirelens"}}, "one container must have"),
-        ({"firelensConfiguration": {"type": "logstash"}}, "firelensConfiguration.type"),
     ],
 )
 def test_a_container_that_fargate_cannot_run_is_refused(world: World, container: dict[str, Any], message: str) -> None:
