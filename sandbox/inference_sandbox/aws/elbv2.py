@@ -5,7 +5,7 @@
 - `Transforms` of rules are kept and answered; conditions and forward actions are shown in both forms, as by AWS.
 - Targets live in the load balancer, which decides their health.
 - Deleting a rule that does not exist is RuleNotFound.
-- A load balancer has 100 rules at most ("Quotas for your Application Load Balancers").
+- A load balancer has 100 rules and 100 target groups at most ("Quotas for your Application Load Balancers").
 - Conditions may be regular expressions; gRPC codes can be changed.
 - The default rule takes no conditions and can't be deleted.
 - Tags are described of what there is, of 20 things at most.
@@ -58,7 +58,7 @@ ATTRIBUTES = {
 """Of a new target group, beside those that moto gives it (TargetGroupAttribute: the defaults)."""
 HEALTH_CHECK = {"HealthCheckIntervalSeconds": 30, "HealthCheckTimeoutSeconds": 5}
 """What a new target group gets if nothing is said."""
-MOST_RULES = 100
+MOST_RULES = MOST_GROUPS = 100
 MOST_DESCRIBED = 20
 LARGEST_PAGE = 400
 
@@ -75,6 +75,14 @@ def responses(load_balancer: LoadBalancer) -> type[ELBV2Response]:
 class TooManyRules(ELBClientError):
     def __init__(self) -> None:
         super().__init__("TooManyRules", "The maximum number of rules has been reached")
+
+
+class TooManyTargetGroups(ELBClientError):
+    def __init__(self) -> None:
+        super().__init__(
+            "TooManyUniqueTargetGroupsPerLoadBalancer",
+            "You've reached the limit on the number of unique target groups per load balancer across all listeners",
+        )
 
 
 class OperationNotPermitted(ELBClientError):
@@ -136,8 +144,8 @@ class Elbv2(ELBV2Response):
         return ActionResult({"Attributes": given})
 
     def create_rule(self) -> ActionResult:
-        self._check_rule_quota()
         self._check_rule()
+        self._check_quotas()
         checks.actions(self._get_param("Actions") or [])
         checks.tags(self._get_param("Tags", []))
         return self._shown(super().create_rule(), self._get_param("Transforms"))
@@ -239,12 +247,17 @@ class Elbv2(ELBV2Response):
             if expressions and condition["Field"] in WITH_VALUES:
                 condition[checks.CONFIGS[condition["Field"]]] = {"Values": expressions, "RegexValues": expressions}
 
-    def _check_rule_quota(self) -> None:
-        listener = self.elbv2_backend.describe_listeners(None, [self._get_param("ListenerArn")])[0]
-        balancer = self.elbv2_backend.load_balancers[listener.load_balancer_arn]
-        rules = sum(not rule.is_default for each in balancer.listeners.values() for rule in each.rules.values())
-        if rules >= MOST_RULES:
+    def _check_quotas(self) -> None:
+        backend: ELBv2Backend = self.elbv2_backend
+        listener = backend.describe_listeners(None, [self._get_param("ListenerArn")])[0]
+        balancer = backend.load_balancers[listener.load_balancer_arn]
+        rules = [rule for each in balancer.listeners.values() for rule in each.rules.values()]
+        if sum(not rule.is_default for rule in rules) >= MOST_RULES:
             raise TooManyRules
+        actions = [*(action.data for rule in rules for action in rule.actions), *(self._get_param("Actions") or [])]
+        groups = (backend._get_target_group_arns_from(action) for action in actions)  # noqa: SLF001 - moto's own reading
+        if len({arn for each in groups for arn in each}) > MOST_GROUPS:
+            raise TooManyTargetGroups
 
     @staticmethod
     def _shown(result: ActionResult, transforms: list[dict[str, Any]] | None) -> ActionResult:

@@ -178,6 +178,19 @@ def test_a_load_balancer_has_at_most_a_hundred_rules(world: World) -> None:
     world.rule(listener, group, 101)
 
 
+@follows('Application Load Balancers, "Quotas for your Application Load Balancers": 100 target groups')
+def test_a_load_balancer_routes_to_at_most_a_hundred_target_groups(world: World) -> None:
+    listener = world.listener()
+    groups = [world.target_group(f"app-{number}") for number in range(101)]
+    for first in range(0, 100, 5):
+        five = [{"TargetGroupArn": group, "Weight": 1} for group in groups[first : first + 5]]
+        forward = [{"Type": "forward", "ForwardConfig": {"TargetGroups": five}}]
+        world.rule(listener, groups[first], first + 1, Actions=forward)
+    world.rule(listener, groups[0], 1000)
+    refused = refusal(world.rule, listener=listener, group=groups[100], priority=1001)
+    assert refused[::2] == ("TooManyUniqueTargetGroupsPerLoadBalancer", 400)
+
+
 @follows('Application Load Balancers, "Edit target group attributes": routing algorithm, slow start')
 def test_a_slow_start_needs_the_round_robin_algorithm(world: World) -> None:
     group = world.target_group()
