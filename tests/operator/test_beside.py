@@ -590,6 +590,47 @@ def test_a_place_that_somebody_takes_between_the_look_and_the_call_costs_one_mor
     assert sorted(r["Priority"] for r in rules if not r["IsDefault"]) == [str(taken[0]), str(taken[0] + 1)]
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"Field": "query-string", "QueryStringConfig": {"Values": [{"Key": "version", "Value": "v1"}, {"Value": "b"}]}},
+        {"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "X-Canary", "Values": ["true"]}},
+        {"Field": "http-request-method", "HttpRequestMethodConfig": {"Values": ["POST"]}},
+        {"Field": "source-ip", "SourceIpConfig": {"Values": ["10.0.0.0/8"]}},
+        {"Field": "path-pattern", "PathPatternConfig": {"RegexValues": ["^/(v1|v2)/"]}},
+        {"Field": "host-header", "HostHeaderConfig": {"RegexValues": ["^api-.*[.]example[.]com$"]}},
+    ],
+    ids=lambda condition: str(condition["Field"]),
+)
+def test_rules_of_others_may_have_any_condition_that_there_is(world: World, condition: dict[str, Any]) -> None:
+    world.client("elbv2").create_rule(
+        ListenerArn=world.account.listener,
+        Priority=1,
+        Conditions=[condition],
+        Actions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "403"}}],
+    )
+    it = up(world)
+    assert it.stands("ListenerRuleReady")[0] == "True"
+
+
+def test_a_rule_of_somebody_else_s_that_goes_between_two_reads_makes_nothing_unready(world: World) -> None:
+    it, gone = up(world), list[str]()
+    theirs = another_rule(world, 1)
+
+    def send(request: AWSPreparedRequest) -> AWSResponse:
+        if "Action=DescribeTags" in str(request.body) and "listener-rule" in str(request.body) and not gone:
+            gone.append(theirs)
+            world.client("elbv2").delete_rule(RuleArn=theirs)
+        return in_process.send(request)
+
+    world.answer_with(send)
+    it.restart()
+    world.advance(timedelta(hours=1))
+    it.look()
+    assert gone
+    assert it.ready
+
+
 def test_a_rule_that_somebody_has_put_behind_another_keeps_its_place_and_what_it_misses_is_told(world: World) -> None:
     it = up(world)
     elb = world.client("elbv2")

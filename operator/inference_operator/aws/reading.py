@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from inference_operator.api.status import EVENTS_LIMIT
-from inference_operator.aws.errors import AwsError
+from inference_operator.aws.errors import AwsError, NotFound
 from inference_operator.aws.ports import ANY_AGE, Answer, Discovery, Ecs, Efs, Elb, Listing, Scaling
 from inference_operator.domain import tags
 
@@ -363,9 +363,19 @@ class SharedListings:
                 break
             page = {"Marker": answer["NextMarker"]}
         for some in (rules[i : i + TAGS_BATCH] for i in range(0, len(rules), TAGS_BATCH)):
-            described = self.elb.describe_tags(ResourceArns=[rule["RuleArn"] for rule in some])["TagDescriptions"]
-            of = {d["ResourceArn"]: d["Tags"] for d in described}
-            yield from ({**rule, "Tags": of.get(rule["RuleArn"], [])} for rule in some)
+            yield from self._tagged(some)
+
+    def _tagged(self, rules: Sequence[Answer]) -> Iterator[Answer]:
+        """Those of the rules that are still there, with their tags: AWS describes none if one of them has gone."""
+        try:
+            described = self.elb.describe_tags(ResourceArns=[rule["RuleArn"] for rule in rules])["TagDescriptions"]
+        except NotFound:
+            if len(rules) > 1:
+                for rule in rules:
+                    yield from self._tagged([rule])
+            return
+        of = {d["ResourceArn"]: d["Tags"] for d in described}
+        yield from ({**rule, "Tags": of.get(rule["RuleArn"], [])} for rule in rules)
 
 
 def _answer_or_error(fetch: Callable[[], Answer]) -> Answer | AwsError:

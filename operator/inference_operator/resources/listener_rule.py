@@ -308,12 +308,17 @@ def _rewrites(paths: Sequence[str]) -> list[dict[str, str]]:
 
 
 def condition_sets(conditions: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
-    """`{field: values}`; AWS answers in any order, and old rules with `Values` beside the field's own member."""
+    """`{field: values}`; AWS answers in any order, and old rules with `Values` beside the field's own member. Rules of
+    others may have what ours never have: regular expressions, which are no values, and pairs of a query string."""
     found: dict[str, frozenset[str]] = {}
     for condition in conditions:
         config: Mapping[str, Any] = next((v for k, v in condition.items() if k.endswith("Config") and v), {})
-        found[condition["Field"]] = frozenset(config.get("Values") or condition.get("Values") or ())
+        found[condition["Field"]] = frozenset(map(_text, config.get("Values") or condition.get("Values") or ()))
     return found
+
+
+def _text(value: str | Mapping[str, str]) -> str:
+    return value if isinstance(value, str) else f"{value.get('Key', '')}={value['Value']}"
 
 
 def _taken(rule: ListenerRule, others: Iterable[ListenerRule]) -> dict[str, str]:

@@ -6,11 +6,13 @@ This module must not know who uses a security group.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import (
+    EC2ClientError,
     InvalidPermissionDuplicateError,
     InvalidSecurityGroupNotFoundError,
     InvalidSecurityGroupRuleIdNotFoundError,
@@ -18,11 +20,26 @@ from moto.ec2.exceptions import (
 from moto.ec2.responses import EC2Response
 
 Rules = Sequence[Any]
+SOURCES = ("IpRanges", "Ipv6Ranges", "PrefixListIds", "UserIdGroupPairs")
+DESCRIPTION = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
+"""IpRange, UserIdGroupPair: Description."""
+
+
+class InvalidDescription(EC2ClientError):
+    code = "InvalidParameterValue"
+    message = (
+        "Invalid rule description. Valid descriptions are strings less than 256 characters from the following set: "
+        "a-zA-Z0-9. _-:/()#,@[]+=&;{{}}!$*"
+    )
 
 
 class Ec2(EC2Response):
     def authorize_security_group_ingress(self) -> Any:
         """All rules or none; a rule is the same as another whatever its description says."""
+        for permission in self._get_param("IpPermissions", []):
+            for source in [each for member in SOURCES for each in permission.get(member) or []]:
+                if not DESCRIPTION.fullmatch(source.get("Description") or ""):
+                    raise InvalidDescription
         before, after = self._changed(super().authorize_security_group_ingress)
         added = [rule for rule in after if rule not in before]
         for rule in added:

@@ -6,17 +6,12 @@ This module must not know ECS.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from moto.ec2.models import ec2_backends
 from moto.efs.exceptions import AccessPointNotFound, BadRequest, EFSError, FileSystemNotFound
 from moto.efs.responses import EFSResponse
 
-ROOT_PATH = re.compile(r"/|(/(?!\.)[^$#<>;`|&?{}^*/\n]+){1,4}")
-"""RootDirectory.Path: at most four subdirectories, 100 characters."""
-PERMISSIONS = re.compile(r"[0-7]{3,4}")
-MAXIMUM_PATH = 100
 MAXIMUM_ACCESS_POINTS = 10_000
 """Access points for each file system (EFS quotas; 1,000 until 2025)."""
 
@@ -51,7 +46,6 @@ class Efs(EFSResponse):
                 raise AccessPointAlreadyExists(point.access_point_id)
         if sum(point.file_system_id == file_system for point in points) >= MAXIMUM_ACCESS_POINTS:
             raise AccessPointLimitExceeded
-        _check_root(self._get_param("RootDirectory") or {})
         return super().create_access_point()
 
     def describe_access_points(self) -> Any:
@@ -114,12 +108,3 @@ class Efs(EFSResponse):
     def _require_file_system(self, identifier: str) -> None:
         if identifier.rsplit("/", 1)[-1] not in self.efs_backend.file_systems_by_id:
             raise FileSystemNotFound(identifier)
-
-
-def _check_root(root: dict[str, Any]) -> None:
-    path = root.get("Path", "/")
-    if len(path) > MAXIMUM_PATH or not ROOT_PATH.fullmatch(path):
-        raise BadRequest(f"Invalid root directory path {path!r}: up to four subdirectories and 100 characters.")
-    creation = root.get("CreationInfo")
-    if creation and not PERMISSIONS.fullmatch(str(creation.get("Permissions"))):
-        raise BadRequest(f"Invalid permissions {creation.get('Permissions')!r}: use an octal mode such as 0755.")

@@ -5,10 +5,11 @@
 - `Transforms` of rules are kept and answered; conditions and forward actions are shown in both forms, as by AWS.
 - Targets live in the load balancer, which decides their health.
 - Deleting a rule that does not exist is RuleNotFound.
-- A rule has at most 5 condition values and 5 wildcards, a load balancer 100 rules ("Quotas for your Application Load
-  Balancers").
-- A thing has at most 50 tags, as one call would leave it.
-- A slow start and the algorithm of the least outstanding requests exclude one another; gRPC codes can be changed.
+- A load balancer has 100 rules and 100 target groups at most ("Quotas for your Application Load Balancers").
+- Conditions may be regular expressions; gRPC codes can be changed.
+- The default rule takes no conditions and can't be deleted.
+- Tags are described of what there is, of 20 things at most.
+- What `elbv2_checks` says is refused.
 
 This module must not know ECS.
 """
@@ -23,19 +24,18 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.elbv2.exceptions import (
     DuplicateTargetGroupName,
     ELBClientError,
-    InvalidConfigurationRequest,
     RuleNotFoundError,
     TargetGroupNotFoundError,
-    TooManyTagsError,
     ValidationError,
 )
 from moto.elbv2.models import ELBv2Backend, FakeTargetGroup, elbv2_backends
 from moto.elbv2.responses import ELBV2Response
 
+from inference_sandbox.aws import elbv2_checks as checks
 from inference_sandbox.ports import ListenerRoutes, LoadBalancer, RuleRoute, TargetGroupSettings
 
-CONDITION_CONFIGS = {"path-pattern": "PathPatternConfig", "host-header": "HostHeaderConfig"}
-TRANSFORMS = {"url-rewrite": "UrlRewriteConfig", "host-header-rewrite": "HostHeaderRewriteConfig"}
+WITH_VALUES = ("path-pattern", "host-header")
+"""Conditions that are shown in two forms."""
 OWN_TO_EACH = (
     "name",
     "arn",
@@ -45,10 +45,21 @@ OWN_TO_EACH = (
     "load_balancer_arns",
     "attributes",
 )
-PRIORITIES = range(1, 50_001)
-MOST_VALUES = MOST_WILDCARDS = 5
-MOST_RULES = 100
-MOST_TAGS = 50
+ATTRIBUTES = {
+    "load_balancing.algorithm.anomaly_mitigation": "off",
+    "stickiness.app_cookie.cookie_name": "",
+    "stickiness.app_cookie.duration_seconds": "86400",
+    "stickiness.lb_cookie.duration_seconds": "86400",
+    "target_group_health.dns_failover.minimum_healthy_targets.count": "1",
+    "target_group_health.dns_failover.minimum_healthy_targets.percentage": "off",
+    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count": "1",
+    "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage": "off",
+}
+"""Of a new target group, beside those that moto gives it (TargetGroupAttribute: the defaults)."""
+HEALTH_CHECK = {"HealthCheckIntervalSeconds": 30, "HealthCheckTimeoutSeconds": 5}
+"""What a new target group gets if nothing is said."""
+MOST_RULES = MOST_GROUPS = 100
+MOST_DESCRIBED = 20
 LARGEST_PAGE = 400
 
 
@@ -66,15 +77,38 @@ class TooManyRules(ELBClientError):
         super().__init__("TooManyRules", "The maximum number of rules has been reached")
 
 
+class TooManyTargetGroups(ELBClientError):
+    def __init__(self) -> None:
+        super().__init__(
+            "TooManyUniqueTargetGroupsPerLoadBalancer",
+            "You've reached the limit on the number of unique target groups per load balancer across all listeners",
+        )
+
+
+class OperationNotPermitted(ELBClientError):
+    def __init__(self, message: str) -> None:
+        super().__init__("OperationNotPermitted", message)
+
+
 class Elbv2(ELBV2Response):
     balancer: LoadBalancer
 
     def create_target_group(self) -> ActionResult:
         name = self._get_param("Name")
         backend: ELBv2Backend = self.elbv2_backend
+        version = self._get_param("ProtocolVersion")
+        if version == "GRPC":
+            self.params.setdefault("Matcher", {"GrpcCode": "12"})
+        checks.target_group(name, version)
+        checks.health_check(HEALTH_CHECK | self._get_params(), version)
+        checks.tags(self._get_param("Tags", []))
         existing = next((group for group in backend.target_groups.values() if group.name == name), None)
         if existing is None:
-            return super().create_target_group()
+            answer = super().create_target_group()
+            attributes = _result(answer)["TargetGroups"][0].attributes
+            del attributes["waf.fail_open.enabled"]  # a load balancer's
+            attributes.update(ATTRIBUTES)
+            return answer
         # Let moto make a second one from the same request and compare what came of it.
         self.params["Name"] = f"t{uuid.uuid4().hex[:30]}"
         self.params.pop("Tags", None)
@@ -94,55 +128,59 @@ class Elbv2(ELBV2Response):
         return ActionResult({"TargetGroups": found[first:after], **more})
 
     def modify_target_group(self) -> ActionResult:
+        group = self._group()
+        checks.health_check({**_group_settings(group).settings, **self._get_params()}, group.protocol_version)
         grpc = (self._get_param("Matcher") or {}).get("GrpcCode")
         result = super().modify_target_group()
         if grpc is not None:
-            self._group().matcher = {"GrpcCode": grpc}
+            group.matcher = {"GrpcCode": grpc}
         return result
 
     def modify_target_group_attributes(self) -> ActionResult:
+        group = self._group()
         given = {each["Key"]: each["Value"] for each in self._get_param("Attributes", [])}
-        after = {**self._group().attributes, **given}
-        if int(after["slow_start.duration_seconds"]) and after["load_balancing.algorithm.type"] != "round_robin":
-            raise InvalidConfigurationRequest(
-                "Slow start can be enabled only with the load balancing algorithm 'round_robin'"
-            )
-        return super().modify_target_group_attributes()
+        checks.attributes(given, {**_group_settings(group).attributes, **given})
+        group.attributes.update(given)
+        return ActionResult({"Attributes": given})
 
     def create_rule(self) -> ActionResult:
-        self._check_condition_quotas()
-        self._check_rule_quota()
-        if int(self._get_param("Priority")) not in PRIORITIES:
-            raise ValidationError(f"Priority '{self._get_param('Priority')}' must be between 1 and 50000")
-        transforms = self._transforms()
-        result = super().create_rule()
-        return self._with_transforms(result, transforms)
+        self._check_rule()
+        self._check_quotas()
+        checks.actions(self._get_param("Actions") or [])
+        checks.tags(self._get_param("Tags", []))
+        return self._shown(super().create_rule(), self._get_param("Transforms"))
 
     def modify_rule(self) -> ActionResult:
-        self._check_condition_quotas()
-        transforms = self._transforms()
-        if self._get_param("ResetTransforms"):
-            transforms = []
+        rule = self._rule(self._get_param("RuleArn"))
+        if rule.is_default and self._get_param("Conditions"):
+            raise OperationNotPermitted(f"Default rule '{rule.arn}' cannot have conditions")
+        self._check_rule()
+        if self._get_param("Actions"):
+            checks.actions(self._get_param("Actions"))
+        transforms = [] if self._get_param("ResetTransforms") else self._get_param("Transforms")
         only_transforms = transforms is not None and not (self._get_param("Conditions") or self._get_param("Actions"))
-        if only_transforms:
-            rules = self.elbv2_backend.describe_rules(None, [self._get_param("RuleArn")])
-            return self._with_transforms(ActionResult({"Rules": rules}), transforms)
-        return self._with_transforms(super().modify_rule(), transforms)
+        answer = ActionResult({"Rules": [rule]}) if only_transforms else super().modify_rule()
+        return self._shown(answer, transforms)
 
     def delete_rule(self) -> ActionResult:
-        arn = self._get_param("RuleArn")
-        if not any(arn == rule.arn for listener in listeners(self.elbv2_backend) for rule in listener.rules.values()):
-            raise RuleNotFoundError
+        if self._rule(self._get_param("RuleArn")).is_default:
+            raise OperationNotPermitted("Default rules cannot be deleted")
         return super().delete_rule()
+
+    def describe_tags(self) -> ActionResult:
+        arns = self._get_param("ResourceArns", [])
+        if len(arns) > MOST_DESCRIBED:
+            raise ValidationError(f"Tags can be described of '{MOST_DESCRIBED}' resources at most")
+        for arn in arns:
+            self._require(arn)
+        return super().describe_tags()
 
     def add_tags(self) -> ActionResult:
         backend: ELBv2Backend = self.elbv2_backend
         arns, added = self._get_param("ResourceArns"), self._get_param("Tags")
         for arn in arns:
-            backend._get_resource_by_arn(arn)  # raises  # noqa: SLF001 moto has no public way
-            known = backend.tagging_service.get_tag_dict_for_resource(arn)
-            if len({*known, *(tag["Key"] for tag in added)}) > MOST_TAGS:
-                raise TooManyTagsError
+            self._require(arn)
+            checks.tags(added, backend.tagging_service.get_tag_dict_for_resource(arn))
         for arn in arns:
             backend.tagging_service.tag_resource(arn, added)
         return EmptyResult()
@@ -185,42 +223,47 @@ class Elbv2(ELBV2Response):
             raise TargetGroupNotFoundError
         return group
 
-    def _check_condition_quotas(self) -> None:
-        conditions = map(_both_forms, self._get_param("Conditions") or [])
-        values = [value for condition in conditions for value in condition.get("Values") or []]
-        if len(values) > MOST_VALUES:
-            raise ValidationError(f"A rule can only have '{MOST_VALUES}' condition values")
-        if sum(value.count("*") + value.count("?") for value in values) > MOST_WILDCARDS:
-            raise ValidationError(f"A rule can only have '{MOST_WILDCARDS}' condition wildcards")
+    def _require(self, arn: str) -> None:
+        if ":listener-rule/" in arn:
+            self._rule(arn)  # moto does not find default rules by their ARNs
+        else:
+            self.elbv2_backend._get_resource_by_arn(arn)  # raises  # noqa: SLF001 moto has no public way
 
-    def _check_rule_quota(self) -> None:
-        listener = self.elbv2_backend.describe_listeners(None, [self._get_param("ListenerArn")])[0]
-        balancer = self.elbv2_backend.load_balancers[listener.load_balancer_arn]
-        rules = sum(not rule.is_default for each in balancer.listeners.values() for rule in each.rules.values())
-        if rules >= MOST_RULES:
+    def _rule(self, arn: str) -> Any:
+        found = (rule for listener in listeners(self.elbv2_backend) for rule in listener.rules.values())
+        rule = next((rule for rule in found if rule.arn == arn), None)
+        if rule is None:
+            raise RuleNotFoundError
+        return rule
+
+    def _check_rule(self) -> None:
+        conditions = self._get_param("Conditions") or []
+        checks.conditions(conditions)
+        checks.transforms(self._get_param("Transforms") or [])
+        for (
+            condition
+        ) in conditions:  # for moto, which knows no regular expressions, they are values until they are kept
+            expressions = checks.regexes_of(condition)
+            if expressions and condition["Field"] in WITH_VALUES:
+                condition[checks.CONFIGS[condition["Field"]]] = {"Values": expressions, "RegexValues": expressions}
+
+    def _check_quotas(self) -> None:
+        backend: ELBv2Backend = self.elbv2_backend
+        listener = backend.describe_listeners(None, [self._get_param("ListenerArn")])[0]
+        balancer = backend.load_balancers[listener.load_balancer_arn]
+        rules = [rule for each in balancer.listeners.values() for rule in each.rules.values()]
+        if sum(not rule.is_default for rule in rules) >= MOST_RULES:
             raise TooManyRules
-
-    def _transforms(self) -> list[dict[str, Any]] | None:
-        given = self._get_param("Transforms")
-        if given is None:
-            return None
-        kinds = [each.get("Type") for each in given]
-        for each in given:
-            config = TRANSFORMS.get(each.get("Type"))
-            if config is None:
-                raise ValidationError(f"Transform type '{each.get('Type')}' must be one of '{','.join(TRANSFORMS)}'")
-            rewrites = (each.get(config) or {}).get("Rewrites") or []
-            if len(rewrites) != 1:
-                raise ValidationError(f"A transform of type '{each['Type']}' takes exactly one rewrite")
-        if len(set(kinds)) != len(kinds):
-            raise ValidationError("Each transform type can be specified only once")
-        return [dict(each) for each in given]
+        actions = [*(action.data for rule in rules for action in rule.actions), *(self._get_param("Actions") or [])]
+        groups = (backend._get_target_group_arns_from(action) for action in actions)  # noqa: SLF001 - moto's own reading
+        if len({arn for each in groups for arn in each}) > MOST_GROUPS:
+            raise TooManyTargetGroups
 
     @staticmethod
-    def _with_transforms(result: ActionResult, transforms: list[dict[str, Any]] | None) -> ActionResult:
+    def _shown(result: ActionResult, transforms: list[dict[str, Any]] | None) -> ActionResult:
         for rule in _result(result)["Rules"]:
             if transforms is not None:
-                rule.transforms = transforms
+                rule.transforms = [dict(each) for each in transforms]
             rule.conditions = [_both_forms(condition) for condition in rule.conditions]
             for order, action in enumerate(rule.actions, start=1):
                 _show_forward(action, order)
@@ -236,11 +279,13 @@ def _settings(group: FakeTargetGroup) -> dict[str, Any]:
 
 
 def _both_forms(condition: dict[str, Any]) -> dict[str, Any]:
-    config = CONDITION_CONFIGS.get(condition.get("Field", ""))
-    if config is None:
+    field, expressions = condition.get("Field", ""), checks.regexes_of(condition)
+    if field not in WITH_VALUES:
         return condition
-    values = (condition.get(config) or {}).get("Values") or condition.get("Values") or []
-    return condition | {"Values": values, config: {"Values": values}}
+    if expressions:
+        return {"Field": field, checks.CONFIGS[field]: {"RegexValues": expressions}}
+    values = checks.values_of(condition)
+    return condition | {"Values": values, checks.CONFIGS[field]: {"Values": values}}
 
 
 def _show_forward(action: Any, order: int) -> None:

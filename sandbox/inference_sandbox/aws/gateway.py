@@ -29,7 +29,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from inference_sandbox.aws import authorization, faults, json_protocol, operations
+from inference_sandbox.aws import authorization, constraints, faults, json_protocol, operations
 from inference_sandbox.aws.calls import Call, Calls
 from inference_sandbox.aws.faults import ErrorAnswer, Fault, Faults
 from inference_sandbox.aws.policies import verdict
@@ -147,11 +147,12 @@ class Gateway:
         return response
 
     def _refused(self, found: Identified, call: Call) -> ErrorAnswer | None:
-        """By a quota, or in IAM mode by the caller's policies."""
+        """By a quota, by the service's model, or in IAM mode by the caller's policies."""
         if found.service == "ecs" and not self.quotas.take(found.account, found.region, found.operation):
             return faults.answer(Fault(kind="throttle"), found.service, found.operation, found.principal)
-        if not self.iam:
-            return None
+        refused = constraints.refusal(found.service, _input_of(found), found.parameters)
+        if refused is not None or not self.iam:
+            return refused
         policies = authorization.policies_of(found.principal, found.account)
         if policies is None:
             return None
@@ -194,6 +195,12 @@ class Gateway:
         except (ValueError, LookupError) as error:
             return Response(json.dumps({"error": str(error)}), 400, content_type="application/json")
         return Response(json.dumps(answer), 200, content_type="application/json")
+
+
+def _input_of(found: Identified) -> Any:
+    """The shape of what its operation takes; None if it takes nothing, or is none."""
+    model = get_service_model(BOTOCORE_NAMES.get(found.service, found.service))
+    return model.operation_model(found.operation).input_shape if found.operation in model.operation_names else None
 
 
 JSON_1_1 = "application/x-amz-json-1.1"

@@ -16,6 +16,7 @@ SERVICE_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 TOKEN = re.compile(r"[\x21-\x7e]{1,36}")
 MAXIMUM_TARGET_GROUPS, MAXIMUM_SUBNETS, MAXIMUM_SECURITY_GROUPS, MAXIMUM_TASKS = 5, 16, 5, 5000
 MAXIMUM_GRACE = 2**31 - 1
+MAXIMUM_PROVIDERS = 20
 ARN_COLONS = 5
 FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
 DEPLOYMENT_DEFAULTS: dict[str, Any] = {
@@ -128,8 +129,6 @@ def _check_percentages(merged: dict[str, Any]) -> None:
 
 def _check_threshold(threshold: dict[str, Any]) -> None:
     kind, value = threshold.get("type"), threshold.get("value")
-    if kind not in ("BOUNDED_PERCENT", "UNBOUNDED_PERCENT", "COUNT"):
-        raise invalid_parameter(f"Invalid threshold type '{kind}'.")
     if not isinstance(value, int) or value < 1 or (kind != "COUNT" and value > 100):  # noqa: PLR2004 - percent
         raise invalid_parameter(f"Invalid threshold value {value}: {kind} takes 1 to 100, COUNT at least 1.")
 
@@ -142,8 +141,6 @@ def _check_alarms(alarms: dict[str, Any] | None) -> None:
 def _check_strategy_settings(merged: dict[str, Any]) -> None:
     """LinearConfiguration, CanaryConfiguration and DeploymentConfiguration give the ranges."""
     strategy = merged["strategy"]
-    if strategy not in ("ROLLING", "BLUE_GREEN", "LINEAR", "CANARY"):
-        raise invalid_parameter(f"Invalid strategy '{strategy}': use ROLLING, BLUE_GREEN, LINEAR or CANARY.")
     linear, canary = merged.get("linearConfiguration") or {}, merged.get("canaryConfiguration") or {}
     for name, value, low, high in (
         ("stepPercent", linear.get("stepPercent"), 3.0, 100.0),
@@ -209,6 +206,8 @@ def check_create(
         raise invalid_parameter(
             "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again."
         )
+    if request.get("role"):
+        raise invalid_parameter("You cannot specify an IAM role for services that require a service linked role.")
     check_count(request.get("desiredCount"))
     check_all(document, cluster, definition, around)
 
@@ -248,9 +247,14 @@ def _check_launch(document: dict[str, Any], cluster: Cluster, definition: TaskDe
         raise invalid_parameter("No Container Instances were found in your cluster.")
     if "FARGATE" not in definition.document["compatibilities"]:
         raise invalid_parameter("Task definition does not support launch_type FARGATE.")
+    for member, name in (("placementStrategy", "strategies"), ("placementConstraints", "constraints")):
+        if document[member]:
+            raise invalid_parameter(f"Placement {name} are not supported with FARGATE launch type.")
 
 
 def _check_strategy(strategy: list[dict[str, Any]], cluster: Cluster) -> None:
+    if len(strategy) > MAXIMUM_PROVIDERS:
+        raise invalid_parameter(f"A capacity provider strategy can have at most {MAXIMUM_PROVIDERS} items.")
     for item in strategy:
         name = item["capacityProvider"]
         if name not in cluster.capacity_providers:

@@ -32,6 +32,8 @@ MAXIMUM_CONTAINERS = 10
 MAXIMUM_BYTES = 64 * 1024
 MAXIMUM_TAGS = 50
 FAMILY = re.compile(r"[A-Za-z0-9_-]{1,255}")
+ROLE = re.compile(r"(arn:aws[a-z-]*:iam::\d{12}:role/)?[\w+=,.@/-]+")
+PORTS = range(1, 65_536)
 UNSUPPORTED_ON_FARGATE = (
     "privileged",
     "links",
@@ -122,6 +124,8 @@ class Registry:
 
 def tags_from(given: list[dict[str, str]] | None) -> dict[str, str]:
     tags = {tag["key"]: tag.get("value", "") for tag in given or []}
+    if len(tags) < len(given or []):
+        raise invalid_parameter("Tag keys must be unique.")
     check_tags(tags)
     return tags
 
@@ -153,6 +157,9 @@ def normalised(request: dict[str, Any]) -> dict[str, Any]:
     containers = document.get("containerDefinitions") or []
     if not containers:
         raise client_error("Container list cannot be empty.")
+    for member in ("taskRoleArn", "executionRoleArn"):
+        if document.get(member) and not ROLE.fullmatch(document[member]):
+            raise client_error("Role is not valid")
     fargate = "FARGATE" in (document.get("requiresCompatibilities") or [])
     if fargate:
         _check_fargate(document)
@@ -187,11 +194,10 @@ def _check_fargate(document: dict[str, Any]) -> None:
             raise client_error(
                 f"Fargate does not support '{name}'." if name != "ipcMode" else "IPC mode is not supported on Fargate."
             )
+    if any((volume.get("host") or {}).get("sourcePath") for volume in document.get("volumes") or []):
+        raise client_error("host.sourcePath should not be set for volumes in Fargate.")
     if document.get("pidMode") not in (None, "task"):
         raise client_error("Fargate only supports pidMode 'task'.")
-    platform = document.get("runtimePlatform") or {}
-    if platform.get("cpuArchitecture") not in (None, "X86_64", "ARM64"):
-        raise client_error(f"Invalid cpuArchitecture '{platform['cpuArchitecture']}'. Use X86_64 or ARM64.")
 
 
 def cpu_units(value: str) -> int:
@@ -235,6 +241,7 @@ def _container(given: dict[str, Any], document: dict[str, Any], *, fargate: bool
         raise client_error("Container.image should not be null or blank.")
     container["portMappings"] = [_port(name, each, document) for each in container["portMappings"]]
     _check_memory(container, document)
+    _check_secrets(container)
     if fargate:
         _check_container_on_fargate(container, document)
     if container.get("healthCheck"):
@@ -256,6 +263,8 @@ def _port(name: str, given: dict[str, Any], document: dict[str, Any]) -> dict[st
     port = {"protocol": "tcp"} | given
     if port.get("containerPort") is None and not port.get("containerPortRange"):
         raise client_error(f"Invalid 'containerPort' setting for container '{name}'")
+    if port.get("containerPort") is not None and port["containerPort"] not in PORTS:
+        raise client_error(f"Invalid 'containerPort' setting for container '{name}': {port['containerPort']}")
     if document.get("networkMode") == "awsvpc" and port.get("containerPort") is not None:
         host = port.setdefault("hostPort", port["containerPort"])
         if host != port["containerPort"]:
@@ -279,6 +288,17 @@ def _check_memory(container: dict[str, Any], document: dict[str, Any]) -> None:
     for member, value in (("memory", limit), ("memoryReservation", soft)):
         if value is not None and value < 6:  # noqa: PLR2004 - "you should not specify fewer than 6 MiB"
             raise client_error(f"Invalid '{member}' setting for container '{name}': at least 6 MiB are needed.")
+
+
+def _check_secrets(container: dict[str, Any]) -> None:
+    taken = [each.get("name") for each in container["environment"]]
+    for secret in container.get("secrets") or []:
+        if secret["name"] in taken:
+            raise client_error(
+                "The secret name must be unique and not shared with any new or existing environment variables set on "
+                f"the container, such as '{secret['name']}'."
+            )
+        taken.append(secret["name"])
 
 
 def _check_container_on_fargate(container: dict[str, Any], document: dict[str, Any]) -> None:
@@ -334,8 +354,6 @@ def _check_firelens(container: dict[str, Any], *, fargate: bool) -> None:
     if not firelens:
         return
     name = container["name"]
-    if firelens.get("type") not in ("fluentd", "fluentbit"):
-        raise client_error(f"Invalid 'firelensConfiguration.type' setting for container '{name}'.")
     options = firelens.get("options") or {}
     kind = options.get("config-file-type")
     if kind is not None and kind not in ("s3", "file"):

@@ -243,7 +243,7 @@ def test_suspended_scaling_in_and_out_do_nothing(rollout: Rollout) -> None:
     ("change", "message"),
     [
         ({"TargetValue": 0.0}, "TargetValue 0"),
-        ({"PredefinedMetricSpecification": {"PredefinedMetricType": "Moods"}}, "Invalid predefined metric type Moods"),
+        ({"PredefinedMetricSpecification": {"PredefinedMetricType": "Moods"}}, "Value 'Moods' at"),
         ({"PredefinedMetricSpecification": None}, "either a PredefinedMetricSpecification or"),
         ({"CustomizedMetricSpecification": {"MetricName": "a"}}, "either a PredefinedMetricSpecification or"),
         ({"ScaleInCooldown": -1}, "ScaleInCooldown -1"),

@@ -70,7 +70,9 @@ def test_an_unknown_access_point_is_not_found(world: World) -> None:
 def test_a_root_directory_has_at_most_four_levels_and_a_hundred_characters(world: World, path: str) -> None:
     system = world.file_system()
     request = {"ClientToken": "t", "FileSystemId": system, "RootDirectory": {"Path": path}}
-    assert refusal(world.efs.create_access_point, **request)[::2] == ("BadRequest", 400)
+    code, message, status = refusal(world.efs.create_access_point, **request)
+    assert (code, status) == ("ValidationException", 400)
+    assert "at 'rootDirectory.path' failed to satisfy constraint" in message
 
 
 @follows("EFS API reference, DescribeAccessPoints")

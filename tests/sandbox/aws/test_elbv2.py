@@ -110,6 +110,65 @@ def test_a_rule_has_at_most_five_condition_values(world: World) -> None:
     assert refusal(world.elb.modify_rule, RuleArn=rule, Conditions=conditions(4))[0] == "ValidationError"
 
 
+@follows("Elastic Load Balancing API reference, RuleCondition, ForwardActionConfig, TargetGroupTuple, RewriteConfig")
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"Conditions": [{"Field": "path-pattern", "Values": ["/a b"]}]},
+        {"Conditions": [{"Field": "host-header", "HostHeaderConfig": {"Values": ["a_b.example.com"]}}]},
+        {"Conditions": [{"Field": "host-header", "HostHeaderConfig": {"Values": ["localhost"]}}]},
+        {"Conditions": [{"Field": "path-pattern", "Values": ["/a"]}, {"Field": "path-pattern", "Values": ["/b"]}]},
+        {"Conditions": [{"Field": "path-pattern", "PathPatternConfig": {"RegexValues": ["("]}}]},
+        {"Transforms": [{"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [{"Regex": "(", "Replace": "/"}]}}]},
+        {"Tags": [{"Key": "aws:team", "Value": "a"}]},
+        {"Tags": [{"Key": "team;", "Value": "a"}]},
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(world: World, members: dict[str, Any]) -> None:
+    listener, group = world.listener(), world.target_group()
+    assert refusal(world.rule, listener=listener, group=group, **members)[::2] == ("ValidationError", 400)
+
+
+@follows("Elastic Load Balancing API reference, ForwardActionConfig, TargetGroupTuple; quotas: 5 target groups")
+@pytest.mark.parametrize("weights", [[1000], [1] * 6])
+def test_a_forward_has_five_target_groups_and_weights_below_a_thousand(world: World, weights: list[int]) -> None:
+    listener, group = world.listener(), world.target_group()
+    groups = [{"TargetGroupArn": group, "Weight": weight} for weight in weights]
+    forward = [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]
+    assert refusal(world.rule, listener=listener, group=group, Actions=forward)[0] == "ValidationError"
+
+
+@follows("Elastic Load Balancing API reference, PathPatternConditionConfig.RegexValues")
+def test_a_condition_may_be_a_regular_expression(world: World) -> None:
+    condition = {"Field": "path-pattern", "PathPatternConfig": {"RegexValues": ["^/v[12]/"]}}
+    rule = world.rule(world.listener(), world.target_group(), Conditions=[condition])
+    assert world.elb.describe_rules(RuleArns=[rule])["Rules"][0]["Conditions"] == [condition]
+
+
+@follows("Elastic Load Balancing API reference, ModifyRule, DeleteRule: OperationNotPermitted")
+def test_the_default_rule_takes_no_conditions_and_stays(world: World) -> None:
+    [default] = world.elb.describe_rules(ListenerArn=world.listener())["Rules"]
+    world.elb.add_tags(ResourceArns=[default["RuleArn"]], Tags=[{"Key": "team", "Value": "a"}])
+    [described] = world.elb.describe_tags(ResourceArns=[default["RuleArn"]])["TagDescriptions"]
+    assert described["Tags"] == [{"Key": "team", "Value": "a"}]
+    conditions = [{"Field": "path-pattern", "Values": ["/a"]}]
+    refused = refusal(world.elb.modify_rule, RuleArn=default["RuleArn"], Conditions=conditions)
+    assert refused[::2] == ("OperationNotPermitted", 400)
+    assert refusal(world.elb.delete_rule, RuleArn=default["RuleArn"])[0] == "OperationNotPermitted"
+
+
+@follows("Elastic Load Balancing API reference, DescribeTags")
+def test_tags_are_described_of_twenty_things_all_of_which_are_there(world: World) -> None:
+    listener, group = world.listener(), world.target_group()
+    rules = [world.rule(listener, group, priority) for priority in range(1, 22)]
+    assert refusal(world.elb.describe_tags, ResourceArns=rules)[0] == "ValidationError"
+    assert len(world.elb.describe_tags(ResourceArns=rules[1:])["TagDescriptions"]) == 20
+    world.elb.delete_rule(RuleArn=rules[1])
+    assert refusal(world.elb.describe_tags, ResourceArns=rules[1:])[::2] == ("RuleNotFound", 400)
+    gone = group[:-3] + "000"
+    assert refusal(world.elb.describe_tags, ResourceArns=[group, gone])[0] == "TargetGroupNotFound"
+
+
 @follows('Application Load Balancers, "Quotas for your Application Load Balancers": 100 rules')
 def test_a_load_balancer_has_at_most_a_hundred_rules(world: World) -> None:
     listener, group = world.listener(), world.target_group()
@@ -117,6 +176,19 @@ def test_a_load_balancer_has_at_most_a_hundred_rules(world: World) -> None:
     assert refusal(world.rule, listener=listener, group=group, priority=101)[::2] == ("TooManyRules", 400)
     world.elb.delete_rule(RuleArn=rules[0])
     world.rule(listener, group, 101)
+
+
+@follows('Application Load Balancers, "Quotas for your Application Load Balancers": 100 target groups')
+def test_a_load_balancer_routes_to_at_most_a_hundred_target_groups(world: World) -> None:
+    listener = world.listener()
+    groups = [world.target_group(f"app-{number}") for number in range(101)]
+    for first in range(0, 100, 5):
+        five = [{"TargetGroupArn": group, "Weight": 1} for group in groups[first : first + 5]]
+        forward = [{"Type": "forward", "ForwardConfig": {"TargetGroups": five}}]
+        world.rule(listener, groups[first], first + 1, Actions=forward)
+    world.rule(listener, groups[0], 1000)
+    refused = refusal(world.rule, listener=listener, group=groups[100], priority=1001)
+    assert refused[::2] == ("TooManyUniqueTargetGroupsPerLoadBalancer", 400)
 
 
 @follows('Application Load Balancers, "Edit target group attributes": routing algorithm, slow start')
@@ -132,6 +204,58 @@ def test_a_slow_start_needs_the_round_robin_algorithm(world: World) -> None:
     refused = refusal(change, TargetGroupArn=group, Attributes=attributes(slow="60"))
     assert refused[0] == "InvalidConfigurationRequest"
     change(TargetGroupArn=group, Attributes=attributes(slow="60", algorithm="round_robin"))
+
+
+@follows("Elastic Load Balancing API reference, TargetGroupAttribute")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("deregistration_delay.timeout_seconds", "3601"),
+        ("slow_start.duration_seconds", "29"),
+        ("stickiness.enabled", "maybe"),
+        ("stickiness.lb_cookie.duration_seconds", "604801"),
+        ("stickiness.app_cookie.cookie_name", "AWSALBTG"),
+        ("waf.fail_open.enabled", "true"),
+    ],
+)
+def test_an_attribute_of_a_target_group_is_a_known_one_within_its_range(world: World, key: str, value: str) -> None:
+    group = world.target_group()
+    change = world.elb.modify_target_group_attributes
+    assert refusal(change, TargetGroupArn=group, Attributes=[{"Key": key, "Value": value}])[::2] == (
+        "ValidationError",
+        400,
+    )
+
+
+@follows("Elastic Load Balancing API reference, TargetGroupAttribute")
+def test_a_target_group_shows_the_attributes_that_nobody_has_set(world: World) -> None:
+    group = world.target_group()
+    known = world.elb.describe_target_group_attributes(TargetGroupArn=group)["Attributes"]
+    shown = {each["Key"]: each["Value"] for each in known}
+    assert shown["stickiness.lb_cookie.duration_seconds"] == "86400"
+    assert shown["load_balancing.algorithm.anomaly_mitigation"] == "off"
+    world.elb.modify_target_group_attributes(
+        TargetGroupArn=group, Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "3600"}]
+    )
+
+
+@follows("Elastic Load Balancing API reference, CreateTargetGroup, ModifyTargetGroup")
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"HealthCheckPath": "readyz"},
+        {"HealthCheckTimeoutSeconds": 30},
+        {"HealthCheckIntervalSeconds": 301},
+        {"HealthyThresholdCount": 1},
+        {"Matcher": {"HttpCode": "200-599"}},
+        {"Matcher": {"HttpCode": "200-"}},
+        {"Matcher": {"GrpcCode": "0"}},
+    ],
+)
+def test_a_health_check_that_cannot_be_is_refused(world: World, members: dict[str, Any]) -> None:
+    assert refusal(world.target_group, **members)[::2] == ("ValidationError", 400)
+    group = world.target_group()
+    assert refusal(world.elb.modify_target_group, TargetGroupArn=group, **members)[::2] == ("ValidationError", 400)
 
 
 @follows("Elastic Load Balancing API reference, Matcher")

@@ -113,6 +113,23 @@ def test_only_the_documented_retentions_are_accepted(world: World, days: int) ->
     assert world.logs.describe_log_groups()["logGroups"][0]["retentionInDays"] == 90
 
 
+@follows("CloudWatch Logs API reference, TagResource, UntagResource, ListTagsForResource: Errors")
+def test_tags_are_those_of_a_log_group_that_is_there(world: World) -> None:
+    world.logs.create_log_group(logGroupName="/app", tags={"team": "a"})
+    [group] = world.logs.describe_log_groups(logGroupNamePrefix="/app")["logGroups"]
+    arn = group["logGroupArn"]
+    assert world.logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"team": "a"}
+    many = {f"k{number}": "" for number in range(50)}
+    assert refusal(world.logs.tag_resource, resourceArn=arn, tags=many)[::2] == ("TooManyTagsException", 400)
+    gone = arn + "-of-old"
+    for call, members in (
+        (world.logs.list_tags_for_resource, {}),
+        (world.logs.tag_resource, {"tags": {"team": "b"}}),
+        (world.logs.untag_resource, {"tagKeys": ["team"]}),
+    ):
+        assert refusal(call, resourceArn=gone, **members)[::2] == ("ResourceNotFoundException", 400)
+
+
 @follows("Application Auto Scaling API reference, RegisterScalableTarget, DeregisterScalableTarget")
 def test_a_scalable_target_needs_a_service_that_exists(world: World) -> None:
     scaling = world.aws.client("application-autoscaling")

@@ -354,6 +354,21 @@ def test_a_rule_is_made_shown_changed_and_taken_away(world: World, sqs: Any) -> 
     assert refusal(events.describe_rule, Name="ecs")[0] == "ResourceNotFoundException"
 
 
+@follows("EventBridge API reference, PutRule: tags, PutTargets: five targets, TagResource: 50 tags")
+def test_a_rule_that_is_there_keeps_its_tags_and_has_five_targets_and_fifty_tags_at_most(world: World) -> None:
+    events, pattern = world.aws.client("events"), json.dumps({"source": ["aws.ecs"]})
+    arn = events.put_rule(Name="rule", EventPattern=pattern, Tags=[{"Key": "team", "Value": "a"}])["RuleArn"]
+    events.put_rule(Name="rule", EventPattern=pattern, Tags=[{"Key": "other", "Value": "b"}])
+    assert events.list_tags_for_resource(ResourceARN=arn)["Tags"] == [{"Key": "team", "Value": "a"}]
+    fifty = [{"Key": f"k{number}", "Value": ""} for number in range(50)]
+    assert refusal(events.tag_resource, ResourceARN=arn, Tags=fifty)[::2] == ("LimitExceededException", 400)
+
+    targets = [{"Id": str(number), "Arn": f"arn:aws:sqs:us-east-1:123456789012:q{number}"} for number in range(6)]
+    events.put_targets(Rule="rule", Targets=targets[:5])
+    events.put_targets(Rule="rule", Targets=targets[:1])
+    assert refusal(events.put_targets, Rule="rule", Targets=targets[5:])[0] == "LimitExceededException"
+
+
 @follows("EventBridge API reference, Target.Input, InputPath, InputTransformer")
 def test_a_target_gets_the_event_as_it_wants_it(world: World, sqs: Any) -> None:
     url = made(sqs)

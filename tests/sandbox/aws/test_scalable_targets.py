@@ -83,7 +83,7 @@ def test_an_update_of_a_target_keeps_what_it_does_not_name(rollout: Rollout) -> 
         ({"MinCapacity": 1, "MaxCapacity": 4, "ResourceId": "table/t"}, "Unsupported service namespace"),
         (
             {"MinCapacity": 1, "MaxCapacity": 4, "ScalableDimension": "ecs:service:Mood"},
-            "Unsupported service namespace",
+            "Value 'ecs:service:Mood' at 'scalableDimension'",
         ),
     ],
 )

@@ -58,6 +58,16 @@ def test_a_rule_that_exists_is_a_duplicate_whatever_its_description_and_nothing_
     assert len(shown["IpPermissions"]) == 1
 
 
+@follows("EC2 API reference, UserIdGroupPair, IpRange: Description")
+@pytest.mark.parametrize("description", ["x" * 256, 'the "models"', "modèles"])
+def test_the_description_of_a_rule_has_the_characters_that_there_are_for_it(
+    world: World, ec2: Any, description: str
+) -> None:
+    rules = [permission(world.security_group, Description=description)]
+    refused = refusal(ec2.authorize_security_group_ingress, GroupId=world.security_group, IpPermissions=rules)
+    assert refused[::2] == ("InvalidParameterValue", 400)
+
+
 @follows("EC2 API reference, AuthorizeSecurityGroupIngress: Errors")
 def test_a_rule_needs_groups_that_exist(world: World, ec2: Any) -> None:
     absent = "sg-0123456789abcdef0"

@@ -86,6 +86,9 @@ def test_a_health_check_shows_its_defaults(world: World) -> None:
         ({"containerDefinitions": []}, "Container list cannot be empty."),
         ({"placementConstraints": [{"type": "memberOf"}]}, "does not support 'placementConstraints'"),
         ({"ipcMode": "host"}, "IPC mode is not supported"),
+        ({"taskRoleArn": "no role"}, "Role is not valid"),
+        ({"executionRoleArn": "arn:aws:s3:::bucket"}, "Role is not valid"),
+        ({"volumes": [{"name": "v", "host": {"sourcePath": "/v"}}]}, "host.sourcePath should not be set"),
     ],
 )
 def test_a_task_that_fargate_cannot_run_is_refused(world: World, change: dict[str, Any], message: str) -> None:
@@ -114,6 +117,11 @@ def test_a_task_that_fargate_cannot_run_is_refused(world: World, change: dict[st
         ({"image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/a:1"}, "execution role ARN to support ECR images"),
         ({"secrets": [{"name": "A", "valueFrom": "a"}]}, "executionRoleArn"),
         ({"portMappings": [{"containerPort": 80, "hostPort": 81}]}, "host ports and container ports"),
+        ({"portMappings": [{"containerPort": 65536}]}, "Invalid 'containerPort' setting"),
+        (
+            {"environment": [{"name": "A", "value": "a"}], "secrets": [{"name": "A", "valueFrom": "a"}]},
+            "The secret name must be unique and not shared with any new or existing environment variables",
+        ),
         ({"healthCheck": {"command": ["curl"]}}, "must begin with CMD"),
         ({"healthCheck": {"command": ["CMD", "x"], "interval": 4}}, "between 5 and 300"),
         ({"healthCheck": {"command": ["CMD", "x"], "timeout": 61}}, "between 2 and 60"),
@@ -128,7 +136,6 @@ def test_a_task_that_fargate_cannot_run_is_refused(world: World, change: dict[st
         ({"dependsOn": [{"containerName": "app", "condition": "HEALTHY"}]}, "has no healthCheck"),
         ({"mountPoints": [{"sourceVolume": "none", "containerPath": "/m"}]}, "Unknown volume 'none'."),
         ({"logConfiguration": {"logDriver": "awsfirelens"}}, "one container must have"),
-        ({"firelensConfiguration": {"type": "logstash"}}, "firelensConfiguration.type"),
     ],
 )
 def test_a_container_that_fargate_cannot_run_is_refused(world: World, container: dict[str, Any], message: str) -> None:

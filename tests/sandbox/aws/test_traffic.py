@@ -331,11 +331,11 @@ def test_a_deployment_that_is_scaled_to_nothing_midway_shifts_all_its_traffic_al
 @pytest.mark.parametrize(
     ("configuration", "message"),
     [
-        ({"strategy": "SIDEWAYS"}, "Invalid strategy"),
+        ({"strategy": "SIDEWAYS"}, "Value 'SIDEWAYS' at 'deploymentConfiguration.strategy'"),
         ({"strategy": "LINEAR", "linearConfiguration": {"stepPercent": 1.0}}, "stepPercent 1.0"),
         ({"strategy": "CANARY", "canaryConfiguration": {"canaryPercent": 0.0}}, "canaryPercent 0.0"),
         ({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 2000}, "bakeTimeInMinutes 2000"),
-        ({"lifecycleHooks": [{"targetType": "PAUSE", "lifecycleStages": ["SCALE_UP"]}]}, "ROLLING strategy"),
+        ({"lifecycleHooks": [{"targetType": "PAUSE", "lifecycleStages": ["PRE_SCALE_UP"]}]}, "ROLLING strategy"),
         ({"strategy": "BLUE_GREEN", "lifecycleHooks": [{"lifecycleStages": ["PRE_SCALE_UP"]}]}, "needs hookTargetArn"),
         ({"strategy": "BLUE_GREEN"}, "advancedConfiguration.alternateTargetGroupArn is required"),
     ],
