@@ -23,7 +23,7 @@ from moto.sqs.models import sqs_backends
 from moto.sts.models import sts_backends
 
 from inference_sandbox.aws.policies import Access, Policy, allowed
-from inference_sandbox.ecs.api import Caller
+from inference_sandbox.ecs.accounts import Caller
 
 Parameters = Mapping[str, Any]
 Tags = Mapping[str, str]

@@ -29,14 +29,15 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from inference_sandbox.aws import authorization, constraints, faults, json_protocol, operations
+from inference_sandbox.aws import authorization, constraints, faults, json_protocol
 from inference_sandbox.aws.calls import Call, Calls
 from inference_sandbox.aws.faults import ErrorAnswer, Fault, Faults
 from inference_sandbox.aws.policies import verdict
 from inference_sandbox.aws.quotas import Quotas
 from inference_sandbox.aws.staleness import StaleReads
-from inference_sandbox.ecs.api import Caller, Ecs
-from inference_sandbox.ecs.errors import AwsError
+from inference_sandbox.ecs.accounts import Caller
+from inference_sandbox.ecs.api import Ecs
+from inference_sandbox.ecs.errors import AwsError, invalid_parameter
 from inference_sandbox.ports import Clock
 
 CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
@@ -184,8 +185,13 @@ class Gateway:
 
     def _perform_ecs(self, caller: Caller, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         self.stale_reads.remember(caller, operation, request)
-        answer = operations.perform(self._ecs, caller, operation, request)
-        return self.stale_reads.apply(operation, answer)
+        perform = self._ecs.operations.get(operation)
+        if perform is None:
+            raise AwsError("UnsupportedFeatureException", f"The sandbox does not perform {operation}.")
+        missing = json_protocol.missing_member("ecs", operation, request)
+        if missing is not None:
+            raise invalid_parameter(f"{missing} can not be blank.")
+        return self.stale_reads.apply(operation, perform(caller, request))
 
     def _administer(self, request: Request) -> Response:
         try:

@@ -32,7 +32,8 @@ from inference_sandbox.aws.logs import Logs
 from inference_sandbox.aws.scaling import Scaling, ScalingApi
 from inference_sandbox.aws.sqs import queues
 from inference_sandbox.aws.surroundings import MotoSurroundings
-from inference_sandbox.ecs.api import Caller, Ecs
+from inference_sandbox.ecs.accounts import Caller
+from inference_sandbox.ecs.api import Ecs
 from inference_sandbox.ecs.failures import Failure
 from inference_sandbox.ecs.scheduler import Scheduler
 from inference_sandbox.ecs.surroundings import Settings

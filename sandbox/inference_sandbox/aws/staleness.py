@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from inference_sandbox.ecs.api import Caller, Ecs
+from inference_sandbox.ecs.accounts import Caller
+from inference_sandbox.ecs.api import Ecs
 from inference_sandbox.ports import Clock
 
 WRITES = {"CreateService": "serviceName", "UpdateService": "service", "DeleteService": "service"}

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from inference_sandbox.ecs.api import Caller, Ecs
+from inference_sandbox.ecs.accounts import Caller
+from inference_sandbox.ecs.api import Ecs
 from inference_sandbox.ecs.clock import VirtualClock
 from inference_sandbox.ecs.scheduler import Scheduler
 from inference_sandbox.ecs.state import Task
@@ -95,16 +96,16 @@ class Simulation:
             settings=settings,
         )
         self.ecs = Ecs(self.scheduler, self.around)
-        self.call("create_cluster", clusterName="inference", capacityProviders=["FARGATE", "FARGATE_SPOT"])
+        self.call("CreateCluster", clusterName="inference", capacityProviders=["FARGATE", "FARGATE_SPOT"])
 
     def call(self, operation: str, **request: Any) -> dict[str, Any]:
-        answer = getattr(self.ecs, operation)(CALLER, request)
+        answer = self.ecs.operations[operation](CALLER, request)
         self.scheduler.tick()
         return dict(answer)
 
     def register(self, family: str = "app", **container: Any) -> str:
         answer = self.call(
-            "register_task_definition",
+            "RegisterTaskDefinition",
             family=family,
             networkMode="awsvpc",
             requiresCompatibilities=["FARGATE"],
@@ -130,13 +131,13 @@ class Simulation:
             },
         } | request
         request = {name: value for name, value in given.items() if value is not None}
-        return dict(self.call("create_service", **request)["service"])
+        return dict(self.call("CreateService", **request)["service"])
 
     def update(self, **request: Any) -> dict[str, Any]:
-        return dict(self.call("update_service", cluster="inference", service="web", **request)["service"])
+        return dict(self.call("UpdateService", cluster="inference", service="web", **request)["service"])
 
     def describe(self, name: str = "web") -> dict[str, Any]:
-        return dict(self.call("describe_services", cluster="inference", services=[name])["services"][0])
+        return dict(self.call("DescribeServices", cluster="inference", services=[name])["services"][0])
 
     def deployments(self) -> list[dict[str, Any]]:
         return list(self.describe()["deployments"])
@@ -146,18 +147,18 @@ class Simulation:
         return [event["message"].removeprefix("(service web) ") for event in reversed(self.describe()["events"])]
 
     def tasks(self, status: str = "RUNNING") -> list[dict[str, Any]]:
-        arns = self.call("list_tasks", cluster="inference", serviceName="web", desiredStatus=status)["taskArns"]
+        arns = self.call("ListTasks", cluster="inference", serviceName="web", desiredStatus=status)["taskArns"]
         found: list[dict[str, Any]] = []
         for start in range(0, len(arns), 100):
-            answer = self.call("describe_tasks", cluster="inference", tasks=arns[start : start + 100])
+            answer = self.call("DescribeTasks", cluster="inference", tasks=arns[start : start + 100])
             found += answer["tasks"]
         return found
 
     def record(self) -> dict[str, Any]:
         """The newest service deployment."""
-        briefs = self.call("list_service_deployments", cluster="inference", service="web")["serviceDeployments"]
+        briefs = self.call("ListServiceDeployments", cluster="inference", service="web")["serviceDeployments"]
         arns = [briefs[0]["serviceDeploymentArn"]]
-        return dict(self.call("describe_service_deployments", serviceDeploymentArns=arns)["serviceDeployments"][0])
+        return dict(self.call("DescribeServiceDeployments", serviceDeploymentArns=arns)["serviceDeployments"][0])
 
     def advance(self, seconds: float) -> None:
         """Let time pass, stopping at every moment at which something is due."""

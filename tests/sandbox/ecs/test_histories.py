@@ -206,7 +206,7 @@ class History:
             if hook["status"] == "AWAITING_ACTION":
                 arn = record["serviceDeploymentArn"]
                 self.world.call(
-                    "continue_service_deployment", serviceDeploymentArn=arn, hookId=hook["hookId"], action=action
+                    "ContinueServiceDeployment", serviceDeploymentArn=arn, hookId=hook["hookId"], action=action
                 )
 
     def update(self, **request: Any) -> None:
@@ -216,7 +216,7 @@ class History:
     def do_stop(self, index: int) -> None:
         tasks = self.service.tasks
         if tasks:
-            self.world.call("stop_task", cluster="inference", task=tasks[index % len(tasks)].arn)
+            self.world.call("StopTask", cluster="inference", task=tasks[index % len(tasks)].arn)
 
     def do_strike(self, cause: str) -> None:
         self.world.ecs.fail(Failure(service="web", cause=cause, times=1))
@@ -234,7 +234,7 @@ class History:
         tasks = self.service.tasks
         if tasks:
             self.world.call(
-                "update_task_protection",
+                "UpdateTaskProtection",
                 cluster="inference",
                 tasks=[tasks[index % len(tasks)].arn],
                 protectionEnabled=True,
@@ -244,12 +244,12 @@ class History:
     def do_rollback(self, _value: int) -> None:
         try:
             arn = self.world.record()["serviceDeploymentArn"]
-            self.world.call("stop_service_deployment", serviceDeploymentArn=arn)
+            self.world.call("StopServiceDeployment", serviceDeploymentArn=arn)
         except AwsError as error:
             assert error.code == "ConflictException"  # noqa: PT017 - most of the time there is nothing to stop
 
     def do_recreate(self, count: int) -> None:
-        self.world.call("delete_service", cluster="inference", service="web", force=True)
+        self.world.call("DeleteService", cluster="inference", service="web", force=True)
         self.do_advance(120)
         self.world.scheduler.tick()
         assert self.service.status == "INACTIVE"
@@ -304,7 +304,7 @@ class History:
 
     def check(self) -> None:
         service = self.service
-        shown = self.world.call("describe_services", cluster="inference", services=["web"])["services"][0]
+        shown = self.world.call("DescribeServices", cluster="inference", services=["web"])["services"][0]
         statuses = [deployment["status"] for deployment in shown["deployments"]]
         assert statuses == ["PRIMARY", *["ACTIVE"] * (len(statuses) - 1)]
         assert len({deployment["id"] for deployment in shown["deployments"]}) == len(statuses)

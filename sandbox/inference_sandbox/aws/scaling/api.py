@@ -14,7 +14,7 @@ from inference_sandbox.aws import json_protocol
 from inference_sandbox.aws.scaling import checks, metrics, views
 from inference_sandbox.aws.scaling.engine import Scaling
 from inference_sandbox.aws.scaling.records import DIMENSION, Name, Policy, ScheduledAction, Target
-from inference_sandbox.ecs.api import Caller
+from inference_sandbox.ecs.accounts import Caller
 from inference_sandbox.ecs.errors import AwsError
 
 Request = dict[str, Any]
