@@ -429,6 +429,17 @@ NAMED = (
         "TargetHealthCheckCode",
     ),
     ("deployment failed: alarm detected: prod-{name}.", "DeploymentAlarm"),
+    ("deployment failed: alarm detected: {name}, too high for 5 minutes.", "DeploymentAlarm"),
+    (
+        "CannotPullContainerError: name unknown: The repository with name 'ml/{name}' does not exist in the registry",
+        "ImageNotFound",
+    ),
+    ("is unhealthy in target-group {name} due to (reason Health checks failed)", "TargetUnhealthy"),
+    (
+        "mount.nfs4: mounting fs-1.efs.eu-west-1.amazonaws.com:/{name} failed: No such file or directory",
+        "EfsPathMissing",
+    ),
+    ("failed to register layer: write /opt/{name}/model.onnx: no space left on device", "DiskFull"),
     ("ClientException: The specified capacity provider '{name}' was not found.", "TaskConfigurationRefused"),
 )
 
@@ -439,6 +450,21 @@ def test_a_name_that_sounds_like_a_failure_decides_nothing_wherever_it_stands(te
     errors = "AccessDenied-test RateExceeded-api LimitExceeded-x firelens-config x509-certificate eni-hook-failed"
     said = {name: classify(Fact(text=text.format(name=name))).name for name in f"{words} {errors}".split()}
     assert said == dict.fromkeys(said, cause)
+
+
+@pytest.mark.parametrize("path", ["spot/interruption", "quota/exceeded", "awslogs", "tls/x509"])
+def test_a_path_that_sounds_like_a_failure_decides_nothing(path: str) -> None:
+    where = (
+        ("CannotPullContainerError: name unknown: The repository with name '{path}' does not exist", "ImageNotFound"),
+        ("unable to retrieve secrets from ssm: invalid ssm parameters: /a, /{path}", "SecretNotFound"),
+        (
+            "mount.nfs4: mounting fs-1.efs.eu-west-1.amazonaws.com:/{path} failed: No such file or directory",
+            "EfsPathMissing",
+        ),
+        ('OCI runtime create failed: exec: "/{path}/run.sh": no such file or directory', "CommandNotFound"),
+    )
+    for text, cause in where:
+        assert classify(Fact(text=text.format(path=path))).name == cause, text
 
 
 @pytest.mark.parametrize(
@@ -588,6 +614,31 @@ def test_every_error_says_what_to_change() -> None:
     errors = [cause for cause in causes.causes() if cause.severity is Severity.ERROR]
     vague = [cause.name for cause in errors if not DOTTED.search(cause.next_step) and not THING.search(cause.next_step)]
     assert vague == []
+
+
+# What has to be said of a failure where it is met, and is forgotten easily.
+ADVICE = {
+    "ImagePlatformMismatch": ("spec.architecture", "linux/arm64"),
+    "ImageAccessDenied": ("outside ECR is asked without credentials", "pull-through cache"),
+    "ImagePullRateLimited": ("If it is there already",),
+    "ImageRegistryUnreachable": ("network.assignPublicIp", "tcp 443 out of network.securityGroups"),
+    "SecretStoreUnreachable": ("network.assignPublicIp", "tcp 443 out of network.securityGroups"),
+    "LogServiceUnreachable": ("network.assignPublicIp", "tcp 443 out of network.securityGroups"),
+    "EfsUnreachable": ("and out of these",),
+    "EfsAccessDenied": ("spec.taskRoleArn",),
+    "RoleNotAssumable": ("spec.taskRoleArn",),
+    "DiskFull": ("spec.ephemeralStorage",),
+    "OutOfMemory": ("sidecars.memory",),
+    "ContainerKilled": ("spec.stopTimeout",),
+    "ContainerExited": ("spec.readOnlyRootFilesystem",),
+    "CommandNotFound": ("spec.command",),
+}
+
+
+@pytest.mark.parametrize(("name", "advice"), ADVICE.items())
+def test_a_next_step_names_what_else_may_be_at_fault(name: str, advice: tuple[str, ...]) -> None:
+    step = next(cause.next_step for cause in causes.causes() if cause.name == name)
+    assert [words for words in advice if words not in step] == []
 
 
 FRAGMENTS = sorted({word for rule in RULES for word in re.findall(r"[A-Za-z]{3,}|\d+", rule.pattern + " " + rule.also)})

@@ -69,16 +69,16 @@ class Fact:
 _NAMES = re.compile(
     r"^ ?\(?service \(?[^ ,)]{1,300}+\)?(, taskSet [^ )]{1,300}+\))?|"
     r"arn:aws[\w-]{0,20}:(?!s3:::prod-[\w-]{1,30}-starport)[^ '\",)]{1,2048}+|"
-    r"(?<![/.\w-])[\w-]{1,63}+(\.[\w-]{1,63}+){1,8}+(:\d{1,5}+)?/[^ '\",)]{1,512}(?<!:)|"
+    r"(?<![/.\w-])[\w-]{1,63}+(\.[\w-]{1,63}+){1,8}+(:\d{0,5}+)?/[^ '\",)]{1,512}(?<!:)|"
     r"(?<=access denied for )[^ ,]{1,512}+|(?<=manifest for )[^ ]{1,512}+|"
     r"(?<=/v2/)[\w./-]{1,256}(?=/(manifests|blobs)/)|"
     r"((?<=://)|(?<= lookup ))(?![\w.-]{1,253}\.(amazonaws|api\.aws)\b)[\w-]{1,63}+\.[\w.-]{1,253}+|"
     r"(?<=parameters: )(?!invalid )[^ ]{1,1024}|"
     r"(?<=fetch secret )[^ ]{1,512}|"
     r"(?<=json key )\S{1,512}+|"
-    r"(?<=[ ]container )\w{1,255}+-[\w-]{1,255}+|(?<=\(target-group )[^ )]{1,32}+|"
-    r"(?<= )\[[a-z][\w-]{0,254}\]|(?<= ')[\w-]{1,255}+(?=')|"
-    r"(?<=task definition )[\w-]{1,255}+(?=:\d)"
+    r"(?<=[ ]container )\w{1,255}+-[\w-]{1,255}+|(?<=[ (]target-group )[^ )]{1,32}+|"
+    r"(?<= )\[[a-z][\w-]{0,254}\]|(?<= ')[\w./-]{1,255}+(?=')|"
+    r"(?<=task definition )[\w-]{1,255}+(?=:\d)|(?<=alarm detected: ).{1,255}+"
 )
 """The service that an event begins with, ARNs (but those of ECR's own buckets), images on whatever host, repositories,
 hosts that are not AWS's, parameters, secrets and their keys, containers, target groups, task definitions, and a single
@@ -137,6 +137,11 @@ UNKNOWN = _warning(
 _ELSEWHERE = " Where the text tells of another policy (a VPC endpoint's, a service control policy), allow it there."
 """A role's own permissions are not all that can refuse it something."""
 
+_ROUTE = "Give the environment's network.subnets a route: a NAT gateway, network.assignPublicIp in a public subnet, or"
+_HTTPS = " Let tcp 443 out of network.securityGroups and into those of the endpoints."
+
+_TASK_ROLE = "the task's role (spec.taskRoleArn, else the environment's)"
+
 # -- images
 
 IMAGE_NOT_FOUND = _error(
@@ -147,25 +152,27 @@ IMAGE_NOT_FOUND = _error(
 IMAGE_PLATFORM = _error(
     "ImagePlatformMismatch",
     "The image was built for another processor architecture than the task's.",
-    "Build spec.image for linux/amd64 (or for several platforms), or match the architecture.",
+    "Build spec.image for the platform of spec.architecture (linux/amd64, or linux/arm64 for ARM64) or for both, or set"
+    " spec.architecture to that of the image.",
 )
 IMAGE_DENIED = _error(
     "ImageAccessDenied",
     "The registry did not let the execution role in, or knows no such repository and won't say so.",
     "Allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer to the environment's executionRoleArn, and check the name"
-    " in spec.image, the repository's policy, and those of the VPC endpoints for ECR and S3 (a private registry outside"
-    " ECR: its credentials)." + _ELSEWHERE,
+    " in spec.image, the repository's policy, and those of the VPC endpoints for ECR and S3. A registry outside ECR is"
+    " asked without credentials: have a private image in ECR, or in a pull-through cache whose credentials are good."
+    + _ELSEWHERE,
 )
 IMAGE_RATE_LIMIT = _error(
     "ImagePullRateLimited",
-    "The public registry limits how often images are pulled without an account.",
-    "Mirror the image to ECR, and set spec.image to the copy.",
+    "The registry limits how often images are pulled, mostly without an account.",
+    "Mirror the image to ECR, and set spec.image to the copy. If it is there already, nothing: ECS tries again.",
 )
 IMAGE_NETWORK = _error(
     "ImageRegistryUnreachable",
     "The task could not reach the image registry.",
-    "Give the environment's network.subnets a route: a NAT gateway, network.assignPublicIp in a public subnet, or VPC"
-    " endpoints for ecr.api, ecr.dkr and S3. If its name does not resolve, mend the host in spec.image.",
+    f"{_ROUTE} VPC endpoints for ecr.api, ecr.dkr and S3.{_HTTPS} If its name does not resolve, mend the host in"
+    " spec.image.",
 )
 IMAGE_INVALID = _error(
     "ImageInvalid",
@@ -180,7 +187,7 @@ IMAGE_PULL = _error(
 DISK_FULL = _error(
     "DiskFull",
     "The task's ephemeral storage is full.",
-    "Use a smaller image or smaller models, or ask for more ephemeral storage (20 GiB is the default).",
+    "Use a smaller image, or raise spec.ephemeralStorage (20 GiB is the default).",
 )
 
 # -- secrets and configuration
@@ -204,7 +211,7 @@ SECRET_KEY = _error(
 SECRET_NETWORK = _error(
     "SecretStoreUnreachable",
     "The task could not reach Secrets Manager, Systems Manager or ECR's login.",
-    "Give the subnets a route to them: a NAT gateway, or VPC endpoints for secretsmanager, ssm, ecr.api and kms.",
+    f"{_ROUTE} VPC endpoints for secretsmanager, ssm, ecr.api and kms.{_HTTPS}",
 )
 REGISTRY_LOGIN_DENIED = _error(
     "RegistryLoginDenied",
@@ -229,8 +236,8 @@ ENVIRONMENT_FILE = _error(
 EFS_DENIED = _error(
     "EfsAccessDenied",
     "EFS refused the mount: the task role, the file system's policy or the access point does not allow it.",
-    "Allow elasticfilesystem:ClientMount on the file system to the environment's taskRoleArn, and check the file"
-    " system's policy." + _ELSEWHERE,
+    f"Allow elasticfilesystem:ClientMount on the file system to {_TASK_ROLE}, and check the file system's policy."
+    + _ELSEWHERE,
 )
 EFS_DNS = _error(
     "EfsNameNotResolved",
@@ -242,7 +249,8 @@ EFS_DNS = _error(
 EFS_TIMEOUT = _error(
     "EfsUnreachable",
     "The mount target did not answer: a security group stands in between.",
-    "Let tcp 2049 into the mount targets' security group from the environment's network.securityGroups.",
+    "Let tcp 2049 into the mount targets' security group from the environment's network.securityGroups, and out of"
+    " these.",
 )
 EFS_ACCESS_POINT = _error(
     "EfsAccessPointUnusable",
@@ -258,7 +266,7 @@ EFS_FAILED = _error(
     "EfsMountFailed",
     "The file system could not be mounted.",
     "Read the text; check models.fileSystemId, its mount targets in the zones of network.subnets, tcp 2049 from"
-    " network.securityGroups, and what taskRoleArn may.",
+    " network.securityGroups, and what the task's role may.",
 )
 
 # -- logs
@@ -281,7 +289,7 @@ LOG_DENIED = _error(
 LOG_NETWORK = _error(
     "LogServiceUnreachable",
     "The task could not reach CloudWatch Logs.",
-    "Give the subnets a route to it: a NAT gateway, or a VPC endpoint for logs.",
+    f"{_ROUTE} a VPC endpoint for logs.{_HTTPS}",
 )
 LOG_DRIVER = _error(
     "LogDriverFailed",
@@ -299,18 +307,18 @@ ROUTER_EXITED = _error(
 OUT_OF_MEMORY = _error(
     "OutOfMemory",
     "A container used more memory than it may, and was killed.",
-    "Raise spec.memory, lower INFERENCE_WORKERS, or serve smaller models.",
+    "Raise spec.memory (sidecars.memory if it was a sidecar), lower INFERENCE_WORKERS, or serve smaller models.",
 )
 ROUTER_OUT_OF_MEMORY = _error(
     "LogRouterOutOfMemory",
     "The log router used more memory than it may, and was killed.",
-    "Raise the memory of the log router's container, and see in its log which destination does not take what it sends.",
+    "Raise spec.memory, and see in the router's log which destination does not take what it sends.",
 )
 COMMAND_NOT_FOUND = _error(
     "CommandNotFound",
     "The container's program does not exist in the image, or may not be run.",
-    "Mend the entry point of spec.image: the file must exist there, be executable, and not be hidden by the mount at"
-    " models.mountPath.",
+    "Mend spec.command or the entry point of spec.image: the file must exist there, be executable, and not be hidden"
+    " by the mount at models.mountPath.",
 )
 START_FAILED = _error(
     "ContainerStartFailed",
@@ -325,12 +333,13 @@ CRASHED = _error(
 KILLED = _error(
     "ContainerKilled",
     "The container was killed (137): for its memory, or because it did not end within its stop timeout.",
-    "If it was running: raise spec.memory. If it was being stopped: shorten the drain or raise the stop timeout.",
+    "If it was running: raise spec.memory. If it was being stopped: shorten the drain or raise spec.stopTimeout.",
 )
 EXITED = _error(
     "ContainerExited",
     "The program ended with an error.",
-    "Read the container's log: its last lines say why (a model that does not load, a wrong setting).",
+    "Read the container's log: its last lines say why (a model that does not load, a wrong setting, a write outside of"
+    " /tmp, see spec.readOnlyRootFilesystem).",
 )
 EXITED_ZERO = _error(
     "ContainerFinished",
@@ -433,8 +442,8 @@ ROLE = _error(
     "RoleNotAssumable",
     "ECS may not use a role: it does not exist, or does not trust ecs-tasks.amazonaws.com (a role of ECS itself:"
     " ecs.amazonaws.com).",
-    "Check the role that the text names: mostly the environment's executionRoleArn or taskRoleArn, and its trust"
-    " policy.",
+    f"Check the role that the text names, and its trust policy: mostly the environment's executionRoleArn, or"
+    f" {_TASK_ROLE}.",
 )
 ROLE_PERMISSION = _error(
     "RolePermissionMissing",
@@ -540,7 +549,7 @@ _SECRETS = (
 _PULL = (
     r"CannotPull\w{0,30}Error|pull image manifest|httpReade?r?Seeker|pull access denied|(register|extract) layer|"
     r"(cannot|can.t|unable to|failed to|error) pull(ing)? (the |container )?image|"
-    r"(cannot|can.t) pull (?!secrets)[^ ]{0,300} ?from|^pull command failed|"
+    r"(cannot|can.t) pull (?!secrets)[^ ]{0,300} ?from|^pull command failed|normalize image reference|"
     r"https?://[\w.:-]{0,100}/v2/|starport-layer-bucket"
 )
 
@@ -558,7 +567,7 @@ RULES: tuple[Rule, ...] = (
     # Texts that only look like a failure. Why somebody stopped a task is in their own words.
     Rule(cause=STOPPED_BY_USER, stop_codes=frozenset({"UserInitiated"})),
     Rule(cause=PROGRESS, pattern=r"successfully set desired count"),
-    Rule(cause=SPOT, pattern=r"\bspot\b(?!-).{0,24}interrupt|" + _alone("TerminationNotice")),
+    Rule(cause=SPOT, pattern=r"(?<![\w/-])spot(?![\w/.-]).{0,24}interrupt|" + _alone("TerminationNotice")),
     Rule(cause=SPOT, stop_codes=frozenset({"SpotInterruption", "TerminationNotice"})),
     Rule(
         cause=MAINTENANCE,
@@ -624,7 +633,7 @@ RULES: tuple[Rule, ...] = (
         cause=EFS_TIMEOUT,
         pattern=_EFS,
         also=r"timed? ?out|mount system call failed|cannot be connected|connection (refused|reset)|"
-        r"no route to host|unreachable",
+        r"broken pipe|no route to host|unreachable",
     ),
     Rule(cause=EFS_FAILED, pattern=_EFS, also=r"mount|volume"),
     Rule(cause=EFS_FAILED, pattern=r"chown.{0,120}operation not permitted|mounting volume failed"),
@@ -659,7 +668,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=SECRET_DENIED,
         pattern=_SECRETS,
-        also=rf"{_DENIED}|\b(AWS)?KMS.{{0,80}}(not|pending|disabled|Exception)|kms:Decrypt|DecryptionFailure",
+        also=rf"{_DENIED}|\b(AWS)?KMS.{{0,80}}(not|pending|disabled|Exception)|kms:Decrypt|DecryptionFailure|"
+        r"DisabledException|InvalidKeyId",
     ),
     Rule(
         cause=ENVIRONMENT_FILE,
@@ -683,8 +693,8 @@ RULES: tuple[Rule, ...] = (
         cause=IMAGE_DENIED,
         pattern=_PULL,
         also=rf"{_DENIED}|403 Forbidden|unauthorized|no basic auth|insufficient_scope|authorization failed|"
-        r": denied\b|denied on resource|requested access to the resource is denied|failed to authorize|"
-        r"authorization token has expired|402 Payment Required|role has the permissions? to pull",
+        r": denied\b|denied on resource|requested access to the resource is denied|failed to fetch anonymous token\W?$|"
+        r"authorization token has expired|authentication is required|402 Payment Required|permissions? to pull",
     ),
     # It was reached, but spoke no TLS that the task trusts.
     Rule(cause=IMAGE_PULL, pattern=_PULL, also=r"x509|certificate|\btls: |gave HTTP response to HTTPS"),
@@ -692,22 +702,23 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=IMAGE_INVALID,
         pattern=_PULL,
-        also=r"invalid reference|invalid.{0,40}manifest|media.?type|diffIDs|unexpected commit digest|"
-        r"mismatched image|corrupt|cannot be mapped|tar header|gzip: invalid|failed size validation|max depth exceeded|"
+        also=r"(invalid|image) reference|: object required|invalid.{0,40}manifest|media.?type|diffIDs|corrupt|"
+        r"unexpected commit digest|mismatched image|cannot be mapped|tar header|gzip: invalid|failed size validation|"
+        r"max depth exceeded|"
         r"(format|schema|manifest version)( [\w.-]{1,20}){0,3} (is |are )?(deprecated|disabled|not supported)",
     ),
     Rule(
         cause=IMAGE_NOT_FOUND,
         pattern=_PULL,
-        also=r"not found|(manifest|name) unknown|not exist|no such image|\b404\b",
+        also=r"not found|(manifest|name) unknown|not exist|\b404\b",
     ),
-    Rule(cause=IMAGE_NOT_FOUND, pattern=r"\b(repository|image)( \S{1,255}+)? {1,2}not found"),
+    Rule(cause=IMAGE_NOT_FOUND, pattern=r"\b(repository|image)( \S{1,255}+)? {1,2}not found|no such image"),
     Rule(cause=IMAGE_PULL, pattern=_PULL),
     # Roles and network.
     Rule(
         cause=ROLE,
         pattern=r"unable to assume|not authorized to perform: sts:AssumeRole|AssumeRole.{0,80}denied|"
-        r"trust (relationship|policy).{0,40}(misconfigured|not|invalid|missing)",
+        r"\brole is not valid|trust (relationship|policy).{0,40}(misconfigured|not|invalid|missing)",
     ),
     # Not a role lacks it, but the account.
     Rule(cause=BLOCKED, pattern=r"not have authorization to access the specified platform"),
@@ -783,9 +794,10 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=BLOCKED, pattern=r"BlockedException|account (is|was|has been) (currently )?blocked|\bBLOCKED$"),
     Rule(
         cause=QUOTA,
-        pattern=r"(reached|exceeded) (the|your) limit|limit (was|is|has been) (reached|exceeded)|vCPU.{0,20}limit|"
-        r"(?<![\w-])(?<!disk )quotas?(?![\w-]).{0,40}(reach|exceed)|"
-        r"(reach|exceed|above|over)\w{0,3} .{0,40}(?<![\w-])(?<!disk )quotas?(?![\w-])",
+        pattern=r"(reached|exceed(s|ed)) (the|your) (maximum )?limit|limit (was|is|has been) (reached|exceeded)|"
+        r"maximum number of (?!attempts).{0,60}(reached|exceeded)|vCPU.{0,20}limit|"
+        r"(?<![\w/-])(?<!disk )quotas?(?![\w/-]).{0,40}(reach|exceed)|"
+        r"(reach|exceed|above|over)\w{0,3} .{0,40}(?<![\w/-])(?<!disk )quotas?(?![\w/-])",
     ),
     Rule(cause=SIZE, pattern=r"configuration is above your limit"),
     Rule(
@@ -795,7 +807,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=CAPACITY,
-        pattern=r"capacity is (currently )?unavailable|no capacity|insufficient ?(instance ?)?capacity|"
+        pattern=r"capacity is (currently )?unavailable|no capacity(?! provider)|insufficient ?(instance ?)?capacity|"
         r"Unfulfillable ?Capacity|unable to fulfill capacity|RESOURCE:FARGATE|"
         r"unable to place a task in |could not launch \d{1,6} task|TASK_PLACEMENT_FAILURE",
     ),
