@@ -619,8 +619,8 @@ def test_every_error_says_what_to_change() -> None:
 ADVICE = {
     "ImagePlatformMismatch": ("spec.architecture", "linux/arm64"),
     "ImageAccessDenied": ("outside ECR is asked without credentials", "pull-through cache"),
-    "ImagePullRateLimited": ("If it is there already",),
-    "ImageRegistryUnreachable": ("network.assignPublicIp", "tcp 443 out of network.securityGroups"),
+    "ImagePullRateLimited": ("logging.router.image", "If it is there already"),
+    "ImageRegistryUnreachable": ("network.assignPublicIp", "private repositories alone", "logging.router.image"),
     "SecretStoreUnreachable": ("network.assignPublicIp", "tcp 443 out of network.securityGroups"),
     "LogServiceUnreachable": ("network.assignPublicIp", "tcp 443 out of network.securityGroups"),
     "EfsUnreachable": ("and out of these",),

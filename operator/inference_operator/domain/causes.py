@@ -77,13 +77,14 @@ IMAGE_DENIED = _error(
 IMAGE_RATE_LIMIT = _error(
     "ImagePullRateLimited",
     "The registry limits how often images are pulled, mostly without an account.",
-    "Mirror the image to ECR, and set spec.image to the copy. If it is there already, nothing: ECS tries again.",
+    "Mirror the image to ECR, and set spec.image (or the environment's logging.router.image) to the copy. If it is"
+    " there already, nothing: ECS tries again.",
 )
 IMAGE_NETWORK = _error(
     "ImageRegistryUnreachable",
     "The task could not reach the image registry.",
-    f"{_ROUTE} VPC endpoints for ecr.api, ecr.dkr and S3.{_HTTPS} If its name does not resolve, mend the host in"
-    " spec.image.",
+    f"{_ROUTE} VPC endpoints for ecr.api, ecr.dkr and S3, which lead to ECR's private repositories alone: copy any"
+    f" other image there, logging.router.image too.{_HTTPS} If its name does not resolve, mend the host in spec.image.",
 )
 IMAGE_INVALID = _error(
     "ImageInvalid",
