@@ -16,8 +16,8 @@ from inference_operator.api.reference import reference_page
 from inference_operator.api.schema import structural_schema
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
 from inference_operator.aws.iam import policy
-from inference_operator.domain.causes import causes
 from inference_operator.domain.conditions import Type
+from inference_operator.domain.diagnosis import known
 from inference_operator.domain.reasons import EXPLANATIONS, Reason
 from inference_operator.resources import ENVIRONMENT_KINDS, KINDS
 from inference_operator.runtime import rbac
@@ -67,7 +67,7 @@ Of an InferenceEnvironment that asks for events ([events](../events.md)):
 
 def causes_page() -> str:
     """Every cause of a failure, with what to do."""
-    rows = "\n".join(f"| `{c.name}` | {c.severity} | {c.explanation} | {c.next_step} |" for c in causes())
+    rows = "\n".join(f"| `{c.name}` | {c.severity} | {c.explanation} | {c.next_step} |" for c in known())
     return f"""<!-- Generated from operator/inference_operator/domain/causes.py: edit it, then `make manifests`. -->
 
 # Causes

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from inference_operator.api.v1alpha1 import InferenceDeployment, InferenceEnvironment
-from inference_operator.domain import causes
+from inference_operator.domain import diagnosis
 from inference_operator.domain.names import Identity
 from inference_operator.domain.policy import refusals
 from tests.demo.test_examples import load
@@ -53,7 +53,7 @@ def test_every_release_asks_for_something_that_no_other_does() -> None:
 
 def test_every_cause_that_is_promised_is_one_of_the_table() -> None:
     promised = {release.cause for release in failures.RELEASES}
-    assert promised <= {cause.name for cause in causes.causes()} | {None}
+    assert promised <= {cause.name for cause in diagnosis.known()} | {None}
 
 
 def test_a_block_of_what_kubectl_describes_is_found_by_its_heading() -> None:

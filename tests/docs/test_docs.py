@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from inference_operator.api.meta import API_VERSION
 from inference_operator.api.v1alpha1 import InferenceDeployment, InferenceEnvironment
-from inference_operator.domain.causes import causes
+from inference_operator.domain.diagnosis import known
 from inference_operator.domain.reasons import EXPLANATIONS, Reason
 from inference_operator.resources import KINDS
 
@@ -126,14 +126,14 @@ def test_every_cause_that_the_walk_names_exists() -> None:
     table = (ROOT / "docs/troubleshooting.md").read_text().partition("| cause |")[2].partition("\n\n")[0]
     named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table, flags=re.MULTILINE)))
     assert named
-    assert set(named) <= {cause.name for cause in causes()}
+    assert set(named) <= {cause.name for cause in known()}
 
 
 def test_the_reference_has_every_condition_and_every_cause() -> None:
     conditions = (ROOT / "docs/reference/conditions.md").read_text()
     assert [kind.name for kind in KINDS if f"`{kind.name}Ready`" not in conditions] == []
     listed = (ROOT / "docs/reference/causes.md").read_text()
-    assert [cause.name for cause in causes() if f"`{cause.name}`" not in listed] == []
+    assert [cause.name for cause in known() if f"`{cause.name}`" not in listed] == []
 
 
 def test_every_decision_is_in_the_index_and_has_the_four_parts() -> None:

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from inference_operator.api.v1alpha1 import InferenceDeployment, InferenceEnvironment
-from inference_operator.domain import causes, failures
-from inference_operator.domain.causes import RULES, Fact, Severity, classify, rule_for
+from inference_operator.domain import diagnosis, failures
+from inference_operator.domain.causes import Severity
+from inference_operator.domain.diagnosis import RULES, Fact, classify, known, rule_for
 
 DATA = Path(__file__).parent / "data"
 
@@ -57,8 +58,8 @@ def missed(entries: tuple[dict[str, Any], ...]) -> list[str]:
 
 
 SEEN = tuple(entry for entry in corpus() if not entry.get("held_out"))
-NAMES = causes._NAMES.pattern
-NEVER = causes._DID_NOT_HAPPEN.pattern
+NAMES = diagnosis._NAMES.pattern
+NEVER = diagnosis._DID_NOT_HAPPEN.pattern
 HELD_OUT = tuple(entry for entry in corpus() if entry.get("held_out"))
 
 # For what no text of the corpus that may be looked at tells of: documented stop codes, exit codes, and rarer errors.
@@ -293,9 +294,7 @@ def test_the_corpus_is_large_has_sources_and_keeps_a_third_aside_by_a_rule_that_
 
 
 def test_every_label_is_a_cause_of_the_table() -> None:
-    assert {entry["cause"] for entry in (*corpus(), *later(), *remembered())} <= {
-        cause.name for cause in causes.causes()
-    }
+    assert {entry["cause"] for entry in (*corpus(), *later(), *remembered())} <= {cause.name for cause in known()}
 
 
 def test_nothing_is_counted_twice() -> None:
@@ -429,6 +428,17 @@ NAMED = (
         "TargetHealthCheckCode",
     ),
     ("deployment failed: alarm detected: prod-{name}.", "DeploymentAlarm"),
+    ("deployment failed: alarm detected: {name}, too high for 5 minutes.", "DeploymentAlarm"),
+    (
+        "CannotPullContainerError: name unknown: The repository with name 'ml/{name}' does not exist in the registry",
+        "ImageNotFound",
+    ),
+    ("is unhealthy in target-group {name} due to (reason Health checks failed)", "TargetUnhealthy"),
+    (
+        "mount.nfs4: mounting fs-1.efs.eu-west-1.amazonaws.com:/{name} failed: No such file or directory",
+        "EfsPathMissing",
+    ),
+    ("failed to register layer: write /opt/{name}/model.onnx: no space left on device", "DiskFull"),
     ("ClientException: The specified capacity provider '{name}' was not found.", "TaskConfigurationRefused"),
 )
 
@@ -439,6 +449,21 @@ def test_a_name_that_sounds_like_a_failure_decides_nothing_wherever_it_stands(te
     errors = "AccessDenied-test RateExceeded-api LimitExceeded-x firelens-config x509-certificate eni-hook-failed"
     said = {name: classify(Fact(text=text.format(name=name))).name for name in f"{words} {errors}".split()}
     assert said == dict.fromkeys(said, cause)
+
+
+@pytest.mark.parametrize("path", ["spot/interruption", "quota/exceeded", "awslogs", "tls/x509"])
+def test_a_path_that_sounds_like_a_failure_decides_nothing(path: str) -> None:
+    where = (
+        ("CannotPullContainerError: name unknown: The repository with name '{path}' does not exist", "ImageNotFound"),
+        ("unable to retrieve secrets from ssm: invalid ssm parameters: /a, /{path}", "SecretNotFound"),
+        (
+            "mount.nfs4: mounting fs-1.efs.eu-west-1.amazonaws.com:/{path} failed: No such file or directory",
+            "EfsPathMissing",
+        ),
+        ('OCI runtime create failed: exec: "/{path}/run.sh": no such file or directory', "CommandNotFound"),
+    )
+    for text, cause in where:
+        assert classify(Fact(text=text.format(path=path))).name == cause, text
 
 
 @pytest.mark.parametrize(
@@ -541,9 +566,9 @@ def test_every_rule_decides_some_text() -> None:
 
 
 def test_every_cause_has_a_name_of_its_own_an_explanation_and_a_next_step() -> None:
-    names = [cause.name for cause in causes.causes()]
+    names = [cause.name for cause in known()]
     assert len(names) == len(set(names))
-    for cause in causes.causes():
+    for cause in known():
         assert re.fullmatch(r"([A-Z][a-z]+)+", cause.name)
         assert cause.explanation.endswith(".")
         assert cause.next_step.endswith(".")
@@ -579,15 +604,40 @@ THING = re.compile(
 
 
 def test_every_field_that_a_next_step_names_exists() -> None:
-    named = {(cause.name, field) for cause in causes.causes() for field in DOTTED.findall(cause.next_step)}
+    named = {(cause.name, field) for cause in known() for field in DOTTED.findall(cause.next_step)}
     assert len(named) > 10
     assert {(cause, field) for cause, field in named if field not in FIELDS | AWS_NAMES} == set()
 
 
 def test_every_error_says_what_to_change() -> None:
-    errors = [cause for cause in causes.causes() if cause.severity is Severity.ERROR]
+    errors = [cause for cause in known() if cause.severity is Severity.ERROR]
     vague = [cause.name for cause in errors if not DOTTED.search(cause.next_step) and not THING.search(cause.next_step)]
     assert vague == []
+
+
+# What has to be said of a failure where it is met, and is forgotten easily.
+ADVICE = {
+    "ImagePlatformMismatch": ("spec.architecture", "linux/arm64"),
+    "ImageAccessDenied": ("outside ECR is asked without credentials", "pull-through cache"),
+    "ImagePullRateLimited": ("logging.router.image", "If it is there already"),
+    "ImageRegistryUnreachable": ("network.assignPublicIp", "private repositories alone", "logging.router.image"),
+    "SecretStoreUnreachable": ("network.assignPublicIp", "tcp 443 out of network.securityGroups"),
+    "LogServiceUnreachable": ("network.assignPublicIp", "tcp 443 out of network.securityGroups"),
+    "EfsUnreachable": ("and out of these",),
+    "EfsAccessDenied": ("spec.taskRoleArn",),
+    "RoleNotAssumable": ("spec.taskRoleArn",),
+    "DiskFull": ("spec.ephemeralStorage",),
+    "OutOfMemory": ("sidecars.memory",),
+    "ContainerKilled": ("spec.stopTimeout",),
+    "ContainerExited": ("spec.readOnlyRootFilesystem",),
+    "CommandNotFound": ("spec.command",),
+}
+
+
+@pytest.mark.parametrize(("name", "advice"), ADVICE.items())
+def test_a_next_step_names_what_else_may_be_at_fault(name: str, advice: tuple[str, ...]) -> None:
+    step = next(cause.next_step for cause in known() if cause.name == name)
+    assert [words for words in advice if words not in step] == []
 
 
 FRAGMENTS = sorted({word for rule in RULES for word in re.findall(r"[A-Za-z]{3,}|\d+", rule.pattern + " " + rule.also)})
@@ -630,4 +680,4 @@ def test_a_hundred_kilobytes_of_junk_from_the_tables_own_words_are_classified_in
 
 @given(st.text(max_size=300), st.sampled_from([None, "EssentialContainerExited", "New"]), st.integers() | st.none())
 def test_whatever_aws_says_there_is_a_cause(text: str, stop_code: str | None, exit_code: int | None) -> None:
-    assert classify(Fact(text=text, stop_code=stop_code, exit_code=exit_code)) in causes.causes()
+    assert classify(Fact(text=text, stop_code=stop_code, exit_code=exit_code)) in known()

@@ -12,7 +12,8 @@ from typing import Any
 from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.api.v1alpha1 import Failure, ServiceEvent, StoppedTask
 from inference_operator.domain import causes
-from inference_operator.domain.causes import Cause, Fact, Severity
+from inference_operator.domain.causes import Cause, Severity
+from inference_operator.domain.diagnosis import Fact, classify
 
 ROUTINE = ("Scaling activity initiated by", "Availability-zone rebalancing initiated by")
 """Begins `stoppedReason` when the scheduler stops a task that it no longer needs, or moves to another zone."""
@@ -65,7 +66,7 @@ def _of_the_task_definition(containers: Sequence[Mapping[str, Any]]) -> Sequence
 
 
 def cause_of(task: StoppedTask) -> Cause:
-    return causes.classify(
+    return classify(
         Fact(
             text=task.reason or "",
             stop_code=task.stop_code,
@@ -77,7 +78,7 @@ def cause_of(task: StoppedTask) -> Cause:
 
 def service_event(event: Mapping[str, Any]) -> ServiceEvent:
     message = event["message"]
-    severity = causes.classify(Fact(text=message)).severity
+    severity = classify(Fact(text=message)).severity
     return ServiceEvent(id=event["id"], at=event["createdAt"], message=message, severity=severity.value)
 
 
@@ -110,7 +111,7 @@ class Evidence:
     def complaints(self) -> list[tuple[Cause, str]]:
         """Events since it began that tell of trouble, newest first, with their causes."""
         recent = [e for e in self.events if self.since is None or e.at >= self.since.replace(microsecond=0)]
-        told = [(causes.classify(Fact(text=e.message)), SERVICE.sub("", e.message)) for e in recent]
+        told = [(classify(Fact(text=e.message)), SERVICE.sub("", e.message)) for e in recent]
         return [(cause, text) for cause, text in told if cause.severity is not Severity.INFO]
 
     def verdict(self) -> str | None:
@@ -152,9 +153,9 @@ def failure(evidence: Evidence, *, generation: int, verdict: str | None, at: dat
     """Why a deployment failed. `verdict` is ECS's reason for its end: if that says no more than that tasks failed, what
     they say counts.
     """
-    if verdict is None or causes.classify(Fact(text=verdict)) is causes.PROGRESS:  # as it was when it was last seen
+    if verdict is None or classify(Fact(text=verdict)) is causes.PROGRESS:  # as it was when it was last seen
         verdict = evidence.verdict()
-    judged = Trouble(cause=causes.classify(Fact(text=verdict or "")), text=verdict)
+    judged = Trouble(cause=classify(Fact(text=verdict or "")), text=verdict)
     found = trouble(evidence)
     told = judged
     if found is not None and judged.cause in NO_MORE_THAN_THAT:
