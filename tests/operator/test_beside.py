@@ -148,6 +148,17 @@ def test_a_part_of_scaling_that_somebody_has_suspended_stays_so_and_is_told(worl
     assert it.ready
 
 
+def test_limits_that_somebody_widens_are_put_back_once_a_policy_uses_them_and_nobody_is_blamed(world: World) -> None:
+    it = up(world, autoscaling=SCALED)
+    world.cloud.give_metric(CLUSTER, SERVICE, "ECSServiceAverageMemoryUtilization", 1.0)
+    world.client("application-autoscaling").register_scalable_target(**SCALABLE, MinCapacity=0)
+    mark = world.mark
+    it.live_on(timedelta(minutes=50))
+    assert world.writes(since=mark) == ["ecs:UpdateService", "application-autoscaling:RegisterScalableTarget"]
+    assert it.ready
+    assert it.stands("Contested")[0] == "Absent"
+
+
 # -- containers that AWS adds to a task
 
 GUARDDUTY = "aws-guardduty-agent-aB3dE"

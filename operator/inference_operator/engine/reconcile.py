@@ -108,6 +108,8 @@ def reconcile(
         and all(isinstance(r.outcome, Settled | None) for r in finished.results)
     ):
         _tidy(kinds, ctx, memory, finished)
+    if any(result.put_back and result.kind == Services.name for result in finished.results):
+        memory.forget()  # whoever has changed that may have changed what is looked at more seldom, such as its limits
     return finished
 
 
