@@ -64,9 +64,10 @@ class Memory:
         self.seen.clear()
 
     def deploys(self, asked: object) -> None:
-        """New tasks rest on what somebody may have taken away since it was looked at."""
+        """New tasks rest on what somebody may have taken away since it was looked at; but for a task definition, of
+        which they get a new one, or ECS says that it is gone."""
         if asked != self.deployed:
-            self.forget()
+            self.seen = {name: seen for name, seen in self.seen.items() if name == TaskDefinitions.name}
         self.deployed = asked
 
 
