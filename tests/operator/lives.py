@@ -39,7 +39,7 @@ SCALED: Mapping[str, Any] = {
     "minReplicas": 1,
     "maxReplicas": 4,
     "cpuPercent": 60,
-    "requestsPerReplica": 600,
+    "memoryPercent": 70,
     "schedules": [{"name": "night", "schedule": "cron(0 20 * * ? *)", "minReplicas": 0, "maxReplicas": 1}],
 }
 ROUTED: Mapping[str, Any] = {"routes": [{"match": {"levels": ["ERROR"]}, "to": ["own", "stream"]}, {"to": ["archive"]}]}

@@ -17,6 +17,7 @@ from inference_operator.api.meta import ADOPT
 from inference_operator.domain import tags
 from inference_operator.domain.failures import stopped_task
 from inference_operator.domain.names import Identity
+from inference_operator.engine.objects import Outcome
 from inference_operator.resources import service_input
 from inference_operator.resources.base import Fact, differing
 from inference_sandbox.aws import in_process
@@ -148,6 +149,17 @@ def test_a_part_of_scaling_that_somebody_has_suspended_stays_so_and_is_told(worl
     assert it.ready
 
 
+def test_limits_that_somebody_widens_are_put_back_once_a_policy_uses_them_and_nobody_is_blamed(world: World) -> None:
+    it = up(world, autoscaling=SCALED)
+    world.cloud.give_metric(CLUSTER, SERVICE, "ECSServiceAverageMemoryUtilization", 1.0)
+    world.client("application-autoscaling").register_scalable_target(**SCALABLE, MinCapacity=0)
+    mark = world.mark
+    it.live_on(timedelta(minutes=50))
+    assert world.writes(since=mark) == ["ecs:UpdateService", "application-autoscaling:RegisterScalableTarget"]
+    assert it.ready
+    assert it.stands("Contested")[0] == "Absent"
+
+
 # -- containers that AWS adds to a task
 
 GUARDDUTY = "aws-guardduty-agent-aB3dE"
@@ -209,6 +221,21 @@ def test_an_object_goes_though_the_newest_revision_of_the_family_is_somebody_els
     assert world.client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"] == [theirs]
 
 
+def test_tasks_that_a_server_protects_from_ending_are_told_as_the_reason_while_they_are(world: World) -> None:
+    it = up(world, replicas=3)
+    ecs = world.client("ecs")
+    running = ecs.list_tasks(cluster=CLUSTER, serviceName=SERVICE)["taskArns"]
+    ecs.update_task_protection(cluster=CLUSTER, tasks=running, protectionEnabled=True, expiresInMinutes=90)
+    it.change(replicas=1)
+    it.live_on(timedelta(minutes=80))
+    assert "3 of 1 tasks run; TaskProtected (was unable to" in it.condition("Ready")["message"]
+    it.live(lambda: it.ready)
+
+    it.change(image="registry.example.com/inference-server:1.5.0")
+    it.live(lambda: it.ready)
+    assert not any("TaskProtected" in told for outcome in it.outcomes[-5:] for told in messages(outcome))
+
+
 # -- somebody who changes the same again and again
 
 DAY = timedelta(days=1)
@@ -221,6 +248,10 @@ def fought(it: Object, interfere: Callable[[], object], duration: timedelta = DA
         outcome = it.look()
         interfere()
         it.world.advance(outcome.requeue_after)
+
+
+def messages(outcome: Outcome) -> list[str]:
+    return [condition.message for condition in outcome.status.conditions]
 
 
 def told(it: Object, reason: str) -> list[str]:

@@ -140,6 +140,17 @@ def test_what_somebody_changed_is_put_right(world: World, environment: Environme
     assert attributes(world)["VisibilityTimeout"] == "30"
 
 
+def test_a_target_that_somebody_has_made_send_a_part_of_each_event_sends_it_whole_again(
+    world: World, environment: Environment
+) -> None:
+    environment.look()
+    events = world.client("events")
+    [target] = events.list_targets_by_rule(Rule=QUEUE)["Targets"]
+    events.put_targets(Rule=QUEUE, Targets=[{**target, "InputPath": "$.detail"}])
+    environment.look()
+    assert events.list_targets_by_rule(Rule=QUEUE)["Targets"] == [target]
+
+
 def test_what_a_rule_of_compliance_denies_at_the_queue_stays_and_what_it_allows_does_not(
     world: World, environment: Environment
 ) -> None:

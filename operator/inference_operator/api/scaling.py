@@ -74,7 +74,8 @@ class Autoscaling(SpecModel):
     """Average use of the tasks' memory to aim at, in percent."""
 
     requests_per_replica: Annotated[int, whole(1, 10_000_000)] | None = None
-    """Requests a minute and task to aim at. Needs an environment with a load balancer."""
+    """Requests a minute and task to aim at. Needs an environment with a load balancer, and the rollout strategy
+    ROLLING."""
 
     scale_out_cooldown: _Cooldown = timedelta(minutes=1)
     """How long after tasks were added before more are: about the time that a task takes to load its models."""

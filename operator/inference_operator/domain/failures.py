@@ -108,11 +108,14 @@ class Evidence:
         told = {task.task: task for task in (*mine, *self.known)}
         return [task for task in told.values() if not (task.reason or "").startswith(ROUTINE)]
 
-    def complaints(self) -> list[tuple[Cause, str]]:
-        """Events since it began that tell of trouble, newest first, with their causes."""
+    def told(self) -> list[tuple[Cause, str]]:
+        """Events since it began, newest first, with their causes."""
         recent = [e for e in self.events if self.since is None or e.at >= self.since.replace(microsecond=0)]
-        told = [(classify(Fact(text=e.message)), SERVICE.sub("", e.message)) for e in recent]
-        return [(cause, text) for cause, text in told if cause.severity is not Severity.INFO]
+        return [(classify(Fact(text=e.message)), SERVICE.sub("", e.message)) for e in recent]
+
+    def complaints(self) -> list[tuple[Cause, str]]:
+        """Those that tell of trouble."""
+        return [(cause, text) for cause, text in self.told() if cause.severity is not Severity.INFO]
 
     def verdict(self) -> str | None:
         """What the events say of its end."""

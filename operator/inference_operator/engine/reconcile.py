@@ -64,9 +64,10 @@ class Memory:
         self.seen.clear()
 
     def deploys(self, asked: object) -> None:
-        """New tasks rest on what somebody may have taken away since it was looked at."""
+        """New tasks rest on what somebody may have taken away since it was looked at; but for a task definition, of
+        which they get a new one, or ECS says that it is gone."""
         if asked != self.deployed:
-            self.forget()
+            self.seen = {name: seen for name, seen in self.seen.items() if name == TaskDefinitions.name}
         self.deployed = asked
 
 
@@ -108,6 +109,8 @@ def reconcile(
         and all(isinstance(r.outcome, Settled | None) for r in finished.results)
     ):
         _tidy(kinds, ctx, memory, finished)
+    if any(result.put_back and result.kind == Services.name for result in finished.results):
+        memory.forget()  # whoever has changed that may have changed what is looked at more seldom, such as its limits
     return finished
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from inference_operator.aws.errors import AwsError, NotFound
+from inference_operator.aws.ports import Answer
 from inference_operator.domain import ecs_events, tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
@@ -21,6 +22,8 @@ from inference_operator.resources.event_queue import name_of
 
 TARGET = "inference-operator"
 """Id of the target. Other targets that the rule may have are somebody else's."""
+SENT = ("Arn", "Input", "InputPath", "InputTransformer")
+"""Members of a target (API reference, Target). The last three make of an event what nobody reads here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +41,8 @@ class EventRule:
     arn: str
     pattern: Any
     state: str
-    targets: Mapping[str, str]
-    """ARNs by id."""
+    targets: Mapping[str, Answer]
+    """By id: the members that say what is sent, and where."""
     tags: Mapping[str, str]
 
 
@@ -68,7 +71,7 @@ class EventRules:
             {
                 "EventPattern": (want.pattern, have.pattern),
                 "State": ("ENABLED", have.state),
-                "Targets": (want.queue, have.targets.get(TARGET)),
+                "Targets": ({"Arn": want.queue}, have.targets.get(TARGET)),
             }
         )
 
@@ -93,7 +96,7 @@ class EventRules:
             arn=rule["Arn"],
             pattern=_parsed(rule.get("EventPattern")),
             state=rule.get("State", ""),
-            targets={target["Id"]: target["Arn"] for target in targets},
+            targets={each["Id"]: {member: each[member] for member in SENT if member in each} for each in targets},
             tags=found,
         )
 
@@ -141,7 +144,7 @@ class EventRules:
             arn=rule["RuleArn"],
             pattern=want.pattern,
             state="ENABLED",
-            targets={TARGET: want.queue},
+            targets={TARGET: {"Arn": want.queue}},
             tags=tags,
         )
 

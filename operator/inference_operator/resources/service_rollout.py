@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from inference_operator.api import meta
@@ -148,14 +149,16 @@ RECENTLY = timedelta(hours=1)
 
 
 def below(ctx: Context, have: Service, seen: Rollout) -> str:
-    """How many tasks run after the rollout, and why no more, if something that happened recently tells."""
+    """How many tasks run after the rollout, and why no more or no fewer, if something that happened recently tells."""
     running, desired = have.answer["runningCount"], have.answer["desiredCount"]
+    told = f"{running} of {desired} tasks run"
+    if running >= desired:
+        return told + _protected(ctx, have, seen)
     since = max(ctx.now - RECENTLY, seen.started_at or ctx.now - RECENTLY)
     shown = [task for task in have.stopped_tasks if task.get("stoppedAt", ctx.now) >= since]
     known = [task for task in ctx.previous.stopped_tasks if (task.at or ctx.now) >= since]
     recent = replace(have, stopped_tasks=shown)
-    why = _why(ctx, recent, replace(seen, started_at=since), known) if running < desired else ""
-    return f"{running} of {desired} tasks run{why}"
+    return told + _why(ctx, recent, replace(seen, started_at=since), known)
 
 
 def _paused(told: str, pause: Pause) -> str:
@@ -232,7 +235,15 @@ def _progress(ctx: Context, have: Service, seen: Rollout) -> str:
         return f"{told}; {trouble}" + (f". Next: {step.rstrip('.')}" if step and not seen.overdue else "")
     if len(have.deployments) == 1:
         return f"{told}; ECS waits until they are healthy"
-    return f"{told}; ECS waits until they are healthy and the tasks before them have ended"
+    return f"{told}; ECS waits until they are healthy and the tasks before them have ended{_protected(ctx, have, seen)}"
+
+
+def _protected(ctx: Context, have: Service, seen: Rollout) -> str:
+    """Why tasks that are no longer wanted do not end, if ECS has told so since it last was steady."""
+    unsteady = takewhile(lambda each: each[0] is not causes.STEADY, evidence(ctx, have, seen).told())
+    step = "" if seen.overdue else f". Next: {causes.PROTECTED.next_step}"
+    found = (f"; {cause.name} ({text.rstrip('.')}){step}" for cause, text in unsteady if cause is causes.PROTECTED)
+    return next(found, "")
 
 
 def _why(ctx: Context, have: Service, seen: Rollout, known: Sequence[StoppedTask] = ()) -> str:
