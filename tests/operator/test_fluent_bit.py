@@ -22,7 +22,7 @@ from inference_operator.fluentbit.intent import Intent
 from inference_operator.fluentbit.rendering import DEBUG, render
 from inference_operator.fluentbit.routing import Line, goes_to, understood
 from tests.eventually import eventually
-from tests.operator.firelens import hasty, needs_fluent_bit, read, running, to_files
+from tests.operator.firelens import free_port, hasty, needs_fluent_bit, read, running, to_files
 from tests.operator.log_samples import DESTINATIONS, intents, texts
 from tests.operator.simulated_router import masked
 
@@ -252,6 +252,22 @@ def test_labels_and_the_metadata_of_ecs_come_along() -> None:
             "ecs_task_definition": "shop_recommender:1",
         }
     ]
+
+
+def test_a_destination_that_is_not_reached_holds_up_no_other(tmp_path: Path) -> None:
+    """Of each route, container and moment a chunk waits for it: more than the 128 that Fluent Bit has open at most."""
+    levels, containers = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], [f"app-{number}" for number in range(10)]
+    routes = [{"match": {"levels": [level]}, "to": ["errors", "search"]} for level in levels]
+    asked = replace(intent_of(*routes, {"drop": True}), containers=containers)
+    rendered = render(asked)
+    configuration = replace(rendered, main=hasty(rendered.main))
+    lines = [Line(text=level, container=container) for level in levels for container in containers]
+    proxy = {"HTTP_PROXY": f"http://127.0.0.1:{free_port()}", "NO_PROXY": "169.254.169.254,169.254.170.2"}
+    with running(tmp_path, to_files(configuration, tmp_path, but="search"), proxy) as router:
+        for count in range(1, 5):
+            router.send(*lines)
+            eventually(lambda count=count: len(read(tmp_path, "errors")) == count * len(lines), 20)
+        assert "paused (" not in router.log()
 
 
 def test_a_share_of_the_lines_is_about_that_share() -> None:

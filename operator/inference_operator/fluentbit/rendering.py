@@ -35,6 +35,10 @@ PORTS = {
     "24224": "FireLens has its own",
 }
 """Taken in a task with a router, whose network all containers share."""
+CHUNKS = "16384"
+"""As many as Fluent Bit can have on their way. Of each route and container one a second waits for a destination that is
+not reached, open until it is given up, and with that many open the router takes in nothing, for no destination. An open
+file each; a container on Fargate may have 65,535."""
 DROP = "drop"
 SOMETHING = r"\A[\s\S]"
 TEXTUAL = r"[\s\S]|\A\z"
@@ -98,6 +102,7 @@ def service() -> Section:
             ("scheduler.base", "2"),
             ("scheduler.cap", "60"),
             ("storage.path", f"{FOLDER}/chunks"),
+            ("storage.max_chunks_up", CHUNKS),
         ],
     )
 
