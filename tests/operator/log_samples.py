@@ -64,6 +64,7 @@ ODD = [
         '{"user": {"_rt_x" : 1, "id": 1}, "level": "error"}',
         '{"log": {"level": "ERROR"}}',
         '{"level": ["ERROR"]}',
+        "\x1b[1;31mERROR\x1b[0m: slow",
     ),
 ]
 """Lines at the edge of JSON."""

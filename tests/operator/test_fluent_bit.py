@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from inference_operator.api.logging import Logging
 from inference_operator.fluentbit.intent import Intent
 from inference_operator.fluentbit.rendering import DEBUG, render
-from inference_operator.fluentbit.routing import Line, goes_to, understood
+from inference_operator.fluentbit.routing import Line, goes_to, joined, understood
 from tests.eventually import eventually
 from tests.operator.firelens import free_port, hasty, needs_fluent_bit, read, running, to_files
 from tests.operator.log_samples import DESTINATIONS, intents, texts
@@ -228,15 +228,27 @@ Traceback (most recent call last):
   File "/app.py", line 5, in second
     boom()
 app.errors.BoomError: slow"""
+GROUP = """\
+  + Exception Group Traceback (most recent call last):
+  |   File "/app.py", line 7, in <module>
+  | ExceptionGroup: two (2 sub-exceptions)
+  +-+---------------- 1 ----------------
+    | ValueError: one
+    +---------------- 2 ----------------
+    | KeyError: 'two'
+    +------------------------------------"""
+CHAIN = f"{GROUP}\n\nThe above exception was the direct cause of the following exception:\n\n{TRACEBACKS}"
 
 
-def test_a_chained_traceback_is_one_record_and_what_follows_is_another() -> None:
-    lines = ["before", *TRACEBACKS.splitlines(), "after"]
+@pytest.mark.parametrize("written", [TRACEBACKS, GROUP, CHAIN], ids=["chained", "group", "group in a chain"])
+def test_a_traceback_is_one_record_and_what_follows_is_another(written: str) -> None:
+    lines = ["before", *written.splitlines(), "INFO: after"]
+    assert list(joined(lines)) == ["before", written, "INFO: after"]
     got = sent(
         intent_of({"match": {"levels": ["ERROR"]}, "to": ["errors"]}, {"to": ["archive"]}), list(map(as_line, lines))
     )
-    assert [record["log"].strip() for record in got["errors"]] == [TRACEBACKS]
-    assert [record["log"] for record in got["archive"]] == ["before", "after"]
+    assert [record["log"].removesuffix("\n") for record in got["errors"]] == [written]
+    assert [record["log"] for record in got["archive"]] == ["before", "INFO: after"]
 
 
 def test_labels_and_the_metadata_of_ecs_come_along() -> None:
