@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -269,7 +270,7 @@ def test_labels_and_the_metadata_of_ecs_come_along() -> None:
 def test_a_destination_that_is_not_reached_holds_up_no_other(tmp_path: Path) -> None:
     """Of each route, container and moment a chunk waits for it: more than the 128 that Fluent Bit has open at most."""
     levels, containers = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], [f"app-{number}" for number in range(10)]
-    routes = [{"match": {"levels": [level]}, "to": ["errors", "search"]} for level in levels]
+    routes: list[dict[str, object]] = [{"match": {"levels": [level]}, "to": ["errors", "search"]} for level in levels]
     asked = replace(intent_of(*routes, {"drop": True}), containers=containers)
     rendered = render(asked)
     configuration = replace(rendered, main=hasty(rendered.main))
@@ -278,8 +279,12 @@ def test_a_destination_that_is_not_reached_holds_up_no_other(tmp_path: Path) -> 
     with running(tmp_path, to_files(configuration, tmp_path, but="search"), proxy) as router:
         for count in range(1, 5):
             router.send(*lines)
-            eventually(lambda count=count: len(read(tmp_path, "errors")) == count * len(lines), 20)
+            eventually(partial(_holds, tmp_path, count * len(lines)), 20)
         assert "paused (" not in router.log()
+
+
+def _holds(folder: Path, count: int) -> bool:
+    return len(read(folder, "errors")) == count
 
 
 def test_a_share_of_the_lines_is_about_that_share() -> None:

@@ -80,6 +80,14 @@ def test_the_same_intent_is_the_same_text(intent: Intent) -> None:
     assert render(intent).hash == render(intent).hash
 
 
+def test_what_goes_to_s3_when_the_router_stops_waits_for_no_destination_that_hangs() -> None:
+    """A router with Fluent Bit 5.1 ends its outputs one after the other."""
+    named = {"a": DESTINATIONS["errors"], "b": DESTINATIONS["archive"], "c": DESTINATIONS["stream"]}
+    asked = replace(_intent({"to": sorted(named)}), destinations=named)
+    outputs = [section for section in sections(render(asked).main) if section.kind == "OUTPUT"]
+    assert [section.get("Alias") for section in outputs] == ["b", "a", "c", ""]
+
+
 def _intent(*routes: dict[str, object]) -> Intent:
     return Intent(
         namespace="shop",

@@ -334,8 +334,10 @@ class _Router:
         return sorted({n for name, numbers in used if wanted(self.intent.destinations[name]) for n in numbers})
 
     def _outputs(self) -> Iterator[Section]:
-        for name, numbers in self.intent.used.items():
-            first, *rest = output(self.intent, name, self.intent.destinations[name])
+        """They end in this order when the router stops, and only then S3's sends what it has: it waits for no other."""
+        destinations = self.intent.destinations
+        for name, numbers in sorted(self.intent.used.items(), key=lambda used: destinations[used[0]].s3 is None):
+            first, *rest = output(self.intent, name, destinations[name])
             told = f"Destination {name}: of route{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
             yield Section(kind="OUTPUT", entries=[first, _of_routes(numbers), *rest], comments=(told,))
         if self.intent.debug_group is not None:
