@@ -140,6 +140,16 @@ def test_a_counted_repeat_that_is_not_greedy_is_the_same_as_a_greedy_one() -> No
     assert [record["log"] for record in got["errors"]] == ["took 12 ms"]
 
 
+def test_a_long_run_of_what_an_expression_begins_with_keeps_no_line_waiting() -> None:
+    """Tried from each of its characters, it would for hours."""
+    written = [" " * 1_000_000 + "x", "x" + " " * 1_000_000]
+    got = sent(
+        intent_of({"match": {"regex": r"\s+$"}, "to": ["errors"]}, {"to": ["archive"]}), list(map(as_line, written))
+    )
+    assert [record["log"] for record in got["errors"]] == written[1:]
+    assert [record["log"] for record in got["archive"]] == written[:1]
+
+
 @pytest.mark.parametrize("name", ["user", "@meta", "a@b", "TAG", "x-key"])
 def test_a_member_of_an_inner_object_is_no_text_and_found_whatever_the_object_s_name_is(name: str) -> None:
     field = {"name": f"{name}.id", "values": ["a"]}

@@ -107,6 +107,23 @@ def test_a_repeat_that_is_counted_is_not_made_optional(pattern: str, written: st
     assert onigmo(pattern) == written
 
 
+@pytest.mark.parametrize(
+    ("pattern", "written"),
+    [
+        (r"\s+$", r"(?:(?<!\s)\s+$)"),
+        ("[a-f ]{2,}x|a+", r"(?:(?<![a-f\x20])[a-f\x20]{2,}x|a+)"),
+        (" *x", r"(?:(?<!\x20)\x20*x)"),
+        (r"\.+?", r"(?:(?<!\.)\.+?)"),
+        ("a{2,3}", "(?:a{2,3})"),
+        ("ab+", "(?:ab+)"),
+        ("^a+", "(?:^a+)"),
+        ("(a)+", "(?:(a)+)"),
+    ],
+)
+def test_what_begins_with_a_repeat_is_tried_where_a_run_begins(pattern: str, written: str) -> None:
+    assert onigmo(pattern) == written
+
+
 @pytest.mark.parametrize("percent", [1, 10, 50, 99])
 def test_a_share_is_kept_within_a_hundredth(percent: int) -> None:
     kept = sum(re.search(share(percent), f"{number:03x}") is not None for number in range(16**3))
