@@ -101,7 +101,7 @@ def running(
     folder: Path, configuration: Configuration, variables: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Router]:
     """The router, with a folder of the test's in place of the task's volume."""
-    main = configuration.main.replace(FOLDER, str(folder)).replace("HTTP_Server               On", "")
+    main = configuration.main.replace(FOLDER, str(folder))
     main = re.sub(r"HTTP_Port( +)2020", rf"HTTP_Port\g<1>{free_port()}", main)
     (folder / "router.conf").write_text(main)
     (folder / "parsers.conf").write_text(configuration.parsers)
@@ -134,12 +134,15 @@ def hasty(main: str) -> str:
     return main
 
 
-def to_files(configuration: Configuration, folder: Path) -> Configuration:
-    """The same, with a file for each destination. What decides which lines an output gets is left as it is."""
+def to_files(configuration: Configuration, folder: Path, but: str = "") -> Configuration:
+    """The same, with a file for each destination but one. What decides which lines an output gets is left as it is."""
     sections = configuration.main.split("[OUTPUT]\n")
     rewritten = []
     for section in sections[1:]:
         alias = re.search(r"^ *Alias +(\S+)$", section, re.MULTILINE)
+        if alias and alias[1] == but:
+            rewritten.append(section)
+            continue
         match = re.search(r"^ *Match(?:_Regex)? +\S+$", section, re.MULTILINE)
         assert match is not None
         name = alias[1] if alias else "nowhere"

@@ -64,6 +64,7 @@ ODD = [
         '{"user": {"_rt_x" : 1, "id": 1}, "level": "error"}',
         '{"log": {"level": "ERROR"}}',
         '{"level": ["ERROR"]}',
+        "\x1b[1;31mERROR\x1b[0m: slow",
     ),
 ]
 """Lines at the edge of JSON."""
@@ -78,7 +79,18 @@ def _pattern(word: str) -> str:
 def regexes(draw: st.DrawFn) -> str:
     """Made of pieces that are each accepted."""
     pieces = st.sampled_from(
-        [".", r"\d+", r"\s", "[a-z ]{1,3}", "[0-9]{2}?", "[^0-9]", "(?:a|b)?", r"\bslow\b", *map(_pattern, WORDS)]
+        [
+            ".",
+            r"\d+",
+            r"\s+",
+            r"\w{2,}",
+            "[a-z ]{1,3}",
+            "[0-9]{2}?",
+            "[^0-9]",
+            "(?:a|b)?",
+            r"\bslow\b",
+            *map(_pattern, WORDS),
+        ]
     )
     middle = "".join(draw(st.lists(pieces, min_size=1, max_size=3)))
     return draw(st.sampled_from(["{}", "^{}", "{}$", "({})", "{}|^x"])).format(middle)

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,9 +21,9 @@ from hypothesis import strategies as st
 from inference_operator.api.logging import Logging
 from inference_operator.fluentbit.intent import Intent
 from inference_operator.fluentbit.rendering import DEBUG, render
-from inference_operator.fluentbit.routing import Line, goes_to, understood
+from inference_operator.fluentbit.routing import Line, goes_to, joined, understood
 from tests.eventually import eventually
-from tests.operator.firelens import hasty, needs_fluent_bit, read, running, to_files
+from tests.operator.firelens import free_port, hasty, needs_fluent_bit, read, running, to_files
 from tests.operator.log_samples import DESTINATIONS, intents, texts
 from tests.operator.simulated_router import masked
 
@@ -139,6 +140,16 @@ def test_a_counted_repeat_that_is_not_greedy_is_the_same_as_a_greedy_one() -> No
     assert [record["log"] for record in got["errors"]] == ["took 12 ms"]
 
 
+def test_a_long_run_of_what_an_expression_begins_with_keeps_no_line_waiting() -> None:
+    """Tried from each of its characters, it would for hours."""
+    written = [" " * 1_000_000 + "x", "x" + " " * 1_000_000]
+    got = sent(
+        intent_of({"match": {"regex": r"\s+$"}, "to": ["errors"]}, {"to": ["archive"]}), list(map(as_line, written))
+    )
+    assert [record["log"] for record in got["errors"]] == written[1:]
+    assert [record["log"] for record in got["archive"]] == written[:1]
+
+
 @pytest.mark.parametrize("name", ["user", "@meta", "a@b", "TAG", "x-key"])
 def test_a_member_of_an_inner_object_is_no_text_and_found_whatever_the_object_s_name_is(name: str) -> None:
     field = {"name": f"{name}.id", "values": ["a"]}
@@ -228,15 +239,27 @@ Traceback (most recent call last):
   File "/app.py", line 5, in second
     boom()
 app.errors.BoomError: slow"""
+GROUP = """\
+  + Exception Group Traceback (most recent call last):
+  |   File "/app.py", line 7, in <module>
+  | ExceptionGroup: two (2 sub-exceptions)
+  +-+---------------- 1 ----------------
+    | ValueError: one
+    +---------------- 2 ----------------
+    | KeyError: 'two'
+    +------------------------------------"""
+CHAIN = f"{GROUP}\n\nThe above exception was the direct cause of the following exception:\n\n{TRACEBACKS}"
 
 
-def test_a_chained_traceback_is_one_record_and_what_follows_is_another() -> None:
-    lines = ["before", *TRACEBACKS.splitlines(), "after"]
+@pytest.mark.parametrize("written", [TRACEBACKS, GROUP, CHAIN], ids=["chained", "group", "group in a chain"])
+def test_a_traceback_is_one_record_and_what_follows_is_another(written: str) -> None:
+    lines = ["before", *written.splitlines(), "INFO: after"]
+    assert list(joined(lines)) == ["before", written, "INFO: after"]
     got = sent(
         intent_of({"match": {"levels": ["ERROR"]}, "to": ["errors"]}, {"to": ["archive"]}), list(map(as_line, lines))
     )
-    assert [record["log"].strip() for record in got["errors"]] == [TRACEBACKS]
-    assert [record["log"] for record in got["archive"]] == ["before", "after"]
+    assert [record["log"].removesuffix("\n") for record in got["errors"]] == [written]
+    assert [record["log"] for record in got["archive"]] == ["before", "INFO: after"]
 
 
 def test_labels_and_the_metadata_of_ecs_come_along() -> None:
@@ -252,6 +275,26 @@ def test_labels_and_the_metadata_of_ecs_come_along() -> None:
             "ecs_task_definition": "shop_recommender:1",
         }
     ]
+
+
+def test_a_destination_that_is_not_reached_holds_up_no_other(tmp_path: Path) -> None:
+    """Of each route, container and moment a chunk waits for it: more than the 128 that Fluent Bit has open at most."""
+    levels, containers = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], [f"app-{number}" for number in range(10)]
+    routes: list[dict[str, object]] = [{"match": {"levels": [level]}, "to": ["errors", "search"]} for level in levels]
+    asked = replace(intent_of(*routes, {"drop": True}), containers=containers)
+    rendered = render(asked)
+    configuration = replace(rendered, main=hasty(rendered.main))
+    lines = [Line(text=level, container=container) for level in levels for container in containers]
+    proxy = {"HTTP_PROXY": f"http://127.0.0.1:{free_port()}", "NO_PROXY": "169.254.169.254,169.254.170.2"}
+    with running(tmp_path, to_files(configuration, tmp_path, but="search"), proxy) as router:
+        for count in range(1, 5):
+            router.send(*lines)
+            eventually(partial(_holds, tmp_path, count * len(lines)), 20)
+        assert "paused (" not in router.log()
+
+
+def _holds(folder: Path, count: int) -> bool:
+    return len(read(folder, "errors")) == count
 
 
 def test_a_share_of_the_lines_is_about_that_share() -> None:

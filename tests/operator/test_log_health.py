@@ -148,6 +148,23 @@ def test_objects_that_are_given_up_are_lost_lines(world: World) -> None:
     assert "lines were dropped (those of 2 objects for archive)" in log_health.said(seen).message
 
 
+TOO_LONG = [
+    "[ warn] [output:cloudwatch_logs:errors] Discarding massive log record",
+    "[ warn] [output:kinesis_firehose:stream] [size=1100255] Discarding record which is larger than max size, logs",
+    "[ warn] [output:kinesis_firehose:stream] Discarding large or unprocessable record, logs",
+]
+"""Of one line each, which Firehose's output tells of twice."""
+
+
+def test_lines_that_are_too_long_for_their_destination_are_lost_lines(world: World) -> None:
+    logs = Logs(told(*((20, text) for text in TOO_LONG), (10, counters()), (5, counters())))
+    seen = log_health.look(context(world, logs), None, running=1)
+    assert stands(seen) == ("False", "LogsLost")
+    assert "lines were dropped (1 too long for errors, 1 too long for stream)" in log_health.said(seen).message
+    assert seen is not None
+    assert not seen.fine
+
+
 def test_what_s3_s_output_counts_as_dropped_but_sends_again_is_late(world: World) -> None:
     def archive(**counted: int) -> str:
         return counters(**counted).replace('"archive"', '"x"').replace('"errors": {"proc', '"archive": {"proc')

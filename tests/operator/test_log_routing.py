@@ -80,6 +80,14 @@ def test_the_same_intent_is_the_same_text(intent: Intent) -> None:
     assert render(intent).hash == render(intent).hash
 
 
+def test_what_goes_to_s3_when_the_router_stops_waits_for_no_destination_that_hangs() -> None:
+    """A router with Fluent Bit 5.1 ends its outputs one after the other."""
+    named = {"a": DESTINATIONS["errors"], "b": DESTINATIONS["archive"], "c": DESTINATIONS["stream"]}
+    asked = replace(_intent({"to": sorted(named)}), destinations=named)
+    outputs = [section for section in sections(render(asked).main) if section.kind == "OUTPUT"]
+    assert [section.get("Alias") for section in outputs] == ["b", "a", "c", ""]
+
+
 def _intent(*routes: dict[str, object]) -> Intent:
     return Intent(
         namespace="shop",
@@ -96,6 +104,23 @@ def _intent(*routes: dict[str, object]) -> Intent:
     [("a{2}?", "(?:a{2})"), ("a{2,3}?", "(?:a{2,3}?)"), ("a??", "(?:a??)"), ("[{2}?]", "(?:[{2}?])")],
 )
 def test_a_repeat_that_is_counted_is_not_made_optional(pattern: str, written: str) -> None:
+    assert onigmo(pattern) == written
+
+
+@pytest.mark.parametrize(
+    ("pattern", "written"),
+    [
+        (r"\s+$", r"(?:(?<!\s)\s+$)"),
+        ("[a-f ]{2,}x|a+", r"(?:(?<![a-f\x20])[a-f\x20]{2,}x|a+)"),
+        (" *x", r"(?:(?<!\x20)\x20*x)"),
+        (r"\.+?", r"(?:(?<!\.)\.+?)"),
+        ("a{2,3}", "(?:a{2,3})"),
+        ("ab+", "(?:ab+)"),
+        ("^a+", "(?:^a+)"),
+        ("(a)+", "(?:(a)+)"),
+    ],
+)
+def test_what_begins_with_a_repeat_is_tried_where_a_run_begins(pattern: str, written: str) -> None:
     assert onigmo(pattern) == written
 
 
@@ -124,6 +149,10 @@ def test_of_a_sampled_route_the_others_go_nowhere() -> None:
         ('{"message": "ERROR"}', ""),
         ("2026-11-24 WARN disk", "WARN"),
         ("Traceback (most recent call last):\n  File", "Traceback"),
+        ("  + Exception Group Traceback (most recent call last):\n  |   File", "Traceback"),
+        ("\x1b[32mINFO\x1b[0m:     started", "INFO"),
+        ("12:00:00 | \x1b[31m\x1b[1mERROR   \x1b[0m | app:main", "ERROR"),
+        ("mERROR", ""),
         ("nothing said", ""),
         ("x" * 101 + " ERROR", ""),
         ('{"level": "INFO"} {"level": "ERROR"}', "INFO"),

@@ -162,8 +162,8 @@ class Router(SpecModel):
     """Memory of the task's that is kept for the router. It may use more."""
 
     buffer: Memory = Memory.parse("256Mi")
-    """Lines that may wait on the task's disk for destinations that are not reached; the router takes in no more. Each
-    destination keeps twice as much at most, and drops its oldest beyond that."""
+    """Half of the lines that may wait on the task's disk for each destination that is not reached. Beyond that it drops
+    its oldest; the others get theirs meanwhile."""
 
     essential: Flag = True
     """Whether a task ends when its router ends. Without a router, nothing is logged."""

@@ -144,7 +144,7 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
     Reason.INTERNAL_ERROR: ("The operator itself failed.", "Report it, with the operator's log."),
     Reason.LOGS_FLOWING: ("Every line reached its destinations in the last half hour.", _NOTHING),
     Reason.LOGS_LOST: (
-        "A log router gave up lines in the last half hour: a destination took too long, or took none.",
+        "A log router gave up lines in the last half hour: too long ones, or a destination was not reached.",
         "Check that the destination that the message names exists, and that the task role may write there.",
     ),
     Reason.LOGS_DELAYED: (

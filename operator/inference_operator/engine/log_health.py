@@ -42,7 +42,7 @@ class Look:
     @property
     def fine(self) -> bool:
         found = self.report
-        troubles = (self.trouble, found.delayed, found.dropped, found.objects_lost)
+        troubles = (self.trouble, found.delayed, found.dropped, found.objects_lost, found.too_long)
         return bool(found.routers) and not any(troubles)
 
 
@@ -101,6 +101,7 @@ def said(seen: Look | None) -> Said:
     cause = f"; a router says: {found.error[:SHOWN]}" if found.error else ""
     lost = [f"{count} for {name}" for name, count in found.dropped.items()]
     lost += [f"those of {count} objects for {name}" for name, count in found.objects_lost.items()]
+    lost += [f"{count} too long for {name}" for name, count in found.too_long.items()]
     if lost:
         return _said("False", Reason.LOGS_LOST, f"lines were dropped ({', '.join(lost)}){cause}. Next: {_NEXT}")
     if found.delayed:

@@ -57,11 +57,15 @@ def _escaped(char: str) -> str:
 
 _WORD_EDGES: Final = {"b": r"(?:(?<=\w)(?!\w)|(?<!\w)(?=\w))", "B": r"(?:(?<=\w)(?=\w)|(?<!\w)(?!\w))"}
 _COUNTED: Final = re.compile(r"\{[0-9]+\}\Z")
+_REPEATED_FIRST: Final = re.compile(
+    r"(\\x[0-9a-f]{2}|\\.|\[(?:\\.|[^\]\\])+\]|[^\\(){}\[\]|^$*+?])(?:[*+]|\{[0-9]+,\})"
+)
 
 
 def onigmo(pattern: str) -> str:
-    """A pattern of the API's, in one word. `^` and `$` remain the ends of a line; the edges of words are ASCII's, as
-    the letters of words are. In Ruby `{2}?` may be absent, elsewhere it is `{2}`."""
+    r"""A pattern of the API's, in one word. `^` and `$` remain the ends of a line; the edges of words are ASCII's, as
+    the letters of words are. In Ruby `{2}?` may be absent, elsewhere it is `{2}`. What begins with a repeat, as `\s+$`
+    does, is tried where a run begins alone: from within it the same would be found, after the square of its length."""
     out, in_class = [], False
     for escaped, char in _TOKEN.findall(pattern):
         if escaped in _WORD_EDGES:
@@ -75,7 +79,9 @@ def onigmo(pattern: str) -> str:
         else:
             in_class = (in_class or char == "[") and char != "]"
             out.append(f"\\x{ord(char):02x}" if char in _SPLITTING else char)
-    return f"(?:{''.join(out)})"
+    written = "".join(out)
+    first = _REPEATED_FIRST.match(written)
+    return f"(?:{f'(?<!{first[1]})' if first else ''}{written})"
 
 
 def any_of(texts: Iterable[str]) -> str:

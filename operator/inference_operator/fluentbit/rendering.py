@@ -35,6 +35,10 @@ PORTS = {
     "24224": "FireLens has its own",
 }
 """Taken in a task with a router, whose network all containers share."""
+CHUNKS = "16384"
+"""As many as Fluent Bit can have on their way. Of each route and container one a second waits for a destination that is
+not reached, open until it is given up, and with that many open the router takes in nothing, for no destination. An open
+file each; a container on Fargate may have 65,535."""
 DROP = "drop"
 SOMETHING = r"\A[\s\S]"
 TEXTUAL = r"[\s\S]|\A\z"
@@ -98,6 +102,7 @@ def service() -> Section:
             ("scheduler.base", "2"),
             ("scheduler.cap", "60"),
             ("storage.path", f"{FOLDER}/chunks"),
+            ("storage.max_chunks_up", CHUNKS),
         ],
     )
 
@@ -329,8 +334,10 @@ class _Router:
         return sorted({n for name, numbers in used if wanted(self.intent.destinations[name]) for n in numbers})
 
     def _outputs(self) -> Iterator[Section]:
-        for name, numbers in self.intent.used.items():
-            first, *rest = output(self.intent, name, self.intent.destinations[name])
+        """They end in this order when the router stops, and only then S3's sends what it has: it waits for no other."""
+        destinations = self.intent.destinations
+        for name, numbers in sorted(self.intent.used.items(), key=lambda used: destinations[used[0]].s3 is None):
+            first, *rest = output(self.intent, name, destinations[name])
             told = f"Destination {name}: of route{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
             yield Section(kind="OUTPUT", entries=[first, _of_routes(numbers), *rest], comments=(told,))
         if self.intent.debug_group is not None:

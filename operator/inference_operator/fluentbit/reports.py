@@ -27,9 +27,11 @@ PERIOD: Final = timedelta(minutes=5)
 _ERROR: Final = "[error] ["
 """With the name of a part of Fluent Bit. Without one it is about a line that is passed on as it is."""
 _GIVEN_UP: Final = "will not retry"
+_TOO_LONG: Final = ("Discarding massive", "Discarding large")
+"""Of CloudWatch's output and of Firehose's, which do not count such a line as dropped."""
 
 COUNTERS: Final = '"dropped_records"'
-PATTERN: Final = f'?{COUNTERS} ?"{_ERROR}" ?"{_GIVEN_UP}"'
+PATTERN: Final = " ".join([f"?{COUNTERS}", *(f'?"{text}"' for text in (_ERROR, _GIVEN_UP, *_TOO_LONG))])
 """Of FilterLogEvents: lines with any of these ("Filter and pattern syntax")."""
 
 DEBUG_NAME: Final = "debugUntil"
@@ -81,6 +83,8 @@ class Report:
     """By destination."""
     objects_lost: Mapping[str, int] = field(default_factory=dict)
     """By destination in S3: how many objects were given up. How many lines they had is not told."""
+    too_long: Mapping[str, int] = field(default_factory=dict)
+    """By destination: how many lines it did not take."""
     error: str | None = None
     """What a router told last of what goes wrong."""
     failing: frozenset[str] = frozenset()
@@ -105,12 +109,15 @@ def report(lines: Iterable[Said], in_s3: Collection[str] = ()) -> Report:
     told: dict[str, dict[datetime, Counters]] = {}
     errors: list[Said] = []
     lost: Counter[str] = Counter()
+    too_long: Counter[str] = Counter()
     for line in sorted(lines, key=lambda line: line.at):
         counters = _counters(line.text)
         if counters is not None:
             told.setdefault(line.stream, {})[line.at] = counters
         elif _GIVEN_UP in line.text:
             lost[_output(line.text)] += 1
+        elif any(text in line.text for text in _TOO_LONG):
+            too_long[_output(line.text)] += 1
         elif _ERROR in line.text:
             errors.append(line)
     lately = max((max(series) for series in told.values()), default=_EVER) - PERIOD
@@ -122,6 +129,7 @@ def report(lines: Iterable[Said], in_s3: Collection[str] = ()) -> Report:
         routers=len(told),
         flows=dict(sorted(flows.items())),
         objects_lost=dict(sorted(lost.items())),
+        too_long=dict(sorted(too_long.items())),
         error=_telling(errors),
         failing=frozenset(_output(error.text) for error in errors if error.at > lately),
     )

@@ -27,19 +27,27 @@ LEVELS: Final[Mapping[str, Sequence[str]]] = {
 START: Final = "start_state"
 LEVEL_MEMBERS: Final = ("level", "levelname", "severity")
 LEVEL_IN_TEXT: Final = (
-    r"\A.{0,100}?(?<![A-Za-z0-9_])(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)(?![A-Za-z0-9_])"
+    r"\A.{0,100}?(?:(?<![A-Za-z0-9_])|\x1b\[[0-9;]*m)"
+    r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)(?![A-Za-z0-9_])"
 )
-TRACEBACK: Final = r"\A(?P<level>Traceback) \(most recent call last\):"
+"""As a word; the sequence that colours it ends with a letter."""
+_GROUPED: Final = r"  \+ Exception Group "
+TRACEBACK: Final = rf"\A(?:{_GROUPED})?(?P<level>Traceback) \(most recent call last\):"
 REQUEST_LINE: Final = r'"[A-Z]{3,7} (?P<path>/[^\s?"]*)'
 _BEGINNING: Final = r"^Traceback \(most recent call last\):"
+_GROUP: Final = rf"^{_GROUPED}Traceback \(most recent call last\):"
 JOINING: Final = (
     (START, _BEGINNING, "in"),
+    (START, _GROUP, "group"),
     ("in", r"^(?:\s+.*|)$", "in"),
     ("in", r"^[A-Za-z_][\w.]*(?::.*)?$", "after"),
+    ("group", r"^\s+[|+]", "group"),
+    ("group", "^$", "between"),
     ("after", "^$", "between"),
     ("between", "^(?:During handling of|The above exception was)", "between"),
     ("between", "^$", "between"),
     ("between", _BEGINNING, "in"),
+    ("between", _GROUP, "group"),
 )
 """Which lines are one traceback, chained ones whole: in a state, a line that matches leads to another state."""
 
