@@ -182,6 +182,7 @@ def test_what_can_not_be_asked_is_told_in_a_line(terminal: Terminal) -> None:
         ("", "there is no InferenceDeployment in"),
         ("{", "can't be read"),
         ("a line of a log", "holds no objects of Kubernetes but 'a line of a log'"),
+        ("kind: InferenceDeployment\nspec: {}\n", "of the kind InferenceDeployment without a metadata.name"),
     ],
 )
 def test_a_file_of_which_nothing_can_be_said_is_an_error(
