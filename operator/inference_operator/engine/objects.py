@@ -31,7 +31,7 @@ from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff, log_health, notifications, status
 from inference_operator.engine.contest import WAYS_OUT, Contest
-from inference_operator.engine.events import Event, transitions
+from inference_operator.engine.events import Event, ignored, transitions
 from inference_operator.engine.notifications import Notice
 from inference_operator.engine.plan import StepResult, Trouble
 from inference_operator.engine.reconcile import (
@@ -194,7 +194,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         status=told,
         requeue_after=min(_requeue(done.results, memory, ctx), _debugging_ends(spec, now)),
         on_time=_turn(done.results) is not None,
-        events=tuple(transitions(previous, told, done.results)),
+        events=(*transitions(previous, told, done.results), *ignored(object_meta.annotations)),
         results=tuple(done.results),
         notices=notifications.due(object_meta, spec.environment, told, now) if environment.notifications else (),
     )
@@ -207,7 +207,8 @@ def _not_accepted(document: Document, world: World, refusal: Refusal, now: datet
     object_meta, previous = _read(document)
     running = _what_serves(_environment_name(document), object_meta, previous, world, now)
     told = status.refused(previous, refusal, running, generation=object_meta.generation, now=now)
-    return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)))
+    events = (*transitions(previous, told), *ignored(object_meta.annotations))
+    return Outcome(status=told, requeue_after=backoff.RESYNC, events=events)
 
 
 def _what_serves(
