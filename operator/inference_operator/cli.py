@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,14 +33,16 @@ def run() -> None:
     from pydantic import ValidationError  # noqa: PLC0415
 
     from inference_operator.runtime import logs, process  # noqa: PLC0415 half a second that the other commands need not pay
-    from inference_operator.runtime.settings import Settings  # noqa: PLC0415
+    from inference_operator.runtime.settings import Settings, misspelt  # noqa: PLC0415
 
+    if wrong := list(misspelt(os.environ)):
+        raise click.ClickException("; ".join(wrong))
     try:
         settings = Settings()
     except ValidationError as error:
-        wrong = (
+        wrong = [
             f"INFERENCE_OPERATOR_{e['loc'][0]}".upper() + f" is {e['input']!r}: {e['msg']}" for e in error.errors()
-        )
+        ]
         raise click.ClickException("; ".join(wrong)) from error
     logs.configure(settings.log_level)
     try:

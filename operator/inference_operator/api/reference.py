@@ -57,7 +57,8 @@ A value of these two that finds no such rollout is honoured, too, and an Event t
 
 `{ADOPT}`: while it is `true`, what has a name that the object would use, and nobody's tags, is taken over.
 
-An annotation that is misspelt does nothing, nor does another value of the last two: an Event says so (`AnnotationIgnored`).
+An annotation that is misspelt does nothing, nor does another value of the last two. An Event tells
+(`AnnotationIgnored`).
 
 ## Reserved environment variables
 
