@@ -14,7 +14,7 @@ import structlog
 from pydantic import ValidationError
 
 from inference_operator.api import meta
-from inference_operator.api.errors import explain
+from inference_operator.api.errors import explain, sentences
 from inference_operator.api.v1alpha1 import (
     InferenceDeploymentSpec,
     InferenceDeploymentStatus,
@@ -325,7 +325,7 @@ def accept(
     try:
         spec = InferenceDeploymentSpec.model_validate(document.get("spec", {}))
     except ValidationError as error:
-        return Refusal(Reason.INVALID_SPEC, f"{explain(error)} What runs goes on as it is. Next: mend the spec.")
+        return Refusal(Reason.INVALID_SPEC, f"{sentences(error)} What runs goes on as it is. Next: mend the spec.")
     found = environments.get(spec.environment)
     if found is None:
         return Refusal(Reason.ENVIRONMENT_NOT_FOUND, _not_found(spec.environment, environments))
@@ -339,7 +339,7 @@ def accept(
     if isinstance(environment, ValidationError):
         return Refusal(
             Reason.ENVIRONMENT_INVALID,
-            f"InferenceEnvironment '{spec.environment}' is not valid: {explain(environment)} Next: mend it.",
+            f"InferenceEnvironment '{spec.environment}' is not valid: {sentences(environment)} Next: mend it.",
         )
     identity = _identity(ObjectMeta.model_validate(document["metadata"]))
     return _refused(spec, environment, identity, labels) or (spec, environment)
@@ -419,7 +419,7 @@ def _without_environment(
     """Without its environment it is not known where an object's resources are. If it never had any, it may go."""
     if previous.resources is None:
         return Outcome(status=previous, requeue_after=timedelta())
-    why = f"is not valid: {explain(error)}" if error is not None else "does not exist."
+    why = f"is not valid: {sentences(error)}" if error is not None else "does not exist."
     message = (
         f"its resources can't be removed: InferenceEnvironment '{name}' {why} "
         f"Next: restore it; or remove what status.resources lists by hand, and then the finalizer {meta.FINALIZER}."
