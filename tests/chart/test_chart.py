@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
 import yaml
+from botocore.utils import ContainerMetadataFetcher
 
 from inference_operator.runtime.rbac import RULES
 from inference_sandbox.control_plane import Cluster, ControlPlane
@@ -120,6 +122,17 @@ def test_the_pod_of_helm_test_gets_the_image_and_a_node_as_the_operator_does(hel
     for spec in (pod["spec"], deployment["spec"]["template"]["spec"]):
         assert {name: spec[name] for name in where} == where
         assert spec["containers"][0]["image"] == "inference-operator:0.1.0"
+
+
+def test_the_network_policy_lets_out_to_each_address_from_which_botocore_takes_credentials_on_eks(helm: Helm) -> None:
+    (policy,) = of_kind(helm.objects(*EVERYTHING), "NetworkPolicy")
+    (agent,) = [rule for rule in policy["spec"]["egress"] if "to" in rule]
+    addresses = {str(ip_network(peer["ipBlock"]["cidr"]).network_address) for peer in agent["to"]}
+    known = {
+        host.strip("[]") for host in vars(ContainerMetadataFetcher)["_ALLOWED_HOSTS"] if not host.startswith("local")
+    }
+    assert addresses == known - {"169.254.170.2"}, "that one is ECS's"
+    assert agent["ports"] == [{"port": 80, "protocol": "TCP"}]
 
 
 def test_with_a_list_of_namespaces_no_cluster_role_tells_of_objects(helm: Helm) -> None:
