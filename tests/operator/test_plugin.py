@@ -396,6 +396,27 @@ def test_diff_tells_whether_new_tasks_are_rolled_out(
     assert "new tasks are rolled out" in other.output
 
 
+def test_where_a_policy_asks_for_labels_of_the_namespace_they_are_asked_of_the_cluster(
+    run: Callable[..., Result], kube: Kube, control_plane: Cluster, tmp_path: Path
+) -> None:
+    policy = {"namespaces": {"matchLabels": {"inference": "true"}}}
+    control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(environment_document(kube.namespace, policy=policy)))
+    it = {**deployment_document(environment=kube.namespace), "metadata": {"name": "web"}}
+    control_plane.kubectl("apply", "-n", kube.namespace, "-f", "-", stdin=json.dumps(it))
+    file = tmp_path / "web.yaml"
+    file.write_text(yaml.safe_dump({**it, "spec": {**it["spec"], "image": "registry.example.com/inference-server:2"}}))
+    try:
+        without = run("plan", "web")
+        control_plane.kubectl("label", "namespace", kube.namespace, "inference=true")
+        planned, shown = run("plan", "-f", str(file)), run("diff", "-f", str(file))
+    finally:
+        control_plane.kubectl("delete", "infenv", kube.namespace)
+    assert "does not have the labels" in without.output
+    assert planned.output.startswith(f"# {kube.namespace}/web\n"), "the file names no namespace"
+    assert f'"serviceName": "{kube.namespace}_web"' in planned.output
+    assert "new tasks are rolled out" in shown.output
+
+
 @pytest.mark.parametrize("applied", [("apply",), ("apply", "--server-side", "--field-manager=argocd-controller")])
 def test_diff_shows_what_goes_because_the_file_has_it_no_more(
     applied: tuple[str, ...], run: Callable[..., Result], kube: Kube, control_plane: Cluster, tmp_path: Path

@@ -94,6 +94,12 @@ class Cluster:
             self._objects.get_cluster_custom_object, GROUP, VERSION, ENVIRONMENTS, name, what=f"environment {name}"
         )
 
+    def labels_of(self, namespace: str) -> Document:
+        """The namespace with its labels, which an environment's policy may ask for."""
+        read: Any = client.CoreV1Api(self._api).read_namespace
+        labels = self._asked(read, namespace, what=f"namespace {namespace}").metadata.labels  # type: ignore[attr-defined]  # a V1Namespace
+        return {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels or {}}}
+
     def annotate(self, name: str, annotations: Mapping[str, str | None]) -> Document:
         """None takes an annotation away."""
         return self._asked(

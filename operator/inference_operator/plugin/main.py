@@ -255,11 +255,21 @@ def _plans(cluster: Cluster, documents: Sequence[Document]) -> list[Any]:
     from inference_operator.engine.offline import plan_documents  # noqa: PLC0415 half a second
 
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # the plan says it all
-    deployments = [d for d in documents if d.get("kind") == "InferenceDeployment"]
-    given = [d for d in documents if d.get("kind") == "InferenceEnvironment"]
-    known = {d["metadata"]["name"] for d in given}
+    deployments = [_placed(cluster, d) for d in documents if d.get("kind") == "InferenceDeployment"]
+    others = [d for d in documents if d.get("kind") in ("InferenceEnvironment", "Namespace")]
+    known = {d["metadata"]["name"] for d in others if d["kind"] == "InferenceEnvironment"}
     asked = {(d.get("spec") or {}).get("environment", "default") for d in deployments} - known
-    return plan_documents([*given, *(cluster.environment(name) for name in sorted(asked)), *deployments])
+    others += [cluster.environment(name) for name in sorted(asked)]
+    if any(((d.get("spec") or {}).get("policy") or {}).get("namespaces") for d in others):
+        known = {d["metadata"]["name"] for d in others if d["kind"] == "Namespace"}
+        others += [
+            cluster.labels_of(name) for name in sorted({d["metadata"]["namespace"] for d in deployments} - known)
+        ]
+    return plan_documents([*others, *deployments])
+
+
+def _placed(cluster: Cluster, document: Document) -> Document:
+    return {**document, "metadata": {"namespace": cluster.namespace, **document["metadata"]}}
 
 
 def _needed(name: str | None) -> str:
