@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import click
-import yaml
 
 from inference_operator import __version__
+from inference_operator.files import objects_in, with_deployments
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,14 +33,16 @@ def run() -> None:
     from pydantic import ValidationError  # noqa: PLC0415
 
     from inference_operator.runtime import logs, process  # noqa: PLC0415 half a second that the other commands need not pay
-    from inference_operator.runtime.settings import Settings  # noqa: PLC0415
+    from inference_operator.runtime.settings import Settings, misspelt  # noqa: PLC0415
 
+    if wrong := list(misspelt(os.environ)):
+        raise click.ClickException("; ".join(wrong))
     try:
         settings = Settings()
     except ValidationError as error:
-        wrong = (
+        wrong = [
             f"INFERENCE_OPERATOR_{e['loc'][0]}".upper() + f" is {e['input']!r}: {e['msg']}" for e in error.errors()
-        )
+        ]
         raise click.ClickException("; ".join(wrong)) from error
     logs.configure(settings.log_level)
     try:
@@ -70,7 +73,7 @@ def plan(files: tuple[Path, ...], output: str, *, live: bool) -> None:
     from inference_operator.engine.offline import plan_documents, plan_live  # noqa: PLC0415
 
     _keep_quiet()
-    documents = _with_deployments(files)
+    documents = with_deployments(files)
     with _outside():
         plans = plan_live(documents, *_world()) if live else plan_documents(documents)
     _print(plans, output)
@@ -131,7 +134,7 @@ def import_service(
 def _environment(name: str, files: tuple[Path, ...], kubernetes: Any) -> Any:
     """The InferenceEnvironment of that name."""
     known = dict(kubernetes.environments()) if kubernetes is not None else {}
-    known |= {d["metadata"]["name"]: d for d in _documents(files) if d.get("kind") == "InferenceEnvironment"}
+    known |= {d["metadata"]["name"]: d for d in objects_in(files) if d.get("kind") == "InferenceEnvironment"}
     if name not in known:
         raise click.ClickException(
             f"there is no InferenceEnvironment {name} in the cluster or in FILE (there is: "
@@ -186,7 +189,7 @@ def explain_logs(file: Path, environments: tuple[Path, ...], sample: TextIO | No
 
     from inference_operator.engine.log_explanation import explained  # noqa: PLC0415
 
-    documents = _documents((file, *environments))
+    documents = objects_in((file, *environments))
     known = {d["metadata"]["name"]: d for d in documents if d.get("kind") == "InferenceEnvironment"}
     lines = sample.read().splitlines() if sample is not None else []
     found = [d for d in documents if d.get("kind") == "InferenceDeployment"]
@@ -209,7 +212,7 @@ def verify(files: tuple[Path, ...], output: str) -> None:
     from inference_operator.engine.preflight import verify_documents  # noqa: PLC0415
 
     _keep_quiet()
-    documents = _with_deployments(files)
+    documents = with_deployments(files)
     with _outside():
         reports = verify_documents(documents, *_world())
     _print(reports, output)
@@ -258,28 +261,6 @@ def _outside() -> Iterator[None]:
 class _Printable(Protocol):
     def document(self) -> dict[str, Any]: ...
     def text(self) -> str: ...
-
-
-def _documents(files: tuple[Path, ...]) -> list[Any]:
-    return [document for file in files for document in _read(file)]
-
-
-def _read(file: Path) -> list[Any]:
-    try:
-        found = [document for document in yaml.safe_load_all(file.read_text()) if document]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{file} can't be read: {error}") from error
-    if wrong := next((document for document in found if not isinstance(document, dict)), None):
-        raise click.ClickException(f"{file} holds no objects of Kubernetes but {str(wrong)[:40]!r}")
-    return found
-
-
-def _with_deployments(files: tuple[Path, ...]) -> list[Any]:
-    """Of a wrong file nothing can be said, which must not look as if all were well."""
-    documents = _documents(files)
-    if not any(document.get("kind") == "InferenceDeployment" for document in documents):
-        raise click.ClickException(f"there is no InferenceDeployment in {', '.join(map(str, files))}")
-    return documents
 
 
 def _print(found: Sequence[_Printable], output: str) -> None:

@@ -21,7 +21,7 @@ ENVIRONMENT: Spec = {
     "models": {"fileSystemId": "fs-0123456789abcdef0", "posixUser": {"uid": 10001, "gid": 10001}},
 }
 
-LISTENER = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/shared/0123456789abcdef/0123456789abcdef"
+LISTENER = "arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:listener/app/shared/0123456789abcdef/01234567"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 LONG_NAMED = [{"name": f"N{number}", "value": ""} for number in range(101)]
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop/token-Ab12Cd"
@@ -587,6 +587,15 @@ BAD_ENVIRONMENTS: list[Change] = [
     {"models.posixUser": {"uid": 4294967296, "gid": 0}},
     {"models.posixUser": {"uid": "root", "gid": 0}},
     {"loadBalancer": {"listenerArn": LISTENER}},
+    {"region": "eu-west-1", "loadBalancer": {"listenerArn": LISTENER, "url": "https://inference.example.com"}},
+    {
+        "loadBalancer": {
+            "listenerArn": LISTENER,
+            "testListenerArn": LISTENER.replace("ap-northeast-1", "eu-west-1"),
+            "url": "https://inference.example.com",
+            "infrastructureRoleArn": "arn:aws:iam::222222222222:role/infrastructure",
+        }
+    },
     {"loadBalancer": {"listenerArn": LISTENER, "url": "https://inference.example.com/"}},
     {"loadBalancer": {"listenerArn": LISTENER, "url": "inference.example.com"}},
     {

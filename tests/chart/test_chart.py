@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
 import yaml
+from botocore.utils import ContainerMetadataFetcher
 
 from inference_operator.runtime.rbac import RULES
 from inference_sandbox.control_plane import Cluster, ControlPlane
@@ -109,6 +111,30 @@ def test_the_pod_of_helm_test_is_none_of_the_operators_and_may_ask_it(helm: Helm
     assert of_kind(helm.objects("--set=metrics.service.enabled=false"), "Pod") == [], "there is nothing to ask"
 
 
+def test_the_pod_of_helm_test_gets_the_image_and_a_node_as_the_operator_does(helm: Helm) -> None:
+    where = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"pool": "platform"},
+        "tolerations": [{"key": "platform", "operator": "Exists"}],
+    }
+    objects = helm.objects(*(f"--set-json={name}={json.dumps(value)}" for name, value in where.items()))
+    (pod,), (deployment,) = of_kind(objects, "Pod"), of_kind(objects, "Deployment")
+    for spec in (pod["spec"], deployment["spec"]["template"]["spec"]):
+        assert {name: spec[name] for name in where} == where
+        assert spec["containers"][0]["image"] == "inference-operator:0.1.0"
+
+
+def test_the_network_policy_lets_out_to_each_address_from_which_botocore_takes_credentials_on_eks(helm: Helm) -> None:
+    (policy,) = of_kind(helm.objects(*EVERYTHING), "NetworkPolicy")
+    (agent,) = [rule for rule in policy["spec"]["egress"] if "to" in rule]
+    addresses = {str(ip_network(peer["ipBlock"]["cidr"]).network_address) for peer in agent["to"]}
+    known = {
+        host.strip("[]") for host in vars(ContainerMetadataFetcher)["_ALLOWED_HOSTS"] if not host.startswith("local")
+    }
+    assert addresses == known - {"169.254.170.2"}, "that one is ECS's"
+    assert agent["ports"] == [{"port": 80, "protocol": "TCP"}]
+
+
 def test_with_a_list_of_namespaces_no_cluster_role_tells_of_objects(helm: Helm) -> None:
     objects = helm.objects(*NAMESPACED)
     (cluster_role,) = [
@@ -156,6 +182,15 @@ def test_alerts_and_dashboard_ask_for_series_that_there_are() -> None:
     used = {name for expression in asked for name in metric_names(expression)}
     assert len(used) > 8
     assert used <= exported()
+
+
+def test_the_dashboard_counts_as_throttled_what_the_alert_does() -> None:
+    alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    panels = json.loads((CHART / "files" / "dashboard.json").read_text())["panels"]
+    (alert,) = [each["expr"] for each in alerts if each["alert"] == "InferenceOperatorAwsThrottles"]
+    (panel,) = [each["targets"][0]["expr"] for each in panels if each["title"].startswith("Throttled")]
+    codes = [re.findall(r'code=~"([^"]+)"', expression) for expression in (alert, panel)]
+    assert codes[0] == codes[1] != []
 
 
 def test_the_docs_tell_of_every_series() -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from inference_operator.engine.offline import plan_documents
+from inference_operator.runtime.settings import misspelt
 from inference_sandbox.aws.in_process import CREDENTIALS
 from tests.operator.builders import deployment_document
 from tests.operator.live import LiveCloud, live_cloud
@@ -172,6 +173,13 @@ def test_what_can_not_be_asked_is_told_in_a_line(terminal: Terminal) -> None:
     assert "there is no cluster to work in" in in_a_line(terminal.types_exactly("run"))
     said = in_a_line(terminal.types_exactly("run", INFERENCE_OPERATOR_CONCURRENCY="0"))
     assert said == "Error: INFERENCE_OPERATOR_CONCURRENCY is '0': Input should be greater than or equal to 1\n"
+    said = in_a_line(terminal.types_exactly("run", INFERENCE_OPERATOR_NAMESPACE="shop"))
+    assert said == "Error: INFERENCE_OPERATOR_NAMESPACE is not a setting; did you mean INFERENCE_OPERATOR_NAMESPACES?\n"
+
+
+def test_what_kubernetes_sets_for_a_service_called_as_the_operator_is_taken_for_no_setting() -> None:
+    links = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_METRICS", "PORT", "PORT_8080_TCP", "PORT_8080_TCP_ADDR")
+    assert list(misspelt({f"INFERENCE_OPERATOR_{link}": "" for link in links} | {"inference_operator_lease": ""})) == []
 
 
 @pytest.mark.parametrize("command", [("verify",), ("plan",), ("plan", "--live")], ids=" ".join)
@@ -182,6 +190,7 @@ def test_what_can_not_be_asked_is_told_in_a_line(terminal: Terminal) -> None:
         ("", "there is no InferenceDeployment in"),
         ("{", "can't be read"),
         ("a line of a log", "holds no objects of Kubernetes but 'a line of a log'"),
+        ("kind: InferenceDeployment\nspec: {}\n", "of the kind InferenceDeployment without a metadata.name"),
     ],
 )
 def test_a_file_of_which_nothing_can_be_said_is_an_error(

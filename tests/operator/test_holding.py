@@ -11,6 +11,7 @@ import pytest
 
 from inference_operator.api.meta import PAUSED, ROLLBACK_AT
 from inference_operator.engine.backoff import RESYNC
+from inference_operator.runtime.loop import fingerprint
 from inference_sandbox.tasks.scripted import Script, failing
 from tests.operator.builders import deployment_document
 from tests.operator.test_kinds import SERVICE, strange_task_definition
@@ -342,6 +343,42 @@ def test_a_rollback_that_finds_a_rollout_is_not_called_vain(up: Object, records:
     up.annotate(ROLLBACK_AT, "now")
     settled(up, "RolledBack")
     assert told_of(up, "NothingToRollBack") == []
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "told"),
+    [
+        ("ecs-inference.dev/reconcile_at", "now", "does nothing; did you mean ecs-inference.dev/reconcile-at?"),
+        ("ecs-inference.dev/pause", "true", "does nothing; did you mean ecs-inference.dev/paused?"),
+        ("ecs-inference.dev/team", "x", "does nothing; there is ecs-inference.dev/reconcile-at, "),
+        (PAUSED, "yes", '=yes does nothing. Next: set it to "true", or remove it'),
+    ],
+)
+def test_an_annotation_that_does_nothing_is_told_whether_the_object_is_accepted_or_not(
+    up: Object, annotation: str, value: str, told: str
+) -> None:
+    up.annotate(annotation, value)
+    up.look()
+    up.change(environment="elsewhere")
+    up.look()
+    messages = told_of(up, "AnnotationIgnored")
+    assert len(messages) == 2
+    assert all(message.startswith(f"the annotation {annotation}") and told in message for message in messages)
+
+
+def test_annotations_that_do_something_or_are_somebody_elses_are_passed_over(up: Object) -> None:
+    up.annotate(PAUSED, "False")
+    up.annotate(ROLLBACK_AT, "anything")
+    up.annotate("argocd.argoproj.io/paused", "yes")
+    up.look()
+    assert told_of(up, "AnnotationIgnored") == []
+
+
+@pytest.mark.parametrize("annotation", ["ecs-inference.dev/pasued", PAUSED])
+def test_an_annotation_of_ours_wakes_the_object_and_no_other_does(annotation: str) -> None:
+    metadata = {"generation": 1}
+    assert fingerprint({**metadata, "annotations": {annotation: "true"}}) != fingerprint(metadata)
+    assert fingerprint({**metadata, "annotations": {"kubectl.kubernetes.io/x": "true"}}) == fingerprint(metadata)
 
 
 def test_a_rollback_asked_for_while_the_object_is_paused_waits_until_it_may_be_done(up: Object) -> None:

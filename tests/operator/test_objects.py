@@ -517,11 +517,19 @@ def spec_of_an_older_version(it: Object) -> None:
     [
         (unknown_environment, "EnvironmentNotFound", ["'elsewhere'", "there is: default"]),
         (no_environment_any_more, "EnvironmentNotFound", ["'default'", "there is: none"]),
-        (invalid_environment, "EnvironmentInvalid", ["'default'", "network.subnets"]),
+        (
+            invalid_environment,
+            "EnvironmentInvalid",
+            ["'default'", "network.subnets: must have at least 1 items. spec.network.sec"],
+        ),
         (policy_that_forbids, "ForbiddenByPolicy", ["spec.image", BETTER, "other.example.com/*", "spec.replicas 1"]),
         (role_that_no_policy_names, "ForbiddenByPolicy", ["spec.taskRoleArn", "role/admin", "policy.taskRoleArns"]),
         (namespace_without_the_labels, "ForbiddenByPolicy", ["metadata.namespace 'shop'", "inference=true"]),
-        (spec_of_an_older_version, "InvalidSpec", ["colour"]),
+        (
+            spec_of_an_older_version,
+            "InvalidSpec",
+            ["spec.colour: is not known; did you mean rollout? What runs goes"],
+        ),
     ],
 )
 def test_what_cannot_be_accepted_is_refused_with_what_to_do_and_the_running_service_is_untouched(

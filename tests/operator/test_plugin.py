@@ -396,6 +396,81 @@ def test_diff_tells_whether_new_tasks_are_rolled_out(
     assert "new tasks are rolled out" in other.output
 
 
+def test_where_a_policy_asks_for_labels_of_the_namespace_they_are_asked_of_the_cluster(
+    run: Callable[..., Result], kube: Kube, control_plane: Cluster, tmp_path: Path
+) -> None:
+    policy = {"namespaces": {"matchLabels": {"inference": "true"}}}
+    control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(environment_document(kube.namespace, policy=policy)))
+    it = {**deployment_document(environment=kube.namespace), "metadata": {"name": "web"}}
+    control_plane.kubectl("apply", "-n", kube.namespace, "-f", "-", stdin=json.dumps(it))
+    file = tmp_path / "web.yaml"
+    file.write_text(yaml.safe_dump({**it, "spec": {**it["spec"], "image": "registry.example.com/inference-server:2"}}))
+    try:
+        without = run("plan", "web")
+        control_plane.kubectl("label", "namespace", kube.namespace, "inference=true")
+        planned, shown = run("plan", "-f", str(file)), run("diff", "-f", str(file))
+    finally:
+        control_plane.kubectl("delete", "infenv", kube.namespace)
+    assert "does not have the labels" in without.output
+    assert planned.output.startswith(f"# {kube.namespace}/web\n"), "the file names no namespace"
+    assert f'"serviceName": "{kube.namespace}_web"' in planned.output
+    assert "new tasks are rolled out" in shown.output
+
+
+@pytest.mark.parametrize("applied", [("apply",), ("apply", "--server-side", "--field-manager=argocd-controller")])
+def test_diff_shows_what_goes_because_the_file_has_it_no_more(
+    applied: tuple[str, ...], run: Callable[..., Result], kube: Kube, control_plane: Cluster, tmp_path: Path
+) -> None:
+    it = {**deployment_document(cpu="2", memory="4Gi"), "metadata": {"name": "web", "namespace": kube.namespace}}
+    it["spec"] |= {"env": [{"name": "A", "value": "1"}], "health": {"path": "/healthz", "startup": "10m"}}
+    control_plane.kubectl(*applied, "-f", "-", stdin=json.dumps(it))
+    control_plane.kubectl("label", "infdep", "web", "-n", kube.namespace, "team=search")
+    control_plane.kubectl("scale", "infdep", "web", "-n", kube.namespace, "--replicas=3")
+    less = {"image": it["spec"]["image"], "models": it["spec"]["models"], "health": {"startup": "10m"}}
+    file = tmp_path / "web.yaml"
+    file.write_text(yaml.safe_dump({**it, "spec": less}))
+    shown = run("diff", "-f", str(file))
+    assert shown.exit_code == 1
+    told = [line for line in shown.output.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    assert sorted(told) == [
+        "+  path: /readyz", "+cpu: '1'", "+memory: 2Gi",
+        "-  path: /healthz", "-  value: '1'", "-- name: A", "-cpu: '2'", "-env:", "-memory: 4Gi",
+    ]  # fmt: skip
+    control_plane.kubectl(*applied, "-f", str(file))
+    assert (run("diff", "-f", str(file)).exit_code) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "can't be read"),
+        ("a line of a log", "holds no objects of Kubernetes"),
+        ("kind: Namespace\nmetadata: {name: shop}\n", "there is no InferenceDeployment in"),
+        ("kind: InferenceDeployment\nspec: {}\n", "of the kind InferenceDeployment without a metadata.name"),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "diff"])
+def test_a_file_of_which_nothing_can_be_said_is_an_error(
+    command: str, text: str, complaint: str, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text(text)
+    done = run(command, "-f", str(file))
+    assert done.exit_code == 1
+    assert complaint in done.output
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_list_as_kubectl_get_prints_it_is_as_good_as_its_objects(
+    run: Callable[..., Result], kube: Kube, control_plane: Cluster, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(control_plane.kubectl("get", "infdep", "-n", kube.namespace, "-o", "yaml"))
+    environment = tmp_path / "environment.yaml"
+    environment.write_text(yaml.safe_dump(environment_document()))
+    assert "ecs.create_service" in run("plan", "-f", str(environment), "-f", str(file)).output
+
+
 def test_diff_of_an_object_that_is_new_shows_all_of_it(
     run: Callable[..., Result], kube: Kube, control_plane: Cluster, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ FOLDER_LENGTH = 100
 
 
 _NO_ROLE = "externalId is given to the role of assumeRoleArn; name that role, or remove externalId"
+_ELSEWHERE = "a listener of loadBalancer is in another region than spec.region; correct the one that is wrong"
 _MADE_THERE = "what services have was made there; make another environment instead"
 
 
@@ -283,12 +284,26 @@ class InferenceEnvironmentSpec(SpecModel):
             "fieldPath": ".assumeRoleArn",
         },
         {"rule": "!has(self.externalId) || has(self.assumeRoleArn)", "message": _NO_ROLE},
+        {
+            "rule": "!has(self.loadBalancer) || self.loadBalancer.listenerArn.split(':')[3] == self.region"
+            " && (!has(self.loadBalancer.testListenerArn)"
+            " || self.loadBalancer.testListenerArn.split(':')[3] == self.region)",
+            "message": _ELSEWHERE,
+        },
     )
 
     @model_validator(mode="after")
     def _an_external_id_is_for_a_role(self) -> Self:
         if self.external_id is not None and self.assume_role_arn is None:
             raise refuse(_NO_ROLE)
+        return self
+
+    @model_validator(mode="after")
+    def _its_listeners_are_where_it_is(self) -> Self:
+        balancer = self.load_balancer
+        arns = (balancer.listener_arn, balancer.test_listener_arn) if balancer is not None else ()
+        if any(arn is not None and arn.split(":")[3] != self.region for arn in arns):
+            raise refuse(_ELSEWHERE)
         return self
 
 

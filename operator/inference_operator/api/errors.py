@@ -36,6 +36,11 @@ def explain(error: ValidationError) -> str:
     return "\n".join(_line(root, problem) for problem in error.errors(include_url=False))
 
 
+def sentences(error: ValidationError) -> str:
+    """The same in one line, after which more can be said."""
+    return " ".join(line if line.endswith("?") else f"{line}." for line in explain(error).splitlines())
+
+
 def _line(root: str, problem: ErrorDetails) -> str:
     ours = _SENTENCES.get(problem["type"])  # what else there is may have braces of its own
     sentence = ours.format_map(problem.get("ctx", {})) if ours is not None else problem["msg"]

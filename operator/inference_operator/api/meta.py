@@ -23,8 +23,11 @@ ADOPT: Final = f"{GROUP}/adopt"
 CONTINUE_AT: Final = f"{GROUP}/continue-at"
 """Annotation: any new value means "let the rollout that is paused go on"."""
 
-WAKING: Final = (RECONCILE_AT, ROLLBACK_AT, CONTINUE_AT, PAUSED, ADOPT)
-"""Annotations whose change is acted upon."""
+SWITCHES: Final = (PAUSED, ADOPT)
+"""Annotations that are on when they are "true"."""
+
+ANNOTATIONS: Final = (RECONCILE_AT, ROLLBACK_AT, CONTINUE_AT, *SWITCHES)
+"""All that there are."""
 
 FINALIZER: Final = f"{GROUP}/finalizer"
 

@@ -57,6 +57,9 @@ A value of these two that finds no such rollout is honoured, too, and an Event t
 
 `{ADOPT}`: while it is `true`, what has a name that the object would use, and nobody's tags, is taken over.
 
+An annotation that is misspelt does nothing, nor does another value of the last two. An Event tells
+(`AnnotationIgnored`).
+
 ## Reserved environment variables
 
 `env` may not set what the operator sets: {", ".join(f"`{name}`" for name in RESERVED_ENV)}; nor a name that begins as

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from pydantic import ValidationError
 
-from inference_operator.api.errors import explain
+from inference_operator.api.errors import sentences
 from inference_operator.api.v1alpha1 import (
     EventsState,
     InferenceDeploymentSpec,
@@ -141,7 +141,7 @@ def _ports(objects: Sequence[Document] | None) -> frozenset[int] | None:
 def _judged(spec: InferenceEnvironmentSpec | ValidationError, results: Sequence[StepResult] = ()) -> Said:
     """Services can use it whether events come or not: AWS is asked if they do not."""
     if isinstance(spec, ValidationError):
-        return Said(Type.READY, "False", Reason.INVALID_SPEC, f"{explain(spec)} Next: mend the spec.")
+        return Said(Type.READY, "False", Reason.INVALID_SPEC, f"{sentences(spec)} Next: mend the spec.")
     message = f"it is valid; its services are for cluster {spec.cluster} of {spec.region}"
     if spec.events is not None:
         in_order = all(isinstance(result.outcome, Settled) for result in results if result.kind in EVENT_KINDS)

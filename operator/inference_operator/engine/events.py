@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,6 +71,23 @@ def _in_vain(
 
 
 _GO_BACK = "to go back to what was served before, put its values into the spec."
+
+
+def ignored(annotations: Mapping[str, str]) -> list[Event]:
+    """Annotations of ours that do nothing as they are written: nobody else would say so."""
+    complaints = [found for name, value in sorted(annotations.items()) if (found := _does_nothing(name, value))]
+    return [Event("Warning", "AnnotationIgnored", "; ".join(complaints), "annotations")] if complaints else []
+
+
+def _does_nothing(name: str, value: str) -> str | None:
+    if name in meta.SWITCHES and value.lower() not in ("true", "false", ""):
+        return f'the annotation {name}={value} does nothing. Next: set it to "true", or remove it'
+    if name in meta.ANNOTATIONS or not name.startswith(f"{meta.GROUP}/"):
+        return None
+    known = {each.removeprefix(f"{meta.GROUP}/"): each for each in meta.ANNOTATIONS}
+    close = difflib.get_close_matches(name.removeprefix(f"{meta.GROUP}/"), known, n=1)
+    meant = f"did you mean {known[close[0]]}?" if close else f"there is {', '.join(known.values())}"
+    return f"the annotation {name} does nothing; {meant}"
 
 
 def _contested(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> Iterator[Event]:

@@ -14,7 +14,7 @@ import structlog
 from pydantic import ValidationError
 
 from inference_operator.api import meta
-from inference_operator.api.errors import explain
+from inference_operator.api.errors import explain, sentences
 from inference_operator.api.v1alpha1 import (
     InferenceDeploymentSpec,
     InferenceDeploymentStatus,
@@ -31,7 +31,7 @@ from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff, log_health, notifications, status
 from inference_operator.engine.contest import WAYS_OUT, Contest
-from inference_operator.engine.events import Event, transitions
+from inference_operator.engine.events import Event, ignored, transitions
 from inference_operator.engine.notifications import Notice
 from inference_operator.engine.plan import StepResult, Trouble
 from inference_operator.engine.reconcile import (
@@ -194,7 +194,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
         status=told,
         requeue_after=min(_requeue(done.results, memory, ctx), _debugging_ends(spec, now)),
         on_time=_turn(done.results) is not None,
-        events=tuple(transitions(previous, told, done.results)),
+        events=(*transitions(previous, told, done.results), *ignored(object_meta.annotations)),
         results=tuple(done.results),
         notices=notifications.due(object_meta, spec.environment, told, now) if environment.notifications else (),
     )
@@ -207,7 +207,8 @@ def _not_accepted(document: Document, world: World, refusal: Refusal, now: datet
     object_meta, previous = _read(document)
     running = _what_serves(_environment_name(document), object_meta, previous, world, now)
     told = status.refused(previous, refusal, running, generation=object_meta.generation, now=now)
-    return Outcome(status=told, requeue_after=backoff.RESYNC, events=tuple(transitions(previous, told)))
+    events = (*transitions(previous, told), *ignored(object_meta.annotations))
+    return Outcome(status=told, requeue_after=backoff.RESYNC, events=events)
 
 
 def _what_serves(
@@ -324,7 +325,7 @@ def accept(
     try:
         spec = InferenceDeploymentSpec.model_validate(document.get("spec", {}))
     except ValidationError as error:
-        return Refusal(Reason.INVALID_SPEC, f"{explain(error)} What runs goes on as it is. Next: mend the spec.")
+        return Refusal(Reason.INVALID_SPEC, f"{sentences(error)} What runs goes on as it is. Next: mend the spec.")
     found = environments.get(spec.environment)
     if found is None:
         return Refusal(Reason.ENVIRONMENT_NOT_FOUND, _not_found(spec.environment, environments))
@@ -338,7 +339,7 @@ def accept(
     if isinstance(environment, ValidationError):
         return Refusal(
             Reason.ENVIRONMENT_INVALID,
-            f"InferenceEnvironment '{spec.environment}' is not valid: {explain(environment)} Next: mend it.",
+            f"InferenceEnvironment '{spec.environment}' is not valid: {sentences(environment)} Next: mend it.",
         )
     identity = _identity(ObjectMeta.model_validate(document["metadata"]))
     return _refused(spec, environment, identity, labels) or (spec, environment)
@@ -418,7 +419,7 @@ def _without_environment(
     """Without its environment it is not known where an object's resources are. If it never had any, it may go."""
     if previous.resources is None:
         return Outcome(status=previous, requeue_after=timedelta())
-    why = f"is not valid: {explain(error)}" if error is not None else "does not exist."
+    why = f"is not valid: {sentences(error)}" if error is not None else "does not exist."
     message = (
         f"its resources can't be removed: InferenceEnvironment '{name}' {why} "
         f"Next: restore it; or remove what status.resources lists by hand, and then the finalizer {meta.FINALIZER}."

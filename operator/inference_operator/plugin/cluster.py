@@ -20,6 +20,7 @@ DEPLOYMENTS, ENVIRONMENTS = "inferencedeployments", "inferenceenvironments"
 TIMEOUT = (5, 15)  # connect, read
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 EVERY = 1.0
 """Seconds between two looks while something is watched."""
 
@@ -93,6 +94,12 @@ class Cluster:
             self._objects.get_cluster_custom_object, GROUP, VERSION, ENVIRONMENTS, name, what=f"environment {name}"
         )
 
+    def labels_of(self, namespace: str) -> Document:
+        """The namespace with its labels, which an environment's policy may ask for."""
+        read: Any = client.CoreV1Api(self._api).read_namespace
+        labels = self._asked(read, namespace, what=f"namespace {namespace}").metadata.labels  # type: ignore[attr-defined]  # a V1Namespace
+        return {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels or {}}}
+
     def annotate(self, name: str, annotations: Mapping[str, str | None]) -> Document:
         """None takes an annotation away."""
         return self._asked(
@@ -108,8 +115,11 @@ class Cluster:
             _content_type=MERGE,
         )
 
-    def dry_run(self, document: Document) -> Document:
-        """The object as it would be after `kubectl apply --server-side`; nothing is written."""
+    def dry_run(self, document: Document, before: Document | None) -> Document:
+        """The object as it would be after `document` was applied in the way in which `before` was: what was applied
+        then and is not in `document` goes. Nothing is written."""
+        applier = _applied_by(before) if before is not None else None
+        patch = _client_side(document, before) if before is not None and applier is None else None
         answer: Any = self._asked(
             self._objects.patch_namespaced_custom_object,
             GROUP,
@@ -117,11 +127,12 @@ class Cluster:
             self.namespace,
             DEPLOYMENTS,
             document["metadata"]["name"],
-            document,
-            field_manager="kubectl-inference",
-            force=True,
+            document if patch is None else patch,
+            field_manager=applier or "kubectl-inference",
+            force=True if patch is None else None,
+            field_validation="Strict",
             dry_run="All",
-            _content_type=APPLY,
+            _content_type=APPLY if patch is None else MERGE,
             _preload_content=False,  # the client knows no answer for an object that is new
         )
         made: Document = json.loads(answer.data)
@@ -160,6 +171,26 @@ class Cluster:
             ) from error
         except Exception as error:  # urllib3's: many
             raise click.ClickException(f"the API server can't be reached: {type(error).__name__}") from error
+
+
+def _applied_by(document: Document) -> str | None:
+    """Who applies its spec on the server's side."""
+    fields = document["metadata"].get("managedFields", ())
+    return next((one["manager"] for one in fields if one["operation"] == "Apply" and "f:spec" in one["fieldsV1"]), None)
+
+
+def _client_side(document: Document, before: Document) -> Document | None:
+    """The patch that `kubectl apply` makes of the annotation that it left last time; None if there is none."""
+    last = (before["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+    return {"spec": _merge(json.loads(last).get("spec") or {}, document.get("spec"))} if last is not None else None
+
+
+def _merge(last: Mapping[str, Any], now: Any) -> Any:
+    """A merge patch that makes it as it is `now`, and takes away what it was made to have `last`."""
+    if not isinstance(now, Mapping):
+        return now
+    gone = dict.fromkeys(last.keys() - now.keys())
+    return gone | {k: _merge(last[k], v) if isinstance(last.get(k), Mapping) else v for k, v in now.items()}
 
 
 def _message(error: ApiException) -> str:

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from inference_operator import __version__
 from inference_operator.api.meta import CONTAINER, CONTINUE_AT, PAUSED, RECONCILE_AT, ROLLBACK_AT
+from inference_operator.files import with_deployments
 from inference_operator.plugin import render
 from inference_operator.plugin.cluster import Cluster
 from inference_operator.plugin.timeline import beside, lines, rollouts, timeline
@@ -189,7 +190,7 @@ def tree(wanted: _Wanted, name: str) -> None:
 def plan(wanted: _Wanted, name: str | None, files: Sequence[Path], output: str) -> None:
     """The AWS calls that make NAME, or what is in the files, from nothing. Asks no AWS."""
     cluster = wanted.cluster()
-    documents = _documents(files) if files else [cluster.get(_needed(name))]
+    documents = with_deployments(files) if files else [cluster.get(_needed(name))]
     plans = _plans(cluster, documents)
     if output == "json":
         click.echo(json.dumps([p.document() for p in plans], indent=2, default=str))
@@ -208,7 +209,7 @@ def diff(wanted: _Wanted, name: str | None, files: Sequence[Path]) -> None:
     """
     cluster = wanted.cluster()
     differs = False
-    for document in _documents(files) if files else []:
+    for document in with_deployments(files) if files else []:
         if document.get("kind") == "InferenceDeployment":
             differs |= _diff_file(cluster, document)
     if not files:
@@ -219,7 +220,7 @@ def diff(wanted: _Wanted, name: str | None, files: Sequence[Path]) -> None:
 def _diff_file(cluster: Cluster, document: Document) -> bool:
     name, cluster = document["metadata"]["name"], cluster.in_namespace(document["metadata"].get("namespace"))
     before = cluster.find(name)
-    after = cluster.dry_run(document)
+    after = cluster.dry_run(document, before)
     old = yaml.safe_dump(before["spec"]).splitlines() if before is not None else []
     told = list(difflib.unified_diff(old, yaml.safe_dump(after["spec"]).splitlines(), "live", "applied", lineterm=""))
     if not told:
@@ -254,15 +255,21 @@ def _plans(cluster: Cluster, documents: Sequence[Document]) -> list[Any]:
     from inference_operator.engine.offline import plan_documents  # noqa: PLC0415 half a second
 
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # the plan says it all
-    deployments = [d for d in documents if d.get("kind") == "InferenceDeployment"]
-    given = [d for d in documents if d.get("kind") == "InferenceEnvironment"]
-    known = {d["metadata"]["name"] for d in given}
+    deployments = [_placed(cluster, d) for d in documents if d.get("kind") == "InferenceDeployment"]
+    others = [d for d in documents if d.get("kind") in ("InferenceEnvironment", "Namespace")]
+    known = {d["metadata"]["name"] for d in others if d["kind"] == "InferenceEnvironment"}
     asked = {(d.get("spec") or {}).get("environment", "default") for d in deployments} - known
-    return plan_documents([*given, *(cluster.environment(name) for name in sorted(asked)), *deployments])
+    others += [cluster.environment(name) for name in sorted(asked)]
+    if any(((d.get("spec") or {}).get("policy") or {}).get("namespaces") for d in others):
+        known = {d["metadata"]["name"] for d in others if d["kind"] == "Namespace"}
+        others += [
+            cluster.labels_of(name) for name in sorted({d["metadata"]["namespace"] for d in deployments} - known)
+        ]
+    return plan_documents([*others, *deployments])
 
 
-def _documents(files: Sequence[Path]) -> list[Document]:
-    return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+def _placed(cluster: Cluster, document: Document) -> Document:
+    return {**document, "metadata": {"namespace": cluster.namespace, **document["metadata"]}}
 
 
 def _needed(name: str | None) -> str:

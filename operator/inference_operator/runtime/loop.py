@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from inference_operator.api.meta import FINALIZER, WAKING
+from inference_operator.api.meta import FINALIZER, GROUP
 from inference_operator.api.status import STOPPED_TASKS_LIMIT
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec, InferenceEnvironmentStatus, Notified
 from inference_operator.aws.ports import Answer
@@ -120,7 +120,8 @@ class Slot:
 def fingerprint(metadata: Mapping[str, Any]) -> object:
     """What of an object starts a pass. The status is not in it: our own write would wake us for ever."""
     annotations = metadata.get("annotations") or {}
-    return metadata.get("generation"), metadata.get("deletionTimestamp"), *map(annotations.get, WAKING)
+    ours = {name: value for name, value in annotations.items() if name.startswith(f"{GROUP}/")}
+    return metadata.get("generation"), metadata.get("deletionTimestamp"), ours
 
 
 @dataclass
