@@ -75,13 +75,16 @@ class Kube:
             found += items or ()
         return found
 
-    def is_there(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether there still is this very object or environment, as far as that can be seen."""
+    def latest(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The same object or environment as it is now; as given, if that may not be seen; None if it is gone."""
+        metadata = document["metadata"]
         if "namespace" not in metadata:
             found: Iterable[Mapping[str, Any]] | None = self.environments().values()
         else:
             found = self._listed(metadata["namespace"], {"field_selector": f"metadata.name={metadata['name']}"})
-        return found is None or any(item["metadata"]["uid"] == metadata["uid"] for item in found)
+        if found is None:
+            return document
+        return next((item for item in found if item["metadata"]["uid"] == metadata["uid"]), None)
 
     def _listed(self, namespace: str, options: dict[str, Any]) -> list[Mapping[str, Any]] | None:
         """The InferenceDeployments of a namespace, None if they may not be listed; or those of the cluster."""
