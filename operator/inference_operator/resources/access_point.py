@@ -108,6 +108,9 @@ class AccessPoints:
         return _read(answer)
 
     def update(self, ctx: Context, want: Want, have: AccessPoint, change: Change) -> AccessPoint:
+        if tags.OWNER in have.tags and not tags.owned(have.tags, ctx.identity):
+            # Left by an earlier object of the name: as this one's own it goes once no task needs it.
+            have = self.retag(ctx, have, Retag(put=tags.ownership(ctx.identity), remove=()))
         created = self.create(ctx, want)
         before = {have.id} if tags.owned(have.tags, ctx.identity) else set()
         return replace(created, superseded=tuple({*before, *have.superseded} - {created.id}))
