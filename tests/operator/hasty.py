@@ -6,9 +6,11 @@ from datetime import timedelta
 
 from inference_operator.cli import main
 from inference_operator.engine import backoff
+from inference_operator.runtime import loop
 
 backoff.ROLLING = timedelta(seconds=0.25)
 backoff.FIRST = timedelta(seconds=0.25)
+loop.LOOK_EVERY = 0.25
 
 if __name__ == "__main__":
     main(["run"])

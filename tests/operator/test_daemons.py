@@ -49,6 +49,7 @@ class Daemon:
         self.under_way, self.told = threading.Event(), threading.Event()
         kube = mock.Mock()
         kube.write_status.side_effect = GoneError("recommender")
+        kube.latest.return_value = None
         self.keeper = Keeper(kube=kube, connect=mock.Mock(), gate=asyncio.Semaphore(1))
 
     def look_after(self, _document: object, world: World, *_: object) -> Outcome:
@@ -129,7 +130,7 @@ class Deletion:
         self.passes: list[str] = []
         self.wait = wait
         kube = mock.Mock()
-        kube.is_there.side_effect = lambda _: len(self.passes) < 2
+        kube.latest.side_effect = lambda document: document if len(self.passes) < 2 else None
         self.keeper = Keeper(kube=kube, connect=mock.Mock(), gate=asyncio.Semaphore(1))
         self.object, self.environment, self.slot = deployment_document(), environment_document(), Slot()
         self.keeper.notice(self.object, self.slot)
@@ -161,6 +162,18 @@ def test_an_environment_whose_deletion_is_stuck_is_no_more_when_somebody_has_tak
 def test_a_deletion_that_makes_headway_goes_on_though_somebody_has_taken_the_finalizer_away() -> None:
     deletion = Deletion(wait=timedelta(seconds=5))
     assert asyncio.run(deletion.finish(deletion.object)) == 4
+
+
+def test_the_next_environment_of_a_name_wakes_those_that_the_one_before_did_not_take() -> None:
+    keeper, slot = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1)), Slot()
+    before, after = environment_document(), environment_document()
+    before["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
+    after["metadata"]["uid"] = "e-2"
+    keeper.environment_noticed(before, Slot())
+    keeper.notice(deployment_document(), slot)
+    slot.wake.clear()
+    keeper.environment_noticed(after, Slot())  # the watch may not tell of the other's end before this one's beginning
+    assert slot.wake.is_set()
 
 
 def test_a_wake_starts_one_pass_and_then_it_rests() -> None:

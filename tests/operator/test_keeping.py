@@ -292,6 +292,38 @@ def test_twenty_objects_that_retain_leave_all_working_and_the_next_of_their_name
     assert not any(world.holdings().values())
 
 
+def test_what_was_left_and_the_next_of_the_name_replaces_goes_once_no_task_needs_it(up: Object) -> None:
+    up.change(deletionPolicy="Retain")
+    assert up.take_away().done
+    [left] = up.world.holdings()["AccessPoint"]
+    again = made_anew(up.world, up)
+    again.change(models={"path": "/recommender/2"})
+    again.look()
+    assert left in up.world.holdings()["AccessPoint"], "what serves needs it"
+    again.restart()
+    again.live_on(timedelta(hours=2))
+    assert again.ready
+    assert len(up.world.holdings()["AccessPoint"]) == 1
+    again.change(deletionPolicy="Delete")
+    again.vanish()
+    assert not any(up.world.holdings().values())
+
+
+def test_what_was_left_in_a_rollout_is_the_next_one_s_without_another_and_goes_with_it(up: Object) -> None:
+    up.change(models={"path": "/recommender/2"}, deletionPolicy="Retain")
+    up.look()
+    assert len(up.world.holdings()["AccessPoint"]) == 2
+    assert up.take_away().done
+    again, begun = made_anew(up.world, up), deployments(up.world)
+    again.change(models={"path": "/recommender/2"}, deletionPolicy="Delete")
+    again.live_on(timedelta(hours=2))
+    assert again.ready
+    assert deployments(up.world) == begun
+    assert len(up.world.holdings()["AccessPoint"]) == 1
+    again.vanish()
+    assert not any(up.world.holdings().values())
+
+
 def test_leaving_all_as_it_is_survives_failures_and_restarts(up: Object) -> None:
     up.change(deletionPolicy="Retain", autoscaling={"maxReplicas": 3, "cpuPercent": 60})
     up.live(lambda: up.ready)

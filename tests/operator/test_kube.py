@@ -1,38 +1,59 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
+from kubernetes.client.exceptions import ApiException
 
-from inference_operator.runtime.kube import merge_patch
+from inference_operator.runtime.kube import Kube as Writer
+from tests.operator.builders import deployment_document
+from tests.operator.live import DEPLOYMENTS, OBJECT
 
-scalars = st.booleans() | st.integers() | st.text(max_size=3)
-documents = st.recursive(
-    st.dictionaries(st.sampled_from("abcd"), scalars | st.lists(scalars, max_size=3), max_size=4),
-    lambda inner: st.dictionaries(st.sampled_from("abcd"), inner | scalars, max_size=4),
-    max_leaves=8,
-)
+if TYPE_CHECKING:
+    from inference_sandbox.pytest_plugin import Kube
 
-
-def applied(document: Any, patch: Any) -> Any:
-    """RFC 7386, section 2."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(document) if isinstance(document, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = applied(result.get(name), value)
-    return result
+FIRST = {"replicas": 1, "readyReplicas": 1, "url": "https://inference.example.com/shop/recommender"}
+SECOND = {"replicas": 2, "readyReplicas": 1}
 
 
-@given(documents, documents)
-def test_applying_the_patch_to_what_was_gives_what_is(before: dict[str, Any], after: dict[str, Any]) -> None:
-    assert applied(before, merge_patch(before, after)) == after
+@pytest.fixture
+def writer(kube: Kube) -> Writer:
+    made = Writer()
+    made._objects = kube.custom
+    return made
 
 
-@given(documents)
-def test_nothing_is_patched_where_nothing_changed(document: dict[str, Any]) -> None:
-    assert merge_patch(document, document) == {}
+@pytest.fixture
+def stored(crds: None, kube: Kube) -> dict[str, Any]:
+    document = deployment_document(namespace=kube.namespace)
+    document["metadata"] = {"name": "recommender"}
+    made: dict[str, Any] = kube.custom.create_namespaced_custom_object(*OBJECT, kube.namespace, DEPLOYMENTS, document)
+    return made
+
+
+def now(kube: Kube) -> dict[str, Any]:
+    return dict(kube.custom.get_namespaced_custom_object(*OBJECT, kube.namespace, DEPLOYMENTS, "recommender"))
+
+
+def test_a_status_is_as_it_was_written_whatever_it_was_before(
+    kube: Kube, writer: Writer, stored: dict[str, Any]
+) -> None:
+    version = writer.write_status(stored, None, FIRST)
+    assert now(kube)["metadata"]["resourceVersion"] == version
+    writer.write_status(stored, None, SECOND)  # the first write came through, and its answer did not
+    assert now(kube)["status"] == SECOND
+    writer.write_status(stored, FIRST, {**FIRST, "replicas": 3})  # somebody has put another one there meanwhile
+    assert now(kube)["status"] == {**FIRST, "replicas": 3}
+
+
+def test_the_next_object_of_a_name_is_not_told_what_the_one_before_was(
+    kube: Kube, writer: Writer, stored: dict[str, Any]
+) -> None:
+    before = {**stored, "metadata": {**stored["metadata"], "uid": "another"}}
+    with pytest.raises(ApiException):
+        writer.write_status(before, None, FIRST)
+    assert "status" not in now(kube)
+
+
+def test_nothing_is_written_where_nothing_has_changed(writer: Writer, stored: dict[str, Any]) -> None:
+    assert writer.write_status(stored, FIRST, FIRST) is None

@@ -284,6 +284,21 @@ def test_reconcile_at_is_honoured_once(up: Object) -> None:
     assert rollouts(up) == sent + 1
 
 
+def test_an_object_that_comes_back_without_its_status_does_again_nothing_that_it_was_once_asked_for(up: Object) -> None:
+    """From a backup, or from Git in another cluster: the annotations come along."""
+    up.reconcile_at("before")
+    up.live(lambda: up.status.get("lastReconcileAt") == "before" and up.ready)
+    mark = up.world.mark
+    del up.document["status"]
+    up.restart()
+    up.live_on(timedelta(hours=1))
+    assert up.ready
+    assert up.world.writes(since=mark) == []
+    up.reconcile_at("after")
+    up.live_on(timedelta(minutes=10))
+    assert up.world.writes(since=mark) == ["ecs:UpdateService"]
+
+
 def test_a_mended_spec_is_sent_after_a_rollback(up: Object) -> None:
     rolled_back(up)
     up.change(image=BETTER)

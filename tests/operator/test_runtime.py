@@ -153,6 +153,23 @@ def test_what_is_deleted_during_its_rollout_leaves_nothing(stage: Stage) -> None
         assert stage.live.holdings() == {}
 
 
+@pytest.mark.parametrize(
+    ("edit", "left"),
+    [({"metadata": {"annotations": {PAUSED: None}}}, {}), ({"spec": {"deletionPolicy": "Retain"}}, ONE_OF_EACH)],
+    ids=["it is no longer paused", "all is to be left"],
+)
+def test_a_deletion_that_waits_heeds_what_is_edited(stage: Stage, edit: Any, left: Any) -> None:
+    with stage.operator:
+        stage.apply("recommender")
+        stage.until_ready("recommender")
+        stage.patch("recommender", {"metadata": {"annotations": {PAUSED: "true"}}})
+        stage.delete("recommender")
+        stage.until(lambda: stage.stands("recommender") == ("False", "Paused"))
+        stage.patch("recommender", edit)
+        stage.until_gone("recommender")
+        assert stage.live.holdings() == left
+
+
 def test_each_transition_and_each_thing_made_is_one_event(stage: Stage) -> None:
     with stage.operator:
         stage.apply("recommender")
@@ -255,7 +272,9 @@ def test_an_environment_whose_finalizer_was_taken_away_while_in_use_is_gone_for_
         stage.until_ready("one", "two")
 
 
-def test_an_environment_in_use_stays_until_its_last_service_is_gone_and_says_which_are_left(stage: Stage) -> None:
+def test_an_environment_in_use_stays_until_its_last_service_is_gone_says_which_are_left_and_is_edited(
+    stage: Stage,
+) -> None:
     with stage.operator:
         stage.apply("one")
         stage.apply("two")
@@ -264,6 +283,10 @@ def test_an_environment_in_use_stays_until_its_last_service_is_gone_and_says_whi
         stage.custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, stage.namespace)
         stage.until(lambda: stage.environment_stands()[1] == "InUse")
         assert f"{stage.namespace}/one, {stage.namespace}/two" in stage.environment_stands()[2]
+        stage.change_environment(policy={"maximum": {"replicas": 0}})
+        stage.until(lambda: stage.stands("two") == ("False", "ForbiddenByPolicy"))
+        stage.change_environment(policy=None)
+        stage.until_ready("two")
         stage.delete("one")
         stage.until_gone("one")
         stage.until(lambda: f"there is {stage.namespace}/two." in stage.environment_stands()[2])

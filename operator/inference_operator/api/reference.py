@@ -53,6 +53,9 @@ last honoured.
 A value of these two that finds no such rollout is honoured, too, and an Event tells (`NothingToRollBack`,
 `NothingToContinue`). While nothing can or may be done to the service, it waits.
 
+What these three have when an object has no status yet counts as honoured: whether it is new, from a backup, or from
+another cluster, nothing was asked of it yet.
+
 `{PAUSED}`: while it is `true`, and nothing else, nothing is written to AWS; the condition `Paused` is there then.
 
 `{ADOPT}`: while it is `true`, what has a name that the object would use, and nobody's tags, is taken over.

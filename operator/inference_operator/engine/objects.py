@@ -369,19 +369,30 @@ def _refused(
 
 
 def _read(document: Document) -> tuple[ObjectMeta, InferenceDeploymentStatus]:
-    object_meta = ObjectMeta.model_validate(document["metadata"])
+    object_meta, told = ObjectMeta.model_validate(document["metadata"]), document.get("status")
     try:
-        return object_meta, InferenceDeploymentStatus.model_validate(document.get("status") or {})
+        if told:
+            return object_meta, InferenceDeploymentStatus.model_validate(told)
     except ValidationError as error:  # of another version, or written by hand: it is made anew
         log.warning("unreadable status", name=object_meta.name, namespace=object_meta.namespace, error=explain(error))
-        return object_meta, InferenceDeploymentStatus()
+    # Nothing was told yet, or it is lost: a backup brings an object without its status, Git another cluster's object.
+    # What the annotations ask for once was asked of what was before.
+    return object_meta, InferenceDeploymentStatus(
+        last_reconcile_at=_value(object_meta, meta.RECONCILE_AT),
+        last_rollback_at=_value(object_meta, meta.ROLLBACK_AT),
+        last_continue_at=_value(object_meta, meta.CONTINUE_AT),
+    )
 
 
 def _new(object_meta: ObjectMeta, annotation: str, honoured: str | None) -> str | None:
-    """The annotation's value, unless it is the one last honoured. Of a very long one the beginning counts, which the
-    status can hold."""
-    value = object_meta.annotations.get(annotation, "")[:LONGEST_VALUE]
-    return value if value and value != honoured else None
+    """The annotation's value, unless it is the one last honoured."""
+    value = _value(object_meta, annotation)
+    return value if value != honoured else None
+
+
+def _value(object_meta: ObjectMeta, annotation: str) -> str | None:
+    """Of a very long one the beginning counts, which the status can hold."""
+    return object_meta.annotations.get(annotation, "")[:LONGEST_VALUE] or None
 
 
 def _identity(object_meta: ObjectMeta) -> Identity:

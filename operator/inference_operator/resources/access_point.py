@@ -94,7 +94,8 @@ class AccessPoints:
             return None
         # The one in use is the one that the status names; after a crash before that was written, `create` finds the
         # newer one by its token.
-        current = next((a for a in ours if a.id == known), ours[-1])
+        path = self.desire(scene).path if isinstance(scene, Context) else None
+        current = next((a for a in ours if a.id == known), next((a for a in ours if a.path == path), ours[-1]))
         if current.state in TRANSIENT:  # for a moment, and the list may be some seconds old
             current = _read(self._describe(scene, current.id))
         return replace(current, superseded=tuple(a.id for a in ours if a.id != current.id))
@@ -108,15 +109,19 @@ class AccessPoints:
         return _read(answer)
 
     def update(self, ctx: Context, want: Want, have: AccessPoint, change: Change) -> AccessPoint:
+        if tags.OWNER in have.tags and not tags.owned(have.tags, ctx.identity):
+            # Left by an earlier object of the name: as this one's own it goes once no task needs it.
+            have = self.retag(ctx, have, Retag(put=tags.ownership(ctx.identity), remove=()))
         created = self.create(ctx, want)
         before = {have.id} if tags.owned(have.tags, ctx.identity) else set()
         return replace(created, superseded=tuple({*before, *have.superseded} - {created.id}))
 
     def retag(self, scene: Scene, have: AccessPoint, retag: Retag) -> AccessPoint:
-        if retag.remove:
-            scene.aws.efs.untag_resource(ResourceId=have.id, TagKeys=list(retag.remove))
-        if retag.put:
-            scene.aws.efs.tag_resource(ResourceId=have.id, Tags=tags.list_of(retag.put))
+        for access_point in (*have.superseded, have.id):  # whoever gets the one is to take away the others
+            if retag.remove:
+                scene.aws.efs.untag_resource(ResourceId=access_point, TagKeys=list(retag.remove))
+            if retag.put:
+                scene.aws.efs.tag_resource(ResourceId=access_point, Tags=tags.list_of(retag.put))
         scene.aws.listings.forget("access points")
         return replace(have, tags=retag.applied(have.tags))
 

@@ -75,13 +75,16 @@ class Kube:
             found += items or ()
         return found
 
-    def is_there(self, metadata: Mapping[str, Any]) -> bool:
-        """Whether there still is this very object or environment, as far as that can be seen."""
+    def latest(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The same object or environment as it is now; as given, if that may not be seen; None if it is gone."""
+        metadata = document["metadata"]
         if "namespace" not in metadata:
             found: Iterable[Mapping[str, Any]] | None = self.environments().values()
         else:
             found = self._listed(metadata["namespace"], {"field_selector": f"metadata.name={metadata['name']}"})
-        return found is None or any(item["metadata"]["uid"] == metadata["uid"] for item in found)
+        if found is None:
+            return document
+        return next((item for item in found if item["metadata"]["uid"] == metadata["uid"]), None)
 
     def _listed(self, namespace: str, options: dict[str, Any]) -> list[Mapping[str, Any]] | None:
         """The InferenceDeployments of a namespace, None if they may not be listed; or those of the cluster."""
@@ -145,17 +148,21 @@ class Kube:
     def write_status(
         self, document: Mapping[str, Any], before: Mapping[str, Any] | None, after: Mapping[str, Any]
     ) -> str | None:
-        """Makes `after` the status of an object whose status is `before`: the resourceVersion that it has then. None
-        if they are equal, and nothing is sent.
+        """Makes `after` the status of this very object, whose status is `before`: the resourceVersion that it has then.
+        None if they are equal, and nothing is sent.
 
         Raises GoneError if the object is gone.
         """
-        patch = merge_patch(before or {}, after)
-        if not patch:
+        if (before or {}) == after:
             return None
         metadata = document["metadata"]
-        body = {"status": patch}
-        options: dict[str, Any] = {"_content_type": "application/merge-patch+json", "_request_timeout": TIMEOUT}
+        # Whole: what it really was may be something else by now. An earlier write may have come through after all, or
+        # somebody may have taken the status away; and the object may be the next one of the name.
+        body = [
+            {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+            {"op": "add", "path": "/status", "value": after},
+        ]
+        options: dict[str, Any] = {"_content_type": "application/json-patch+json", "_request_timeout": TIMEOUT}
         try:
             if "namespace" in metadata:
                 stored: Any = self._objects.patch_namespaced_custom_object_status(
@@ -208,17 +215,3 @@ class Kube:
 def micro_time(at: datetime) -> datetime:
     """As the API server reads a MicroTime: with a fraction, which the client leaves out at a full second."""
     return at.replace(microsecond=max(1, at.microsecond))
-
-
-def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7386) from one document to another: lists whole, absent members null."""
-    patch: dict[str, Any] = {name: None for name in before if name not in after}
-    for name, value in after.items():
-        old = before.get(name)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            inner = merge_patch(old, value)
-            if inner:
-                patch[name] = inner
-        elif value != old:
-            patch[name] = value
-    return patch

@@ -43,6 +43,8 @@ SPACING = 1.0
 UNHELD = 0.1  # seconds until it is looked again whether an object has its finalizer
 STUCK = timedelta(minutes=1)
 """So long a wait of a deletion is none for AWS, but for somebody to do something."""
+LOOK_EVERY = 10.0
+"""Seconds until an object whose deletion waits is looked up again."""
 JITTER = 0.05  # of a wait, either way: a fleet does not look all at once
 
 
@@ -201,7 +203,7 @@ class Keeper:
         return bool(kept["metadata"]["uid"] != metadata["uid"])
 
     def environment_noticed(self, document: Document, slot: Slot) -> None:
-        """Something happened to an environment: if to its spec, everything in it is looked at again."""
+        """Something happened to an environment: if to what it offers, everything in it is looked at again."""
         name = document["metadata"]["name"]
         known = self.environments.get(name)
         self.environments[name] = document
@@ -212,7 +214,7 @@ class Keeper:
             slot.seen = seen
             slot.memory.forget()
             slot.call()
-        if known is None or known.get("spec") != document.get("spec"):
+        if known is None or _offers(known) != _offers(document):
             self._call_those_in(name)
 
     def _forget_environment(self, name: str) -> None:
@@ -320,32 +322,38 @@ class Keeper:
             await self.finish(body, slot, duty)
 
     async def finish(self, body: Document, slot: Slot, duty: Duty = DEPLOYMENT) -> None:
-        """Until nothing of a deleted object is left."""
+        """Until nothing of a deleted object is left. kopf brings no word of the object before this is over: neither of
+        an edit, such as the end of a pause, nor that somebody has taken the finalizer away."""
         slot.wait(0)
         while True:
             async with self.gate, slot.lock:
                 slot.wake.clear()
                 slot.begin()
                 outcome = await self._pass(duty.take_away, dict(body), slot)
-            if outcome.done or await self._let_go(body, outcome):
-                self.forget(body)  # the watch may not tell of its end: what happens while it is interrupted it does not
-                return
-            await self._rest(slot, None, outcome)
+            if outcome.done:
+                break
+            resting = asyncio.ensure_future(self._rest(slot, None, outcome))
+            found: Document | None = body
+            while not resting.done():
+                await asyncio.wait([resting], timeout=LOOK_EVERY)
+                found = await self._looked_up(body, slot)
+                body = found or body
+            if found is None and outcome.requeue_after >= STUCK:
+                log.warning("gone without its finalizer: what is left of it stays", name=body["metadata"]["name"])
+                break
+        self.forget(body)  # the watch may not tell of its end: what happens while it is interrupted it does not
 
-    async def _let_go(self, document: Document, outcome: Outcome) -> bool:
-        """Whether a deletion makes no headway whose object is gone: somebody has taken the finalizer away. The watch's
-        word of that waits until `finish` is over."""
-        metadata = document["metadata"]
-        if outcome.requeue_after < STUCK:
-            return False
+    async def _looked_up(self, document: Document, slot: Slot) -> Document | None:
+        """An object that is being deleted, as the API server has it now and as known where that can't be seen; None if
+        it is gone."""
         try:
-            there = await asyncio.to_thread(self.kube.is_there, metadata)
+            found = await asyncio.to_thread(self.kube.latest, document)
         except Exception as error:  # noqa: BLE001 whatever the API server or the way to it: it is asked again
-            log.warning("not seen whether the object is still there", name=metadata["name"], error=str(error))
-            return False
-        if not there:
-            log.warning("gone without its finalizer: what is left of it stays", name=metadata["name"])
-        return not there
+            log.warning("not seen how the object is now", name=document["metadata"]["name"], error=str(error))
+            return document
+        if found is not None and not self._has_successor(document):
+            (self.notice if "namespace" in found["metadata"] else self.environment_noticed)(found, slot)
+        return found
 
     async def _rest(self, slot: Slot, stopped: Stopped | None, outcome: Outcome) -> None:
         seconds = outcome.requeue_after.total_seconds() if outcome.on_time else jittered(outcome.requeue_after)
@@ -510,8 +518,9 @@ def environment_of(document: Document) -> str:
     return name
 
 
-def port_of(document: Document) -> object:
-    return (document.get("spec") or {}).get("port")
+def _offers(environment: Document) -> object:
+    """The next one of a name takes what the one before, which was being deleted, did not."""
+    return environment["metadata"]["uid"], environment.get("spec")
 
 
 def jittered(wait: timedelta) -> float:
