@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.operator import test_strategies as strategies
 from tests.operator.builders import deployment_document
 from tests.operator.test_kinds import SCALABLE, SERVICE
 from tests.operator.world import CLUSTER, Object, World
@@ -217,18 +216,6 @@ def test_requests_as_a_measure_need_a_load_balancer_and_it_is_said(world: World)
     it.look()
     assert it.stands("Accepted") == ("False", "InvalidSpec")
     assert "spec.autoscaling.requestsPerReplica needs a load balancer" in it.condition("Accepted")["message"]
-
-
-def test_requests_are_no_measure_where_a_rollout_shifts_them_to_another_target_group_than_aws_counts(
-    world: World,
-) -> None:
-    strategies.prepare(world)
-    it = Object(world, deployment_document(autoscaling=SCALED, rollout={"strategy": "BLUE_GREEN", "bakeTime": "2m"}))
-    it.look()
-    assert it.stands("Accepted") == ("False", "InvalidSpec")
-    assert "spec.autoscaling.requestsPerReplica can't be had" in it.condition("Accepted")["message"]
-    it.change(rollout={})
-    it.live(lambda: it.ready)
 
 
 def test_the_environment_limits_what_may_be_scaled_to(it: Object) -> None:

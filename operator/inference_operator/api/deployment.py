@@ -124,6 +124,11 @@ _NO_ROOM_TO_REBALANCE = (
     "availability zones can be rebalanced only where rollout.maximumPercent is above 100; "
     "raise that, or set availabilityZoneRebalancing to false"
 )
+# Developer guide, "Use a target metric to scale": not supported for blue/green deployments.
+_REQUESTS_MOVE = (
+    "autoscaling.requestsPerReplica needs the rollout.strategy ROLLING: with the others AWS counts the requests of one "
+    "target group, and after a rollout the other one gets them; take cpuPercent or memoryPercent"
+)
 _TWO_COUNTS = (
     "replicas can't be set with autoscaling, which decides the number of tasks; leave replicas out, and change "
     "autoscaling.minReplicas or maxReplicas instead, or set suspend to have none"
@@ -335,6 +340,8 @@ class InferenceDeploymentSpec(SpecModel):
         refuse_twice(self.env, self.secrets)
         if self.autoscaling is not None and self.replicas is not None:
             raise refuse(_TWO_COUNTS)
+        if self.autoscaling is not None and self.autoscaling.requests_per_replica and self.rollout.shifts:
+            raise refuse(_REQUESTS_MOVE)
         if self.capacity and not any(provider.weight for provider in self.capacity):
             raise refuse(_NO_WEIGHT)
         if sum(bool(provider.base) for provider in self.capacity) > 1:
@@ -357,6 +364,11 @@ class InferenceDeploymentSpec(SpecModel):
     rules = (
         ONCE_RULE,
         {"rule": "!has(self.autoscaling) || !has(self.replicas)", "message": _TWO_COUNTS},
+        {
+            "rule": "!has(self.autoscaling) || !has(self.autoscaling.requestsPerReplica)"
+            " || self.rollout.strategy == 'ROLLING'",
+            "message": _REQUESTS_MOVE,
+        },
         {
             "rule": "!has(self.logging.routes) || self.logging.routes.all(r, !has(r.match) || !has(r.match.container)"
             f" || r.match.container == '{CONTAINER}'"

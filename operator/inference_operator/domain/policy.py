@@ -57,13 +57,6 @@ def unmet(spec: InferenceDeploymentSpec, environment: InferenceEnvironmentSpec) 
     ]
     if environment.load_balancer is None and spec.autoscaling and spec.autoscaling.requests_per_replica:
         found.append("spec.autoscaling.requestsPerReplica needs a load balancer, and the environment has none")
-    if spec.rollout.shifts and spec.autoscaling and spec.autoscaling.requests_per_replica:
-        # Developer guide, "Use a target metric to scale": the metric is not supported for blue/green deployments.
-        found.append(
-            f"spec.autoscaling.requestsPerReplica can't be had with spec.rollout.strategy {spec.rollout.strategy}: AWS "
-            f"counts the requests of one target group, and after a rollout the other one gets them; take cpuPercent or "
-            f"memoryPercent, or the strategy ROLLING"
-        )
     load_balancer = environment.load_balancer
     if spec.rollout.shifts and (load_balancer is None or load_balancer.infrastructure_role_arn is None):
         found.append(

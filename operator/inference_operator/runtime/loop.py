@@ -332,16 +332,24 @@ class Keeper:
                 outcome = await self._pass(duty.take_away, dict(body), slot)
             if outcome.done:
                 break
-            resting = asyncio.ensure_future(self._rest(slot, None, outcome))
-            found: Document | None = body
-            while not resting.done():
-                await asyncio.wait([resting], timeout=LOOK_EVERY)
-                found = await self._looked_up(body, slot)
-                body = found or body
+            found = await self._rest_looking(body, slot, outcome)
+            body = found or body
             if found is None and outcome.requeue_after >= STUCK:
                 log.warning("gone without its finalizer: what is left of it stays", name=body["metadata"]["name"])
                 break
         self.forget(body)  # the watch may not tell of its end: what happens while it is interrupted it does not
+
+    async def _rest_looking(self, body: Document, slot: Slot, outcome: Outcome) -> Document | None:
+        """Rests, and looks at the object now and then, once at least: as it is last; None if it is gone."""
+        resting = asyncio.ensure_future(self._rest(slot, None, outcome))
+        found: Document | None = body
+        try:
+            while not resting.done():
+                await asyncio.wait([resting], timeout=LOOK_EVERY)
+                found = await self._looked_up(found or body, slot)
+        finally:
+            resting.cancel()
+        return found
 
     async def _looked_up(self, document: Document, slot: Slot) -> Document | None:
         """An object that is being deleted, as the API server has it now and as known where that can't be seen; None if
