@@ -22,10 +22,10 @@ from inference_operator.domain.conditions import Said, Type, merged
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff
+from inference_operator.engine.conditions import contested, of_kind
 from inference_operator.engine.objects import Document, Outcome, World
 from inference_operator.engine.plan import StepResult, Trouble
 from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile
-from inference_operator.engine.status import contested, of_kind
 from inference_operator.resources import ENVIRONMENT_KINDS
 from inference_operator.resources.base import Fact, Failed, Settled, Site
 from inference_operator.resources.event_queue import EventQueues, name_of

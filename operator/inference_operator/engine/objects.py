@@ -29,7 +29,7 @@ from inference_operator.checks.base import Case
 from inference_operator.domain import causes, members, policy, tags
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
-from inference_operator.engine import backoff, log_health, notifications, status
+from inference_operator.engine import backoff, conditions, log_health, notifications, status
 from inference_operator.engine.contest import WAYS_OUT, Contest
 from inference_operator.engine.events import Event, ignored, transitions
 from inference_operator.engine.notifications import Notice
@@ -184,7 +184,7 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     gate = Gate(case=case, known=previous.verification, now=now, again=retry is not None)
     verifies = world.verifies and ctx.withheld is None
     done = reconcile(KINDS, ctx, memory, permit=gate if verifies else lambda: None)
-    memory.logs = log_health.look(ctx, memory.logs, running=status.running_tasks(done))
+    memory.logs = log_health.look(ctx, memory.logs, running=conditions.running_tasks(done))
     told = status.summarize(ctx, done, gate.told, memory.logs, memory.contest.told(now, WAYS_OUT))
     told = notifications.with_notified(told, world.news.notified)
     if _miss_something(previous, told):

@@ -7,18 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inference_operator.api import meta
-from inference_operator.api.rollout import DEFAULT_THRESHOLD
 from inference_operator.api.status import EVENTS_LIMIT, STOPPED_TASKS_LIMIT
 from inference_operator.api.v1alpha1 import (
     Applied,
-    DeploymentState,
-    DesiredRevision,
     ExecState,
-    Failure,
-    HistoryEntry,
     InferenceDeploymentStatus,
     Resources,
-    RunningRevision,
     StoppedTask,
     TargetsState,
     VerificationState,
@@ -27,13 +21,11 @@ from inference_operator.domain import failures, targets
 from inference_operator.domain.agents import exec_agent
 from inference_operator.domain.conditions import Said, Type, merged
 from inference_operator.domain.reasons import Reason
-from inference_operator.domain.rollout import UNDER_WAY, Rollout, State
-from inference_operator.domain.service_deployment import Record
-from inference_operator.engine import drift, log_health
+from inference_operator.domain.rollout import Rollout
+from inference_operator.engine import conditions, drift, log_health, revisions
 from inference_operator.engine.log_health import Look
 from inference_operator.engine.plan import Absent, Create, Hold, Keep, Step, StepResult, Trouble, Update, Withheld
 from inference_operator.engine.reconcile import Pass
-from inference_operator.engine.verification import said as verified
 from inference_operator.resources import (
     discovery_service,
     listener_rule,
@@ -43,7 +35,7 @@ from inference_operator.resources import (
     service_rollout,
     task_definition,
 )
-from inference_operator.resources.base import Context, Fact, Failed, Settled, Wait
+from inference_operator.resources.base import Context, Fact, Wait
 
 TASKS, SERVICE = task_definition.TaskDefinitions.name, service.Services.name
 DISCOVERY = discovery_service.DiscoveryServices.name
@@ -80,7 +72,7 @@ def refused(
         Said(Type.ACCEPTED, "False", refusal.reason, message),
         Said(Type.READY, "False", refusal.reason, message),
         Said(Type.PROGRESSING, "False", refusal.reason, "nothing is done until the object is accepted"),
-        _degraded(refusal.reason, message, serving=previous.ready_replicas > 0),
+        conditions.degraded(refusal.reason, message, serving=previous.ready_replicas > 0),
         Said(Type.STALLED, "True", refusal.reason, message),
     ]
     return previous.model_copy(
@@ -145,12 +137,12 @@ def summarize(
     running: service.Service | None = have.get(SERVICE)
     rollout = _rollout(ctx, done)
     answer = running.answer if running is not None else {}
-    failure = _last_failure(ctx, running, rollout)
+    failure = revisions.last_failure(ctx, running, rollout)
     return InferenceDeploymentStatus(
         observed_generation=ctx.generation,
         conditions=merged(
             previous.conditions,
-            [*_conditions(ctx, done, rollout, verification, logs), *contested(keeps_changing)],
+            [*conditions.of_pass(ctx, done, rollout, verification, logs), *conditions.contested(keeps_changing)],
             generation=ctx.generation,
             now=ctx.now,
         ),
@@ -158,11 +150,11 @@ def summarize(
         internal_host=have[DISCOVERY].host if DISCOVERY in have else None,
         **_counted(ctx, done),
         selector=f"ecs-inference.dev/deployment={ctx.identity.name}",
-        desired=_desired(ctx, have),
-        running=_running(ctx, running, rollout),
-        deployment=_deployment(ctx, rollout, answer),
+        desired=revisions.desired(ctx, have),
+        running=revisions.running(ctx, running, rollout),
+        deployment=revisions.deployment(ctx, rollout, answer),
         last_failure=failure,
-        history=_history(ctx, rollout, failure),
+        history=revisions.history(ctx, rollout, failure),
         events=failures.merged(previous.events, answer.get("events", ())),
         stopped_tasks=_stopped(previous.stopped_tasks, running.stopped_tasks if running is not None else ()),
         exec=_exec(ctx, running),
@@ -193,7 +185,7 @@ def _counts(found: service.Service | None) -> dict[str, int]:
     answer = found.answer if found is not None else {}
     return {
         "replicas": answer.get("runningCount", 0) + answer.get("pendingCount", 0),
-        "ready_replicas": _ready_tasks(found),
+        "ready_replicas": conditions.ready_tasks(found),
     }
 
 
@@ -240,248 +232,11 @@ def _rollout(ctx: Context, done: Pass) -> Rollout | None:
     return service_rollout.follow(want, have, now=ctx.now)
 
 
-def running_tasks(done: Pass) -> int:
-    return int(done.have[SERVICE].answer["runningCount"]) if SERVICE in done.have else 0
-
-
-def _ready_tasks(found: service.Service | None) -> int:
-    """Those that run, but for those that the load balancer is known to send no requests to."""
-    if found is None:
-        return 0
-    running: int = found.answer.get("runningCount", 0)
-    return max(0, running - targets.not_healthy(found.targets))
-
-
-def _conditions(
-    ctx: Context, done: Pass, rollout: Rollout | None, verification: VerificationState | None, logs: Look | None
-) -> list[Said]:
-    kinds = [of_kind(result) for result in done.results if result.outcome is not None]
-    running = running_tasks(done)
-    ready = _ready(ctx, done, running)
-    progressing = _progressing(done)
-    said = [Said(Type.ACCEPTED, "True", Reason.ACCEPTED, "the spec is valid and its environment allows it")]
-    if verification is not None:
-        said.append(verified(verification))
-    said.append(ready)
-    said.append(Said(Type.PROGRESSING, progressing.status, progressing.reason, progressing.message))
-    rolling = rollout is not None and (rollout.under_way or rollout.state is State.NOT_SENT)
-    below = ready.status == "False" and not (rolling and progressing.status == "True")
-    if below:
-        said.append(_degraded(ready.reason, ready.message, serving=_ready_tasks(done.have.get(SERVICE)) > 0))
-    else:
-        said.append(Said(Type.DEGRADED, "False", Reason.STEADY, "what runs is what is asked for, or on its way there"))
-    if ctx.spec.logging.routed:
-        said.append(log_health.said(logs))
-    said += kinds
-    if progressing.status == "True":
-        said.append(Said(Type.RECONCILING, "True", progressing.reason, progressing.message))
-    if ctx.withheld is Reason.PAUSED:
-        said.append(Said(Type.PAUSED, "True", Reason.PAUSED, f"the annotation {meta.PAUSED} is set"))
-    if ready.status == "False" and _stuck(done):
-        said.append(Said(Type.STALLED, "True", ready.reason, ready.message))
-    return said
-
-
-def contested(told: str | None) -> list[Said]:
-    return [Said(Type.CONTESTED, "True", Reason.CONTESTED, told)] if told is not None else []
-
-
-def _degraded(reason: Reason, message: str, *, serving: bool) -> Said:
-    if serving:
-        return Said(Type.DEGRADED, "True", reason, message)
-    return Said(Type.DEGRADED, "False", reason, "nothing serves")
-
-
-def of_kind(result: StepResult) -> Said:
-    type_ = f"{result.kind}Ready"
-    match result.outcome:
-        case Settled(message):
-            return Said(type_, "True", Reason.AS_SPECIFIED, message)
-        case Wait(message, reason):
-            return Said(type_, "False", reason, message)
-        case Failed(reason, message):
-            return Said(type_, "False", reason, message)
-        case Trouble() as trouble:
-            return Said(type_, "False", trouble.reason, trouble.message)
-        case None:
-            return Said(type_, "True", Reason.AS_SPECIFIED, "not asked for, and not there")
-
-
-_URGENCY = (Failed, Trouble, Wait)
-"""What of several outcomes the summary tells: a verdict, then what is wrong, then what is awaited."""
-
-
-def _ready(ctx: Context, done: Pass, running: int) -> Said:
-    for family in _URGENCY:
-        for result in done.results:
-            if isinstance(result.outcome, family) and _tells(result):
-                said = of_kind(result)
-                return Said(Type.READY, "False", said.reason, f"{result.kind}: {said.message}")
-    desired = int(done.have[SERVICE].answer["desiredCount"])
-    if desired == 0:
-        why = "suspended" if ctx.spec.suspend else "scaled to zero"
-        return Said(Type.READY, "True", Reason.SCALED_TO_ZERO, f"{why}, as asked")
-    return Said(Type.READY, "True", Reason.READY, f"{running} of {desired} tasks run the revision asked for")
-
-
-def _tells(result: StepResult) -> bool:
-    """Not one that only waits for another of the list."""
-    return not (isinstance(result.outcome, Wait) and result.outcome.reason is Reason.DEPENDENCY_NOT_READY)
-
-
-def _progressing(done: Pass) -> Said:
-    for result in done.results:
-        outcome = result.outcome
-        waits = isinstance(outcome, Wait) and _tells(result)
-        if waits or (isinstance(outcome, Trouble) and outcome.retry_soon):
-            said = of_kind(result)
-            return Said(Type.PROGRESSING, "True", said.reason, f"{result.kind}: {said.message}")
-    return Said(Type.PROGRESSING, "False", Reason.STEADY, "nothing is under way")
-
-
-def _stuck(done: Pass) -> bool:
-    """Whether somebody has to act before it can be as asked."""
-    return any(
-        (isinstance(r.outcome, Failed) and r.outcome.reason is not Reason.PAUSED)
-        or (isinstance(r.outcome, Trouble) and not r.outcome.retry_soon)
-        for r in done.results
-    )
-
-
 def _url(ctx: Context) -> str | None:
     if ctx.environment.load_balancer is None:
         return None
     host = ctx.environment.load_balancer.url.rstrip("/")
     return host + listener_rule.paths_of(ctx.spec.ingress, ctx.identity)[0]
-
-
-def _desired(ctx: Context, have: Mapping[str, Any]) -> DesiredRevision | None:
-    if ctx.withheld is Reason.PAUSED:
-        return ctx.previous.desired
-    registered: task_definition.TaskDefinition | None = have.get(TASKS)
-    return DesiredRevision(
-        revision=registered.arn if registered is not None else None,
-        spec_hash=registered.hash if registered is not None else None,
-        image=ctx.spec.image,
-        model=ctx.spec.models.path,
-    )
-
-
-def _running(ctx: Context, running: service.Service | None, rollout: Rollout | None) -> RunningRevision | None:
-    """What serves: the last revision whose rollout completed, while it has tasks."""
-    if running is None or running.answer["runningCount"] == 0:
-        return None
-    before = ctx.previous.running
-    if rollout is not None and rollout.state is State.COMPLETED:
-        since = before.since if before is not None and before.revision == rollout.revision else rollout.updated_at
-        return RunningRevision(revision=rollout.revision, **_followed(ctx), since=since or ctx.now)
-    completed = next((d for d in running.deployments if d.get("rolloutState") == "COMPLETED"), None)
-    if completed is None or (before is not None and before.revision == completed["taskDefinition"]):
-        return before
-    known = next((e for e in ctx.previous.history if e.revision == completed["taskDefinition"]), HistoryEntry())
-    return RunningRevision(
-        revision=completed["taskDefinition"], image=known.image, model=known.model, since=completed.get("updatedAt")
-    )
-
-
-def _followed(ctx: Context) -> dict[str, str | None]:
-    """Image and model of the revision that is followed: while paused, of what was asked for before."""
-    if ctx.withheld is Reason.PAUSED and ctx.previous.desired is not None:
-        return {"image": ctx.previous.desired.image, "model": ctx.previous.desired.model}
-    return {"image": ctx.spec.image, "model": ctx.spec.models.path}
-
-
-def _deployment(ctx: Context, rollout: Rollout | None, answer: Mapping[str, Any]) -> DeploymentState | None:
-    previous = ctx.previous.deployment
-    if rollout is None or rollout.state is State.NOT_SENT:
-        return previous
-    same = previous if previous is not None and _is_same(previous, rollout) else DeploymentState()
-    record = rollout.record
-    return DeploymentState(
-        id=rollout.deployment or same.id,
-        service_deployment=record.arn if record is not None else same.service_deployment,
-        asked_hash=rollout.asked,
-        revision=rollout.revision,
-        generation=same.generation or ctx.generation,
-        state=rollout.state.value,
-        started_at=rollout.started_at or same.started_at,
-        reason=rollout.reason or (same.reason if same.state == rollout.state.value else None),
-        failed_tasks=max(rollout.failed_tasks, (same.failed_tasks or 0) if rollout.held else 0) or None,
-        threshold=(record.threshold if record is not None else None) or _threshold(ctx, answer),
-        strategy=same.strategy or ctx.spec.rollout.strategy,
-        **(_stage(record) if record is not None and rollout.under_way else {}),
-    )
-
-
-def _stage(record: Record) -> dict[str, Any]:
-    """How far a rollout is that shifts requests."""
-    return {
-        "stage": record.stage,
-        "traffic_percent": round(record.traffic) if record.traffic is not None else None,
-        "paused_until": record.pause.expires_at if record.pause is not None else None,
-    }
-
-
-def _is_same(known: DeploymentState, rollout: Rollout) -> bool:
-    if rollout.deployment is None:  # forgotten by ECS
-        return known.asked_hash == rollout.asked
-    return known.id == rollout.deployment
-
-
-def _threshold(ctx: Context, answer: Mapping[str, Any]) -> int | None:
-    breaker = ctx.spec.rollout.circuit_breaker
-    if not breaker.enabled or ctx.spec.rollout.shifts:
-        return None
-    return (breaker.threshold or DEFAULT_THRESHOLD).tasks(int(answer.get("desiredCount", ctx.spec.starts_with)))
-
-
-def _last_failure(ctx: Context, running: service.Service | None, rollout: Rollout | None) -> Failure | None:
-    previous = ctx.previous.last_failure
-    if rollout is None or running is None:
-        return previous
-    if rollout.state is State.COMPLETED and previous is not None and previous.revision == rollout.revision:
-        return None  # it was tried again, and this time it came up
-    return service_rollout.failure_of(ctx, running, rollout) if rollout.held else previous
-
-
-def _history(ctx: Context, rollout: Rollout | None, failure: Failure | None) -> tuple[HistoryEntry, ...]:
-    history, before = ctx.previous.history, ctx.previous.deployment
-    if rollout is None or rollout.state is State.NOT_SENT:
-        return history
-    same = before is not None and _is_same(before, rollout)
-    if before is not None and not same and before.state in UNDER_WAY:
-        history = (_cut_short(ctx, before, rollout), *history)
-    told = any(e.deployment == rollout.deployment and e.outcome == rollout.state.value for e in history)
-    if rollout.under_way or told or (before is not None and same and before.state == rollout.state):
-        return history
-    ended = HistoryEntry(
-        deployment=rollout.deployment,
-        revision=rollout.revision,
-        generation=before.generation if before is not None and same else ctx.generation,
-        **_followed(ctx),
-        outcome=rollout.state.value,
-        cause=failure.cause if rollout.held and failure is not None else None,
-        started_at=rollout.started_at or (before.started_at if before is not None and same else None),
-        finished_at=rollout.updated_at or ctx.now,
-    )
-    return (ended, *history)
-
-
-def _cut_short(ctx: Context, before: DeploymentState, after: Rollout) -> HistoryEntry:
-    """The deployment that was followed has given way to another: to a newer one, or to one that ECS went back to."""
-    newer = not (before.started_at and after.started_at) or after.started_at.replace(microsecond=0) >= before.started_at
-    asked = ctx.previous.desired or DesiredRevision()
-    known = asked if asked.revision == before.revision else DesiredRevision()
-    return HistoryEntry(
-        deployment=before.id,
-        revision=before.revision,
-        generation=before.generation,
-        image=known.image,
-        model=known.model,
-        outcome="Superseded" if newer else State.ROLLED_BACK.value,
-        started_at=before.started_at,
-        finished_at=ctx.now,
-    )
 
 
 def _stopped(known: Sequence[StoppedTask], shown: Sequence[Mapping[str, Any]]) -> tuple[StoppedTask, ...]:
