@@ -96,6 +96,7 @@ def context(cloud: LiveCloud, aws: Aws, image: str = APP, **logging: Any) -> Con
         region=cloud.details.region,
         executionRoleArn=cloud.details.execution_role_arn,
         taskRoleArn=cloud.details.task_role_arn,
+        loadBalancer=None,
         logging={"destinations": PLACES},
     )
     service = deployment_document(
