@@ -214,9 +214,10 @@ NO_CONNECTION = "[error] [aws_client] connection initialization error"
             ["[ warn] [net] getaddrinfo(host='logs.example.com', err=4): Domain name not found", NO_CONNECTION, VAIN],
             "events getaddrinfo(host='logs.example.com', err=4): Domain name not found.",
         ),
+        (["[error] [output:kinesis_firehose:s] Throughput limits may have been exceeded, s", VAIN], "exceeded, s."),
         (["[error] [upstream] connection #1 to tcp://a:443 timed out after 10 seconds", VAIN], "after 10 seconds."),
     ],
-    ids=["a mapping", "a denial", "a log group", "a name", "no answer"],
+    ids=["a mapping", "a denial", "a log group", "a name", "too fast", "no answer"],
 )
 def test_why_a_destination_is_not_reached_is_told_wherever_it_stands(world: World, lines: list[str], says: str) -> None:
     logs = Logs(told((5, counters(retries=1)), *((4, line) for line in lines)))

@@ -42,7 +42,7 @@ DEBUG_NAME: Final = "debugUntil"
 
 _DAY: Final = timedelta(days=1)
 _EVER: Final = datetime.min.replace(tzinfo=UTC) + PERIOD
-_WHY: Final = re.compile("responded with error=|HTTP status=|error: Output|not found|timed out|certificate")
+_WHY: Final = re.compile("responded with error=|HTTP status=|error: Output|not found|timed out|exceeded|certificate")
 _BELOW: Final = re.compile("(?:response:|error: Output)$")
 _NO_NAME: Final = re.compile(r"getaddrinfo\(.*")
 _ANSWER: Final = re.compile(
