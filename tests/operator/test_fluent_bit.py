@@ -293,6 +293,16 @@ def test_a_destination_that_is_not_reached_holds_up_no_other(tmp_path: Path) -> 
         assert "paused (" not in router.log()
 
 
+def test_more_lines_than_may_wait_for_a_destination_that_is_not_reached_reach_the_others(tmp_path: Path) -> None:
+    rendered = render(replace(intent_of({"to": ["errors", "search"]}), buffer_mib=1))
+    proxy = {"HTTP_PROXY": f"http://127.0.0.1:{free_port()}", "NO_PROXY": "169.254.169.254,169.254.170.2"}
+    configuration = to_files(replace(rendered, main=hasty(rendered.main)), tmp_path, but="search")
+    with running(tmp_path, configuration, proxy) as router:
+        for count in range(100, 600, 100):
+            router.send(*[Line(text="x" * 10_000)] * 100)
+            eventually(partial(_holds, tmp_path, count), 20)
+
+
 def _holds(folder: Path, count: int) -> bool:
     return len(read(folder, "errors")) == count
 

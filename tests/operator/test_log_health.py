@@ -194,6 +194,39 @@ def test_of_errors_the_one_that_an_output_tells_is_shown(world: World) -> None:
     assert "a router says: [output:s3:archive] PutObject request failed" in log_health.said(seen).message
 
 
+BULK = (
+    '{"took":1,"errors":true,"items":[{"create":{"_id":"1","status":409,"error":{"type":"version_conflict_engine_'
+    'exception","reason":"exists"}}},{"create":{"_id":"2","status":400,"error":{"type":"mapper_parsing_exception",'
+    '"reason":"failed to parse field [at] of type [date]. Preview of field\'s value: \'private\'"}}}]}'
+)
+DENIAL = '{"Message":"User: arn:aws:sts::1:assumed-role/task/x is not authorized to perform: es:ESHttpPost"}'
+VAIN = "[error] [output:cloudwatch_logs:errors] Failed to send events"
+NO_CONNECTION = "[error] [aws_client] connection initialization error"
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["[error] [output:opensearch:search] error: Output", BULK], "parse field [at] of type [date]."),
+        (["[error] [output:opensearch:search] HTTP status=403 URI=/_bulk, response:", DENIAL], "es:ESHttpPost."),
+        (["[error] [output:cloudwatch_logs:errors] Log Group /a not found and so on", VAIN], "/a not found and so on."),
+        (
+            ["[ warn] [net] getaddrinfo(host='logs.example.com', err=4): Domain name not found", NO_CONNECTION, VAIN],
+            "events getaddrinfo(host='logs.example.com', err=4): Domain name not found.",
+        ),
+        (["[error] [output:kinesis_firehose:s] Throughput limits may have been exceeded, s", VAIN], "exceeded, s."),
+        (["[error] [upstream] connection #1 to tcp://a:443 timed out after 10 seconds", VAIN], "after 10 seconds."),
+    ],
+    ids=["a mapping", "a denial", "a log group", "a name", "too fast", "no answer"],
+)
+def test_why_a_destination_is_not_reached_is_told_wherever_it_stands(world: World, lines: list[str], says: str) -> None:
+    logs = Logs(told((5, counters(retries=1)), *((4, line) for line in lines)))
+    message = log_health.said(log_health.look(context(world, logs), None, running=1)).message
+    assert f"{says} Next:" in message
+    assert "private" not in message
+    assert "a destination" not in message
+
+
 def test_a_member_of_another_type_is_no_trouble(world: World) -> None:
     odd = "[2026/11/24 11:59:30.1] [error] flb_typecast_value_conv: src type is not int"
     seen = log_health.look(context(world, Logs(told((5, counters()), (4, odd)))), None, running=1)

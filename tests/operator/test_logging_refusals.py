@@ -99,6 +99,10 @@ def test_routes_that_make_too_long_a_configuration_are_told_the_limit() -> None:
         ("[FILTER]\n    Name grep\n", "an [FILTER] without Match, which gets nothing; add one"),
         ("# \a\n", "a control character, which no environment variable of ECS can hold; remove it"),
         ("[SERVICE]\n    Flush 5\n", "a [SERVICE] section, and the operator writes that one; remove it"),
+        (
+            "[SERVICE]\n    Parsers_File /fluent-bit/parsers/parsers.conf\n",
+            "a [SERVICE] section, and the operator writes that one; remove it, and move its parsers to parsers: their",
+        ),
         ("[PARSER]\n    Name x\n", "a [PARSER] section, which belongs to another file; move it to parsers"),
         ("[OUTPUT]\n    Name stdout\n", "an [OUTPUT] without Match, which gets nothing; add one"),
     ],

@@ -96,6 +96,7 @@ def context(cloud: LiveCloud, aws: Aws, image: str = APP, **logging: Any) -> Con
         region=cloud.details.region,
         executionRoleArn=cloud.details.execution_role_arn,
         taskRoleArn=cloud.details.task_role_arn,
+        loadBalancer=None,
         logging={"destinations": PLACES},
     )
     service = deployment_document(
@@ -285,7 +286,9 @@ def test_a_destination_that_takes_nothing_is_told_until_it_does(
     assert bad.reason in (Reason.LOGS_DELAYED, Reason.LOGS_LOST)
     assert told in bad.message
     assert destination in bad.message
-    assert "Next: check that the destination exists and that the task role may write there" in bad.message
+    assert (
+        "Next: check that the destination exists, that the tasks' subnets and security groups reach it" in bad.message
+    )
 
     mends(cloud)
 

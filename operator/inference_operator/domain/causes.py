@@ -211,7 +211,8 @@ LOG_DRIVER = _error(
 ROUTER_EXITED = _error(
     "LogRouterExited",
     "The log router ended, and took the task with it.",
-    "Read the log of the router's container: most often its logging configuration or its memory is to be changed.",
+    "Read the log of the router's container: most often its logging configuration or its memory is to be changed, or "
+    "its image: one before aws-for-fluent-bit 3.5.10 does not know all that routes are made of.",
 )
 
 # -- the container

@@ -98,7 +98,7 @@ def said(seen: Look | None) -> Said:
     if seen.trouble is not None:
         return _said("Unknown", Reason.LOGS_NOT_REPORTED, f"the log routers can't be asked: {seen.trouble}")
     found = seen.report
-    cause = f"; a router says: {found.error[:SHOWN]}" if found.error else ""
+    cause = f"; a router says: {found.error[:SHOWN].rstrip('.')}" if found.error else ""
     lost = [f"{count} for {name}" for name, count in found.dropped.items()]
     lost += [f"those of {count} objects for {name}" for name, count in found.objects_lost.items()]
     lost += [f"{count} too long for {name}" for name, count in found.too_long.items()]
@@ -111,8 +111,8 @@ def said(seen: Look | None) -> Said:
 
 
 _NEXT: Final = (
-    "check that the destination exists and that the task role may write there "
-    "(`inference-operator logs explain` lists the actions)"
+    "check that the destination exists, that the tasks' subnets and security groups reach it, and that the task role "
+    "may write there (`inference-operator logs explain` lists the actions)"
 )
 
 

@@ -50,7 +50,8 @@ def _of_section(kind: str, entries: Mapping[str, str]) -> Iterator[str]:
     name = entries.get("name", "").lower()
     told = f"[{kind.upper()}]"
     if kind == "service":
-        yield "a [SERVICE] section, and the operator writes that one; remove it"
+        moved = f", and move its parsers to parsers: {_PARSERS_TOO}" if "parsers_file" in entries else ""
+        yield f"a [SERVICE] section, and the operator writes that one; remove it{moved}"
     if kind in _PARSING:
         yield f"a {told} section, which belongs to another file; move it to parsers"
     if kind in ("input", "filter", "output") and not name:
@@ -64,6 +65,9 @@ def _of_section(kind: str, entries: Mapping[str, str]) -> Iterator[str]:
             f"an s3 output without a store_dir below {FOLDER}, the one folder that can be written to; add one of its "
             f"own, such as store_dir {FOLDER}/s3"
         )
+
+
+_PARSERS_TOO: Final = "their text, or @INCLUDE and their file in the image"
 
 
 def _of_input(name: str, entries: Mapping[str, str]) -> Iterator[str]:

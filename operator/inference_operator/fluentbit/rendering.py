@@ -267,7 +267,7 @@ class _Router:
             ("Rule", r"$_rt_route \A(.+)\z r.$1.$TAG false"),
             ("Emitter_Name", "router"),
             ("Emitter_Storage.type", "filesystem"),
-            ("Emitter_Mem_Buf_Limit", f"{self.intent.buffer_mib}M"),
+            ("Emitter_Mem_Buf_Limit", "0"),  # none: beyond one, lines are lost for every destination, and uncounted
             comments=("Every line gets its route's tag, once.",),
         )
 

@@ -30,8 +30,11 @@ _GIVEN_UP: Final = "will not retry"
 _TOO_LONG: Final = ("Discarding massive", "Discarding large")
 """Of CloudWatch's output and of Firehose's, which do not count such a line as dropped."""
 
+_ANSWERING: Final = ("getaddrinfo", "reason", "is not authorized to perform")
+"""Of what tells why, beside or below an error: a name that is not found, and the answers of OpenSearch."""
+
 COUNTERS: Final = '"dropped_records"'
-PATTERN: Final = " ".join([f"?{COUNTERS}", *(f'?"{text}"' for text in (_ERROR, _GIVEN_UP, *_TOO_LONG))])
+PATTERN: Final = " ".join([f"?{COUNTERS}", *(f'?"{text}"' for text in (_ERROR, _GIVEN_UP, *_TOO_LONG, *_ANSWERING))])
 """Of FilterLogEvents: lines with any of these ("Filter and pattern syntax")."""
 
 DEBUG_NAME: Final = "debugUntil"
@@ -39,7 +42,15 @@ DEBUG_NAME: Final = "debugUntil"
 
 _DAY: Final = timedelta(days=1)
 _EVER: Final = datetime.min.replace(tzinfo=UTC) + PERIOD
-_WHY: Final = re.compile("responded with error=|HTTP status=")
+_WHY: Final = re.compile("responded with error=|HTTP status=|error: Output|not found|timed out|exceeded|certificate")
+_BELOW: Final = re.compile("(?:response:|error: Output)$")
+_NO_NAME: Final = re.compile(r"getaddrinfo\(.*")
+_ANSWER: Final = re.compile(
+    r'"(?:[Mm]essage|type"\s*:\s*"(?!version_conflict)(?P<type>\w+)",\s*"reason)"\s*:\s*'
+    r'"(?P<text>(?:[^"\\]|\\.)*?)(?: Preview of .*?)?"'
+)
+"""What OpenSearch says of a request, or of the first line that it refuses, without what was in that line. That it has
+one already is no refusal."""
 SOME: Final = "a destination"
 _COUNTED: Final = ("proc_records", "proc_bytes", "dropped_records", "retries_failed", "retries", "errors")
 
@@ -97,7 +108,8 @@ class Report:
     @property
     def delayed(self) -> Sequence[str]:
         """Destinations that are not reached at once."""
-        return sorted(self.failing | {name for name, flow in self.flows.items() if flow.delayed})
+        names = self.failing | {name for name, flow in self.flows.items() if flow.delayed}
+        return sorted(names - {SOME} or names)
 
 
 Counters = Mapping[str, Mapping[str, int]]
@@ -110,6 +122,7 @@ def report(lines: Iterable[Said], in_s3: Collection[str] = ()) -> Report:
     errors: list[Said] = []
     lost: Counter[str] = Counter()
     too_long: Counter[str] = Counter()
+    answer: str | None = None
     for line in sorted(lines, key=lambda line: line.at):
         counters = _counters(line.text)
         if counters is not None:
@@ -120,6 +133,8 @@ def report(lines: Iterable[Said], in_s3: Collection[str] = ()) -> Report:
             too_long[_output(line.text)] += 1
         elif _ERROR in line.text:
             errors.append(line)
+        else:
+            answer = _answer(line.text) or answer
     lately = max((max(series) for series in told.values()), default=_EVER) - PERIOD
     flows: dict[str, Flow] = {}
     for series in told.values():
@@ -130,7 +145,7 @@ def report(lines: Iterable[Said], in_s3: Collection[str] = ()) -> Report:
         flows=dict(sorted(flows.items())),
         objects_lost=dict(sorted(lost.items())),
         too_long=dict(sorted(too_long.items())),
-        error=_telling(errors),
+        error=_telling(errors, answer),
         failing=frozenset(_output(error.text) for error in errors if error.at > lately),
     )
 
@@ -144,10 +159,22 @@ def _named(alias: str) -> str:
     return alias.replace(DEBUG, DEBUG_NAME)
 
 
-def _telling(errors: Sequence[Said]) -> str | None:
-    """The latest error that says why, or is at least an output's: others tell only that something was in vain."""
+def _telling(errors: Sequence[Said], answer: str | None) -> str | None:
+    """The latest error that says why, or is at least an output's: others tell only that something was in vain. With
+    what answered, where the error has none itself."""
     texts = [error.text.partition("[error]")[2].strip() for error in reversed(errors)]
-    return max(texts, key=lambda text: (bool(_WHY.search(text)), text.startswith("[output:")), default=None)
+    told = max(texts, key=lambda text: (bool(_WHY.search(text)), text.startswith("[output:")), default=None)
+    if answer is None or told is None:
+        return told or answer
+    return f"{told} {answer}" if _BELOW.search(told) or not _WHY.search(told) else told
+
+
+def _answer(text: str) -> str | None:
+    if found := _NO_NAME.search(text):
+        return found[0]
+    if found := _ANSWER.search(text):
+        return f"{found['type']}: {found['text']}" if found["type"] else found["text"]
+    return None
 
 
 def _counters(text: str) -> Counters | None:
