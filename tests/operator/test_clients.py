@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
+from inference_operator.aws import clients
 from inference_operator.aws.clients import TRIED_ONCE, connect
 from inference_operator.aws.errors import Unavailable, UnknownCaller
 from tests.operator.world import CLUSTER, NOWHERE, REGION, World, connected
@@ -74,12 +76,19 @@ class _Sent:
         return [self._body]
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, length: int | None = None) -> None:
+def answering(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, length: int | None = None) -> list[str]:
+    """Whatever is asked; the addresses that were."""
     for name, value in NOWHERE.items():
         monkeypatch.setenv(name, value)
     headers: Any = HeadersDict({"content-length": str(len(body) if length is None else length)})
-    answer = AWSResponse("http://127.0.0.1:9/", status, headers, _Sent(body))
-    monkeypatch.setattr(URLLib3Session, "send", lambda _session, _request: answer)
+    sent: list[str] = []
+
+    def send(_session: object, request: AWSPreparedRequest) -> AWSResponse:
+        sent.append(request.url)
+        return AWSResponse(request.url, status, headers, _Sent(body))
+
+    monkeypatch.setattr(URLLib3Session, "send", send)
+    return sent
 
 
 CALLS = {
@@ -166,3 +175,20 @@ def test_a_token_for_aws_that_is_away_is_told_and_read_when_it_comes(
     monkeypatch.setattr(URLLib3Session, "send", lambda _session, request: pytest.fail(request.url))
     with pytest.raises(pytest.fail.Exception, match="sts"):
         aws.ecs.list_tasks(cluster=CLUSTER)
+
+
+class _SetBack(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Any:
+        return datetime.now(tz) - timedelta(hours=1)
+
+
+def test_what_was_seen_is_not_new_for_an_hour_though_the_node_s_clock_is_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent = answering(monkeypatch, 200, b'{"services": [{"serviceName": "recommender", "status": "ACTIVE"}]}')
+    services = connect(REGION).services
+    services.get(CLUSTER, "recommender", max_age=timedelta())
+    monkeypatch.setattr(clients, "datetime", _SetBack)
+    services.get(CLUSTER, "recommender", max_age=timedelta())
+    assert len(sent) == 2

@@ -125,8 +125,8 @@ def connect(
         secrets=client("secretsmanager"),
         ssm=client("ssm"),
         sns=client("sns"),
-        services=BatchedServices(ecs, utc_now, on_change or (lambda _cluster, _service: None)),
-        listings=SharedListings(efs, elb, scaling, discovery, utc_now),
+        services=BatchedServices(ecs, steady, on_change or (lambda _cluster, _service: None)),
+        listings=SharedListings(efs, elb, scaling, discovery, steady),
         lacking=_lacking_here(),
     )
 
@@ -244,8 +244,9 @@ class _TakenOn(CredentialProvider):
         return DeferredRefreshableCredentials(method=self.METHOD, refresh_using=self._fetch)
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
+def steady() -> datetime:
+    """For ages alone, of no date: by a clock that is set back an hour, what was seen would be news for an hour."""
+    return datetime.fromtimestamp(time.monotonic(), UTC)
 
 
 class Translating:
@@ -268,12 +269,12 @@ class Translating:
     def _made(self, config: Config) -> Any:
         """Credentials are looked for when a client is made."""
         with _making:  # a boto3 session is not to be used by two threads at once
-            started = utc_now()
+            started = steady()
             try:
                 return self._make(config)
             except NOT_ANSWERED as error:
                 mine = _translate(error, "credentials")
-                seconds = (utc_now() - started).total_seconds()
+                seconds = (steady() - started).total_seconds()
                 self._observer(operation=mine.operation, code=mine.code, seconds=seconds)
                 raise mine from error
 
@@ -287,7 +288,7 @@ class Translating:
 
         def call(**members: Any) -> Any:
             self._keep_pace(name, operation)
-            started = utc_now()
+            started = steady()
             code = "OK"
             try:
                 return bound(**members)
@@ -298,7 +299,7 @@ class Translating:
                     self._pace.refused(name)
                 raise mine from error
             finally:
-                self._observer(operation=operation, code=code, seconds=(utc_now() - started).total_seconds())
+                self._observer(operation=operation, code=code, seconds=(steady() - started).total_seconds())
 
         setattr(self, method, call)  # looked up once
         return call
