@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 
@@ -52,8 +53,8 @@ process.run(Settings())
 """
 
 
-def logged(program: str, *, code: int = 0, **environment: str) -> str:
-    without: Mapping[str, str] = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+def logged(program: str, environment: Mapping[str, str] = MappingProxyType({}), *, code: int = 0) -> str:
+    without = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     ended = subprocess.run(
         (sys.executable, "-c", program), env={**without, **environment}, check=False, capture_output=True, text=True
     )
@@ -76,7 +77,7 @@ def test_a_traceback_names_its_places_and_not_what_the_variables_there_hold(logg
 
 def test_each_call_without_credentials_is_no_traceback_more() -> None:
     token = {"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token", "AWS_ROLE_ARN": "arn:aws:iam::111111111111:role/r"}
-    assert logged(WITHOUT_A_TOKEN, **token) == "told\n"
+    assert logged(WITHOUT_A_TOKEN, token) == "told\n"
 
 
 def test_an_api_server_that_takes_no_credentials_any_more_is_told_in_a_line() -> None:
