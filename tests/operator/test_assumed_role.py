@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -11,7 +13,7 @@ import pytest
 
 from inference_operator.aws import clients
 from inference_operator.aws.clients import SESSION_NAME, Role
-from inference_operator.aws.errors import Denied
+from inference_operator.aws.errors import Denied, UnknownCaller
 from inference_operator.aws.ports import Aws
 from inference_sandbox.aws import in_process
 from tests.operator.world import CLUSTER, REGION, World
@@ -25,12 +27,18 @@ OURS = {
 }
 
 
-def taken_on(role: Role) -> Aws:
+@contextmanager
+def aws(environment: Mapping[str, str]) -> Iterator[None]:
     send = in_process.send
     with (
-        mock.patch.dict(os.environ, OURS),
+        mock.patch.dict(os.environ, environment),
         mock.patch("botocore.httpsession.URLLib3Session.send", lambda _, r: send(r)),
     ):
+        yield
+
+
+def taken_on(role: Role) -> Aws:
+    with aws(OURS):
         made = clients.connect(REGION, role)
         made.ecs.list_tasks(cluster=CLUSTER)  # the credentials are fetched at the first call
     return made
@@ -69,3 +77,17 @@ def test_a_role_that_may_not_be_taken_on_is_told_as_that(world: World) -> None:
         taken_on(Role(own_role(world)))
     assert raised.value.operation == "sts:AssumeRole"
     assert "allow sts:AssumeRole to the operator's role" in raised.value.next_step()
+
+
+def test_while_there_are_no_credentials_nothing_is_done_in_our_own_account_instead(world: World) -> None:
+    """As when the node's agent for them starts after the operator."""
+    keyless = {name: value for name, value in OURS.items() if "KEY" not in name} | {"AWS_EC2_METADATA_DISABLED": "true"}
+    with aws(keyless):
+        made = clients.connect(REGION, Role(own_role(world)))
+        with pytest.raises(UnknownCaller):
+            made.ecs.list_tasks(cluster=CLUSTER)
+    with aws(OURS):
+        made.efs.describe_access_points()
+        made.ecs.list_tasks(cluster=CLUSTER)
+    for call in world.calls()[-2:]:
+        assert call.principal.endswith(f":assumed-role/inference-operator/{SESSION_NAME}")

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kubernetes.client import Configuration
 from kubernetes.client.exceptions import ApiException
 
+from inference_operator.runtime.election import KubeLease
 from inference_operator.runtime.kube import Kube as Writer
 from tests.operator.builders import deployment_document
 from tests.operator.live import DEPLOYMENTS, OBJECT
@@ -57,3 +62,33 @@ def test_the_next_object_of_a_name_is_not_told_what_the_one_before_was(
 
 def test_nothing_is_written_where_nothing_has_changed(writer: Writer, stored: dict[str, Any]) -> None:
     assert writer.write_status(stored, FIRST, FIRST) is None
+
+
+class _Busy(BaseHTTPRequestHandler):
+    """As a load balancer whose servers are away: come back in an hour."""
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.send_header("Retry-After", "3600")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda: Writer().environments(), lambda: Writer().namespace_labels("shop"), lambda: KubeLease("a", "b").read()],
+    ids=["objects", "a namespace", "the lease"],
+)
+def test_nobody_waits_in_a_thread_for_as_long_as_an_answer_says(
+    ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", lambda seconds: pytest.fail(f"waits {seconds} s"))
+    with HTTPServer(("127.0.0.1", 0), _Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        configuration = Configuration(host=f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(Configuration, "get_default_copy", lambda: configuration)
+        with pytest.raises(ApiException, match="503"):
+            ask()
+        server.shutdown()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property, partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -24,6 +26,7 @@ from botocore.credentials import (
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 from botocore.loaders import JSONFileLoader, Loader, create_loader
 from botocore.model import ServiceModel
+from botocore.parsers import ResponseParserError
 
 from inference_operator import __version__
 from inference_operator.aws.errors import AwsError, Paced, Throttled, Unavailable, UnknownCaller, from_answer
@@ -94,7 +97,13 @@ def connect(
 
     def client(name: str, pace: Pace | None = None) -> Any:
         make: Any = session.client  # its overloads name each service; here the name is a variable
-        return Translating(lambda config: make(name, config=config), observer, pace)
+
+        def made(config: Config) -> Any:
+            if session.get_credentials() is None:  # a client that is made without any never has some
+                raise NoCredentialsError
+            return make(name, config=config)
+
+        return Translating(made, observer, pace)
 
     ecs, efs, elb = client("ecs", pace), client("efs"), client("elbv2")
     scaling, discovery = client("application-autoscaling"), client("servicediscovery")
@@ -116,8 +125,8 @@ def connect(
         secrets=client("secretsmanager"),
         ssm=client("ssm"),
         sns=client("sns"),
-        services=BatchedServices(ecs, utc_now, on_change or (lambda _cluster, _service: None)),
-        listings=SharedListings(efs, elb, scaling, discovery, utc_now),
+        services=BatchedServices(ecs, steady, on_change or (lambda _cluster, _service: None)),
+        listings=SharedListings(efs, elb, scaling, discovery, steady),
         lacking=_lacking_here(),
     )
 
@@ -152,7 +161,31 @@ def _session() -> botocore.session.Session:
     """One of many that share the models of AWS's services."""
     session = botocore.session.get_session()
     session.register_component("data_loader", _models(session.get_config_variable("data_path")))
+    session.register("before-parse", _whole_and_of_aws)
     return session
+
+
+class WebPageError(BotoCoreError):
+    fmt = "a web page came where AWS answers (HTTP {status})"
+
+
+class CutShortError(BotoCoreError):
+    fmt = "the answer ended before its end"
+
+
+_WEB_PAGE = re.compile(rb"\s*<(!doctype html|html)\b", flags=re.IGNORECASE)
+
+
+def _whole_and_of_aws(*, response_dict: Any = None, operation_model: Any = None, **_: Any) -> None:
+    """JSON that botocore can't parse is to it an answer without members: as if there were nothing in AWS."""
+    status, body = response_dict["status_code"], response_dict["body"]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # no answer, whoever it is from; botocore tries again
+        return
+    if _WEB_PAGE.match(body):
+        raise WebPageError(status=status)
+    promised = int(response_dict["headers"].get("Content-Length") or 0)
+    if len(body) < promised and operation_model.http["method"] != "HEAD":
+        raise CutShortError
 
 
 @cache
@@ -176,18 +209,25 @@ class _Reduced(JSONFileLoader):
 
 
 def _as(role: Role, own: boto3.Session) -> boto3.Session:
-    """A session whose credentials are the role's: fetched at the first call, and anew before they expire."""
-    source = own.get_credentials()
-    if source is None:
-        return own  # the first call then says that there are no credentials
-    fetcher = AssumeRoleCredentialFetcher(
-        client_creator=partial(own._session.create_client, config=CONFIG),  # noqa: SLF001 boto3 has no other way to it
-        source_credentials=source,
-        role_arn=role.arn,
-        extra_args={"RoleSessionName": SESSION_NAME, **({"ExternalId": role.external_id} if role.external_id else {})},
-    )
+    """A session whose credentials are the role's: fetched at the first call, and anew before they expire. Our own are
+    asked for then, not before: while there are none, nothing may be done in our own account instead."""
+
+    def fetch() -> Any:
+        source = own.get_credentials()
+        if source is None:
+            raise NoCredentialsError
+        return AssumeRoleCredentialFetcher(
+            client_creator=partial(own._session.create_client, config=CONFIG),  # noqa: SLF001 boto3 has no other way to it
+            source_credentials=source,
+            role_arn=role.arn,
+            extra_args={
+                "RoleSessionName": SESSION_NAME,
+                **({"ExternalId": role.external_id} if role.external_id else {}),
+            },
+        ).fetch_credentials()
+
     session = _session()
-    session.register_component("credential_provider", CredentialResolver(providers=[_TakenOn(fetcher)]))
+    session.register_component("credential_provider", CredentialResolver(providers=[_TakenOn(fetch)]))
     return boto3.Session(botocore_session=session, region_name=own.region_name)
 
 
@@ -196,16 +236,17 @@ class _TakenOn(CredentialProvider):
 
     METHOD = "assume-role"
 
-    def __init__(self, fetcher: AssumeRoleCredentialFetcher) -> None:
+    def __init__(self, fetch: Callable[[], Any]) -> None:
         super().__init__()
-        self._fetcher = fetcher
+        self._fetch = fetch
 
     def load(self) -> DeferredRefreshableCredentials:
-        return DeferredRefreshableCredentials(method=self.METHOD, refresh_using=self._fetcher.fetch_credentials)
+        return DeferredRefreshableCredentials(method=self.METHOD, refresh_using=self._fetch)
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
+def steady() -> datetime:
+    """For ages alone, of no date: by a clock that is set back an hour, what was seen would be news for an hour."""
+    return datetime.fromtimestamp(time.monotonic(), UTC)
 
 
 class Translating:
@@ -219,13 +260,23 @@ class Translating:
 
     @cached_property
     def client(self) -> Any:
-        with _making:  # a boto3 session is not to be used by two threads at once
-            return self._make(CONFIG)
+        return self._made(CONFIG)
 
     @cached_property
     def once(self) -> Any:
-        with _making:
-            return self._make(ONCE)
+        return self._made(ONCE)
+
+    def _made(self, config: Config) -> Any:
+        """Credentials are looked for when a client is made."""
+        with _making:  # a boto3 session is not to be used by two threads at once
+            started = steady()
+            try:
+                return self._make(config)
+            except NOT_ANSWERED as error:
+                mine = _translate(error, "credentials")
+                seconds = (steady() - started).total_seconds()
+                self._observer(operation=mine.operation, code=mine.code, seconds=seconds)
+                raise mine from error
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         name = self.client.meta.method_to_api_mapping.get(method)
@@ -237,18 +288,18 @@ class Translating:
 
         def call(**members: Any) -> Any:
             self._keep_pace(name, operation)
-            started = utc_now()
+            started = steady()
             code = "OK"
             try:
                 return bound(**members)
-            except (ClientError, BotoCoreError) as error:
+            except NOT_ANSWERED as error:
                 mine = _translate(error, operation)
                 code = mine.code
                 if self._pace is not None and isinstance(mine, Throttled):
                     self._pace.refused(name)
                 raise mine from error
             finally:
-                self._observer(operation=operation, code=code, seconds=(utc_now() - started).total_seconds())
+                self._observer(operation=operation, code=code, seconds=(steady() - started).total_seconds())
 
         setattr(self, method, call)  # looked up once
         return call
@@ -261,9 +312,11 @@ class Translating:
 
 
 _making = threading.Lock()
+NOT_ANSWERED = (ClientError, BotoCoreError, ResponseParserError, OSError)
+"""Of botocore. The last one is of a file that it reads credentials from."""
 
 
-def _translate(error: ClientError | BotoCoreError, operation: str) -> AwsError:
+def _translate(error: Exception, operation: str) -> AwsError:
     if isinstance(error, ClientError):
         if error.operation_name.startswith("AssumeRole"):  # or …WithWebIdentity: for credentials, before what was asked
             operation = f"sts:{error.operation_name}"

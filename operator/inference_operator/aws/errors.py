@@ -357,6 +357,8 @@ _WAYS = {
     "SSLError": "check which certificates the operator trusts (AWS_CA_BUNDLE)",
     "ProxyConnectionError": "check HTTPS_PROXY",
     "CredentialRetrievalError": "check where the operator's credentials come from",
+    "FileNotFoundError": "check where the operator's credentials come from",
+    "WebPageError": "check HTTPS_PROXY, and what else answers in place of AWS",
 }
 
 

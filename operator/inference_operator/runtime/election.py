@@ -23,7 +23,7 @@ import structlog
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from inference_operator.runtime.kube import micro_time
+from inference_operator.runtime.kube import connect, micro_time
 
 log = structlog.get_logger(__name__)
 
@@ -171,7 +171,7 @@ class KubeLease:
     def __init__(self, namespace: str, name: str) -> None:
         self._namespace = namespace
         self._name = name
-        self._api = client.CoordinationV1Api()
+        self._api = client.CoordinationV1Api(connect())
 
     def read(self) -> Lease | None:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
+from urllib3 import Retry
 
 from inference_operator.api.meta import API_VERSION, GROUP, VERSION
 from inference_operator.engine.events import Event
@@ -34,13 +35,22 @@ class UnreadableError(Exception):
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 
+def connect() -> client.ApiClient:
+    """By the configuration that has been loaded. A server's Retry-After is not waited for: it would hold a pass for as
+    long as whoever answers says, and who calls tries again by itself."""
+    configuration = client.Configuration.get_default_copy()
+    configuration.retries = Retry(3, respect_retry_after_header=False)
+    return client.ApiClient(configuration)
+
+
 class Kube:
     """By the package `kubernetes`, whose configuration has been loaded."""
 
     def __init__(self, namespaces: Sequence[str] = ()) -> None:
         self._namespaces = namespaces
-        self._objects = client.CustomObjectsApi()
-        self._events = client.EventsV1Api()
+        api = connect()
+        self._objects = client.CustomObjectsApi(api)
+        self._events = client.EventsV1Api(api)
         self._instance = socket.gethostname()
 
     def environments(self) -> dict[str, Mapping[str, Any]]:

@@ -42,6 +42,8 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Tells of each call that has no credentials, with a traceback; the object's status says why.
+    logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
     # kopf tells of each event that it handles; what we do about it is logged by ourselves.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
 

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -36,7 +37,11 @@ def run(settings: Settings) -> None:
         load_incluster_config()  # type: ignore[no-untyped-call]  # typed in part
     except ConfigException:
         load_kube_config()  # type: ignore[no-untyped-call]  # typed in part
-    asyncio.run(_run(settings))
+    try:
+        asyncio.run(_run(settings))
+    except kopf.LoginError:
+        log.critical("ending: the API server takes no credentials of ours any more; who starts again reads them anew")
+        sys.exit(1)
 
 
 async def _run(settings: Settings) -> None:
