@@ -324,7 +324,7 @@ class InferenceEnvironmentStatus(StatusModel):
     """The generation of the spec that this status speaks about."""
 
     conditions: Conditions = ()
-    """`Ready` is True when the environment can be used by services."""
+    """`Ready` is True when the environment can be used by services, `Verified` when all that it names is there."""
     services: Annotated[int, Field(ge=0)] = 0
     """Number of InferenceDeployments that run in it."""
     events: EventsState | None = None
