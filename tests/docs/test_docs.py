@@ -32,7 +32,7 @@ INVENTED = {"resources/alarm.py"}
 NEVER_READY = {
     *(Reason.ACCEPTED, Reason.VERIFIED, Reason.AS_SPECIFIED, Reason.DEPENDENCY_NOT_READY, Reason.STEADY),
     *(Reason.LOGS_FLOWING, Reason.LOGS_LOST, Reason.LOGS_DELAYED, Reason.LOGS_NOT_REPORTED),
-    Reason.NOT_DELIVERED,
+    *(Reason.NOT_DELIVERED, Reason.NOT_VERIFIED),
 }
 """Reasons of conditions other than Ready."""
 

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from inference_operator.plugin.main import complete, main
-from inference_operator.plugin.render import summary
+from inference_operator.plugin.render import summary, tree
 from inference_operator.plugin.timeline import beside, duration, lines, timeline
 from inference_operator.plugin.verdict import judge
 from inference_sandbox.control_plane import Cluster
@@ -287,6 +287,18 @@ def test_events_history_and_tree_are_shown(run: Callable[..., Result]) -> None:
     told = run("tree", "recommender").output
     assert "✗ Service" in told
     assert "/inference/shop/recommender" in told
+
+
+@pytest.mark.parametrize(
+    ("status", "mark", "ends"),
+    [("True", "✓", "cluster inference, eu-west-1"), ("False", "✗", "eu-west-1: no cluster"), ("", "?", "eu-west-1")],
+)
+def test_the_tree_tells_what_is_wrong_with_the_environment(status: str, mark: str, ends: str) -> None:
+    ready = {"type": "Ready", "status": status, "reason": "VerificationFailed", "message": "no cluster"}
+    place = {**environment_document(), "status": {"conditions": [ready] if status else []}}
+    line = str(tree(deployment_document(), place).children[0].label)
+    assert line.startswith(f"{mark} InferenceEnvironment default  ")
+    assert line.endswith(ends)
 
 
 @pytest.mark.usefixtures("stored")

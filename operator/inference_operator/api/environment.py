@@ -10,6 +10,7 @@ from inference_operator.api.constraints import Flag, Unique, immutable, kept, re
 from inference_operator.api.destinations import RETENTION_DAYS, Destinations, Router
 from inference_operator.api.model import Conditions, SpecModel, StatusModel, cut, newest
 from inference_operator.api.policy import Policy
+from inference_operator.api.status import VerificationState
 
 ROLE_ARN = text(
     2048,
@@ -323,10 +324,12 @@ class InferenceEnvironmentStatus(StatusModel):
     """The generation of the spec that this status speaks about."""
 
     conditions: Conditions = ()
-    """`Ready` is True when the environment can be used by services."""
+    """`Ready` is True when the environment can be used by services, `Verified` when all that it names is there."""
     services: Annotated[int, Field(ge=0)] = 0
     """Number of InferenceDeployments that run in it."""
     events: EventsState | None = None
     """Where the operator hears of what happens. Absent where it asks."""
     security_group_rules: Annotated[tuple[Annotated[str, *cut(128)], ...], *newest(50)] = ()
     """The rules of security groups that the operator made: group, port and source."""
+    verification: VerificationState | None = None
+    """Whether what the spec names is there, as the checks found last."""

@@ -188,10 +188,10 @@ class VerificationFinding(StatusModel):
 
 
 class VerificationState(StatusModel):
-    """The checks before the latest rollout."""
+    """What checks found: before the latest rollout, or of an environment by itself."""
 
     of: _Word | None = None
-    """Hash of the specs, of the service and of its environment, that were checked."""
+    """Hash of the specs that were checked: the environment's, and the service's if there is one."""
     at: Time | None = None
     """When they were checked."""
     checks: Annotated[int, Field(ge=0)] = 0

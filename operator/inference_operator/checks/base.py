@@ -1,4 +1,4 @@
-"""What a check is: it looks at what a rollout will need and says what would fail after it.
+"""What a check is: it looks at what a rollout will need, or all rollouts in an environment, and says what would fail.
 
 A check only reads. What it is not allowed to read it can't judge, and says so; that never stands in the way.
 """
@@ -6,9 +6,9 @@ A check only reads. What it is not allowed to read it can't judge, and says so; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from inference_operator.api.v1alpha1 import InferenceDeploymentSpec, InferenceEnvironmentSpec
 from inference_operator.aws.errors import AwsError
@@ -55,25 +55,48 @@ def unseen(error: AwsError) -> Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class Place:
+    """Where something is to be rolled out."""
+
+    environment: InferenceEnvironmentSpec
+    aws: Aws
+    answers: dict[tuple[str, ...], Answer] = field(default_factory=dict, compare=False)
+
+    def ask(self, operation: Callable[..., Answer], name: str, **members: Any) -> Answer:
+        """The answer of a read, asked for once for all checks."""
+        question = (name, *(f"{member}={members[member]}" for member in sorted(members)))
+        return self._answer(question, lambda: operation(**members))
+
+    def _answer(self, question: tuple[str, ...], fetch: Callable[[], Answer]) -> Answer:
+        if question not in self.answers:
+            self.answers[question] = fetch()
+        return self.answers[question]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(Place):
     """What is to be rolled out, and where."""
 
     identity: Identity
     spec: InferenceDeploymentSpec
-    environment: InferenceEnvironmentSpec
-    aws: Aws
 
-    def ask(self, operation: Callable[..., Answer], name: str, **members: Any) -> Answer:
-        """The answer of a read, shared for some seconds with all who ask the same."""
-        question = (name, *(f"{member}={members[member]}" for member in sorted(members)))
-        return self.aws.listings.shared(question, lambda: operation(**members))
+    def _answer(self, question: tuple[str, ...], fetch: Callable[[], Answer]) -> Answer:
+        """Shared for some seconds with all who ask the same: a fleet may roll out at once."""
+        return self.aws.listings.shared(question, fetch)
+
+
+Of_contra = TypeVar("Of_contra", bound=Place, contravariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(Generic[Of_contra]):
     name: str
     """For the status, as in `Subnets`."""
     about: str
     """What it makes sure of, for the reference."""
-    look: Callable[[Case], Iterator[Finding]]
+    look: Callable[[Of_contra], Iterator[Finding]]
     """Raises AwsError where it is not let look."""
+    member: str | None = None
+    """Of an environment: what of its spec the findings speak about; None where they name it themselves."""
+    optional: bool = False
+    """Of an environment: only those services need it that ask for it."""

@@ -6,12 +6,14 @@ What a configuration of one's own (`logging.custom`) writes to is not known here
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from inference_operator.api.destinations import S3, CloudWatchLogs, Destination, Firehose, OpenSearch
 from inference_operator.aws.errors import AwsError, NotFound
-from inference_operator.checks.base import Case, Check, Finding, failed, unknown, unseen, warning
+from inference_operator.checks.base import Case, Check, Finding, Place, failed, unknown, unseen, warning
+from inference_operator.domain.names import Identity
 from inference_operator.fluentbit.intent import is_own, placed
 from inference_operator.fluentbit.outputs import needs
 
@@ -25,18 +27,28 @@ A_FILE = "dt=2026-01-01/hour=00/app-firelens-0-0000-0.jsonl.gz"
 
 
 def look_at_destinations(case: Case) -> Iterator[Finding]:
-    yield from _each(case, _existence)
+    yield from _each(case, _routed_to(case), partial(_existence, case, case.identity))
+
+
+def look_at_all_destinations(place: Place) -> Iterator[Finding]:
+    yield from _each(place, place.environment.logging.destinations, partial(_existence, place, None))
 
 
 def look_at_access(case: Case) -> Iterator[Finding]:
-    yield from _each(case, _access)
+    yield from _each(case, _routed_to(case), partial(_access, case))
 
 
-def _each(case: Case, look: Callable[[Case, str, Destination], Iterator[Finding]]) -> Iterator[Finding]:
+def _routed_to(case: Case) -> set[str]:
+    return {name for route in case.spec.logging.routes for name in route.to}
+
+
+def _each(
+    place: Place, names: Iterable[str], look: Callable[[str, Destination], Iterator[Finding]]
+) -> Iterator[Finding]:
     """Of one that can't be looked at nothing is known; of the others it is."""
-    for name in sorted({name for route in case.spec.logging.routes for name in route.to}):
+    for name in sorted(names):
         try:
-            yield from look(case, name, case.environment.logging.destinations[name])
+            yield from look(name, place.environment.logging.destinations[name])
         except AwsError as error:
             yield unseen(error)
 
@@ -44,21 +56,22 @@ def _each(case: Case, look: Callable[[Case, str, Destination], Iterator[Finding]
 # -- whether it exists
 
 
-def _existence(case: Case, name: str, destination: Destination) -> Iterator[Finding]:
+def _existence(place: Place, identity: Identity | None, name: str, destination: Destination) -> Iterator[Finding]:
+    """Without an identity, what can be told without a service."""
     if isinstance(bucket := destination.s3, S3):
-        yield from _bucket(case, name, bucket)
+        yield from _bucket(place, name, bucket)
     elif isinstance(stream := destination.firehose, Firehose):
-        yield from _stream(case, name, stream)
+        yield from _stream(place, name, stream)
     elif isinstance(group := destination.cloud_watch_logs, CloudWatchLogs) and not is_own(group):
-        yield from _shared_group(case, name, group)
+        yield from _shared_group(place, identity, name, group)
     elif isinstance(domain := destination.open_search, OpenSearch):
-        yield from _domain(case, name, domain)
+        yield from _domain(place, identity, name, domain)
 
 
-def _bucket(case: Case, name: str, destination: S3) -> Iterator[Finding]:
-    bucket, region = destination.bucket, case.environment.region
+def _bucket(place: Place, name: str, destination: S3) -> Iterator[Finding]:
+    bucket, region = destination.bucket, place.environment.region
     try:
-        found = case.ask(case.aws.s3.head_bucket, "s3:HeadBucket", Bucket=bucket)
+        found = place.ask(place.aws.s3.head_bucket, "s3:HeadBucket", Bucket=bucket)
     except NotFound:
         yield failed(f"{_of(name)}: there is no bucket {bucket}", _make("it"))
         return
@@ -70,42 +83,46 @@ def _bucket(case: Case, name: str, destination: S3) -> Iterator[Finding]:
         )
 
 
-def _stream(case: Case, name: str, destination: Firehose) -> Iterator[Finding]:
+def _stream(place: Place, name: str, destination: Firehose) -> Iterator[Finding]:
     stream = destination.delivery_stream
     try:
-        answer = case.ask(
-            case.aws.firehose.describe_delivery_stream, "firehose:DescribeDeliveryStream", DeliveryStreamName=stream
+        answer = place.ask(
+            place.aws.firehose.describe_delivery_stream, "firehose:DescribeDeliveryStream", DeliveryStreamName=stream
         )
     except NotFound:
-        yield failed(f"{_of(name)}: there is no delivery stream {stream} in {case.environment.region}", _make("it"))
+        yield failed(f"{_of(name)}: there is no delivery stream {stream} in {place.environment.region}", _make("it"))
         return
     status = answer["DeliveryStreamDescription"]["DeliveryStreamStatus"]
     if status != "ACTIVE":
         yield failed(f"{_of(name)}: the delivery stream {stream} is {status}", "Wait until it is ACTIVE, or mend it.")
 
 
-def _shared_group(case: Case, name: str, destination: CloudWatchLogs) -> Iterator[Finding]:
-    group = placed(destination.log_group, case.identity.namespace, case.identity.name)
-    answer = case.ask(
-        case.aws.logs.describe_log_groups, "logs:DescribeLogGroups", logGroupNamePrefix=group, limit=50
+def _shared_group(place: Place, identity: Identity | None, name: str, destination: CloudWatchLogs) -> Iterator[Finding]:
+    group = destination.log_group
+    if identity is not None:
+        group = placed(group, identity.namespace, identity.name)
+    elif "{" in group:  # there is one for each namespace, or for each name
+        return
+    answer = place.ask(
+        place.aws.logs.describe_log_groups, "logs:DescribeLogGroups", logGroupNamePrefix=group, limit=50
     )  # the shortest name comes first
     if group not in {found["logGroupName"] for found in answer["logGroups"]}:
         both = "{namespace} and {name}"
         yield failed(
-            f"{_of(name)}: there is no log group {group} in {case.environment.region}",
+            f"{_of(name)}: there is no log group {group} in {place.environment.region}",
             _make(f"it; or, to have each service's made, put {both} into its name"),
         )
 
 
-def _domain(case: Case, name: str, destination: OpenSearch) -> Iterator[Finding]:
-    found, region = DOMAIN.fullmatch(destination.endpoint), case.environment.region
+def _domain(place: Place, identity: Identity | None, name: str, destination: OpenSearch) -> Iterator[Finding]:
+    found, region = DOMAIN.fullmatch(destination.endpoint), place.environment.region
     if found is not None and found["region"] != region:
         yield failed(
             f"{_of(name)}: the domain {destination.endpoint} is in {found['region']}, and log routers sign for "
             f"{region} alone",
             f"Name a domain in {region} in the InferenceEnvironment.",
         )
-    else:
+    elif identity is not None:
         yield unknown(
             f"{_of(name)}: whether tasks reach the domain {destination.endpoint} can't be asked of AWS",
             "Nothing, if they do; the condition LogsFlowing tells it later.",
@@ -188,4 +205,11 @@ LOG_ACCESS = Check(
     about="The task role's policies let the log router write to the destinations of `logging.routes`. What a bucket's "
     "own policy allows is not seen, so that there a missing right is a warning.",
     look=look_at_access,
+)
+OF_ENVIRONMENT = Check(
+    name="LogDestinations",
+    about="The buckets, delivery streams and shared log groups of `logging.destinations` exist, in `region`.",
+    member="logging.destinations",
+    look=look_at_all_destinations,
+    optional=True,
 )

@@ -10,16 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer
-from inference_operator.checks.base import Case, Check, Finding, failed, warning
+from inference_operator.checks.base import Check, Finding, Place, failed, warning
 from inference_operator.checks.network import MANAGED, admits, rules_of, subnets_of
 
 NFS = 2049
 
 
-def look(case: Case) -> Iterator[Finding]:
-    file_system = case.environment.models.file_system_id
+def look(place: Place) -> Iterator[Finding]:
+    file_system = place.environment.models.file_system_id
     try:
-        [found] = case.ask(case.aws.efs.describe_file_systems, "efs:DescribeFileSystems", FileSystemId=file_system)[
+        [found] = place.ask(place.aws.efs.describe_file_systems, "efs:DescribeFileSystems", FileSystemId=file_system)[
             "FileSystems"
         ]
     except NotFound:
@@ -29,13 +29,13 @@ def look(case: Case) -> Iterator[Finding]:
         return
     if found["LifeCycleState"] != "available":
         yield failed(f"the file system {file_system} is {found['LifeCycleState']}", "Wait until it is available.")
-    targets: Sequence[Answer] = case.ask(
-        case.aws.efs.describe_mount_targets, "efs:DescribeMountTargets", FileSystemId=file_system
+    targets: Sequence[Answer] = place.ask(
+        place.aws.efs.describe_mount_targets, "efs:DescribeMountTargets", FileSystemId=file_system
     )["MountTargets"]
-    subnets = subnets_of(case)
+    subnets = subnets_of(place)
     yield from _zones(file_system, targets, subnets)
-    yield from _way_to(case, targets, subnets)
-    yield from _names(case, subnets)
+    yield from _way_to(place, targets, subnets)
+    yield from _names(place, subnets)
 
 
 def _zones(file_system: str, targets: Sequence[Answer], subnets: Sequence[Answer]) -> Iterator[Finding]:
@@ -49,7 +49,7 @@ def _zones(file_system: str, targets: Sequence[Answer], subnets: Sequence[Answer
             )
 
 
-def _way_to(case: Case, targets: Sequence[Answer], subnets: Sequence[Answer]) -> Iterator[Finding]:
+def _way_to(place: Place, targets: Sequence[Answer], subnets: Sequence[Answer]) -> Iterator[Finding]:
     """A mount target admits the tasks by one of its groups; which tasks meet which target follows from the zone."""
     cidrs: Mapping[str, list[str]] = {
         target["AvailabilityZoneId"]: [
@@ -61,14 +61,14 @@ def _way_to(case: Case, targets: Sequence[Answer], subnets: Sequence[Answer]) ->
         addresses = cidrs[target["AvailabilityZoneId"]]
         if not addresses:
             continue
-        groups = case.ask(
-            case.aws.efs.describe_mount_target_security_groups,
+        groups = place.ask(
+            place.aws.efs.describe_mount_target_security_groups,
             "efs:DescribeMountTargetSecurityGroups",
             MountTargetId=target["MountTargetId"],
         )["SecurityGroups"]
-        tasks = case.environment.network.security_groups
-        if not admits(rules_of(case, groups), port=NFS, groups=tasks, addresses=addresses):
-            told = warning if case.environment.network.manage_security_group_rules else failed
+        tasks = place.environment.network.security_groups
+        if not admits(rules_of(place, groups), port=NFS, groups=tasks, addresses=addresses):
+            told = warning if place.environment.network.manage_security_group_rules else failed
             yield told(
                 f"no rule of {', '.join(groups)}, the groups of mount target {target['MountTargetId']}, lets the tasks "
                 f"({', '.join(tasks)}) in on tcp {NFS}",
@@ -76,12 +76,12 @@ def _way_to(case: Case, targets: Sequence[Answer], subnets: Sequence[Answer]) ->
             )
 
 
-def _names(case: Case, subnets: Sequence[Answer]) -> Iterator[Finding]:
+def _names(place: Place, subnets: Sequence[Answer]) -> Iterator[Finding]:
     """Mount targets are found by name ("Mounting EFS file systems": DNS hostnames and DNS resolution)."""
     for vpc in sorted({subnet["VpcId"] for subnet in subnets}):
         for attribute, key in (("enableDnsSupport", "EnableDnsSupport"), ("enableDnsHostnames", "EnableDnsHostnames")):
-            answer = case.ask(
-                case.aws.ec2.describe_vpc_attribute, "ec2:DescribeVpcAttribute", VpcId=vpc, Attribute=attribute
+            answer = place.ask(
+                place.aws.ec2.describe_vpc_attribute, "ec2:DescribeVpcAttribute", VpcId=vpc, Attribute=attribute
             )
             if not answer[key]["Value"]:
                 yield failed(
@@ -94,5 +94,6 @@ MODELS = Check(
     name="Models",
     about="The file system has a mount target in the zone of each subnet, which lets the tasks in on tcp 2049, and the "
     "VPC has DNS support and DNS hostnames.",
+    member="models.fileSystemId",
     look=look,
 )

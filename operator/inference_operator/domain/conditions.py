@@ -26,7 +26,13 @@ class Type(StrEnum):
         return member
 
     ACCEPTED = "Accepted", "the spec is valid, the environment exists and its policy allows this"
-    VERIFIED = "Verified", "the checks before the latest rollout found nothing that would fail; absent before any"
+    VERIFIED = (
+        "Verified",
+        (
+            "the checks before the latest rollout found nothing that would fail; absent before any. Of an "
+            "InferenceEnvironment: what it names is there, and fits together"
+        ),
+    )
     READY = "Ready", "the revision asked for is the one running, in steady state, with all replicas healthy"
     PROGRESSING = "Progressing", "a step or a rollout is under way"
     DEGRADED = "Degraded", "serving, but below what was asked: fewer replicas, or an older revision"

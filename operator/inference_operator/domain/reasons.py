@@ -18,6 +18,7 @@ class Reason(StrEnum):
     # checks before a rollout
     VERIFIED = "Verified"
     VERIFICATION_FAILED = "VerificationFailed"
+    NOT_VERIFIED = "NotVerified"
 
     # one AWS resource
     AS_SPECIFIED = "AsSpecified"
@@ -82,10 +83,17 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
         "The InferenceEnvironment is to be deleted, and services still run in it.",
         "Delete the InferenceDeployments that the message names; it goes once they are gone.",
     ),
-    Reason.VERIFIED: ("The checks before the rollout found nothing that would fail.", _NOTHING),
+    Reason.VERIFIED: ("The checks found nothing that would fail.", _NOTHING),
     Reason.VERIFICATION_FAILED: (
-        "A check found something that would make the rollout fail, so nothing is rolled out. What runs goes on.",
+        (
+            "A check found something that would make the rollout fail, so nothing is rolled out. What runs goes on. "
+            "Of an InferenceEnvironment: something that it names is missing, or can't be used."
+        ),
         "Do what the message says; `status.verification` has all that was found. It is checked again by itself.",
+    ),
+    Reason.NOT_VERIFIED: (
+        "Whether all is there that the InferenceEnvironment names can't be told: mostly the operator may not look.",
+        "Do what the message says. Nothing is kept back by it.",
     ),
     Reason.AS_SPECIFIED: ("The resource is there, as specified and settled.", _NOTHING),
     Reason.WAITING: ("AWS is still at work on something.", _WAIT),

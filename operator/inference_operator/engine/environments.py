@@ -1,5 +1,5 @@
-"""One pass over one InferenceEnvironment: whether services can use it, how many do, what it has for itself in AWS (the
-queue of its events, rules of security groups), and whether it may go.
+"""One pass over one InferenceEnvironment: whether services can use it and what it names is there, how many do, what it
+has for itself in AWS (the queue of its events, rules of security groups), and whether it may go.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from inference_operator.api.v1alpha1 import (
     InferenceEnvironmentSpec,
     InferenceEnvironmentStatus,
     ObjectMeta,
+    VerificationState,
 )
+from inference_operator.checks.base import Place
 from inference_operator.domain.conditions import Said, Type, merged
 from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
-from inference_operator.engine import backoff
+from inference_operator.engine import backoff, verification
 from inference_operator.engine.conditions import contested, of_kind
 from inference_operator.engine.objects import Document, Outcome, World
 from inference_operator.engine.plan import StepResult, Trouble
@@ -49,16 +51,24 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     """Say whether services can use it, and keep what it asks to have for itself."""
     users = len(world.objects or ())
     spec = _spec(document)
-    if isinstance(spec, ValidationError) or not _has_something(document, spec):
-        said = [_judged(spec), *_notifies(spec, world)]
+    if isinstance(spec, ValidationError):
+        message = f"{sentences(spec)} Next: mend the spec."
+        said = [Said(Type.READY, "False", Reason.INVALID_SPEC, message)]
         return Outcome(status=_told(document, said, users, now), requeue_after=backoff.AUDIT)
+    if not _has_something(document, spec):
+        found = _verified(spec, world, memory, now)
+        told = _told(document, [*_judged(spec, found), *_notifies(spec, world)], users, now, found=found)
+        return Outcome(status=told, requeue_after=backoff.AUDIT if verification.fine(found) else backoff.RESYNC)
     site = _site(document, spec, world, now)
     done = reconcile(ENVIRONMENT_KINDS, site, memory)
+    if done.wrote:  # the rules of security groups may be others now
+        memory.verification = None
+    found = _verified(spec, world, memory, now)
     results = done.results
     kinds = [of_kind(result) for result in results if result.outcome is not None]
-    said = [_judged(spec, results), *_notifies(spec, world), *kinds, *contested(memory.contest.told(now))]
+    said = [*_judged(spec, found, results), *_notifies(spec, world), *kinds, *contested(memory.contest.told(now))]
     return Outcome(
-        status=_told(document, said, users, now, events=_events(site, results), rules=_rules(site, done)),
+        status=_told(document, said, users, now, events=_events(site, results), rules=_rules(site, done), found=found),
         requeue_after=_requeue(results, memory),
         results=tuple(results),
     )
@@ -138,19 +148,31 @@ def _ports(objects: Sequence[Document] | None) -> frozenset[int] | None:
     return frozenset(port for port in asked if isinstance(port, int) and 0 < port < PORTS)
 
 
-def _judged(spec: InferenceEnvironmentSpec | ValidationError, results: Sequence[StepResult] = ()) -> Said:
-    """Services can use it whether events come or not: AWS is asked if they do not."""
-    if isinstance(spec, ValidationError):
-        return Said(Type.READY, "False", Reason.INVALID_SPEC, f"{sentences(spec)} Next: mend the spec.")
+def _verified(spec: InferenceEnvironmentSpec, world: World, memory: Memory, now: datetime) -> VerificationState:
+    place = Place(environment=spec, aws=world.connect(spec))
+    memory.verification = verification.state_of_place(place, memory.verification, now)
+    return memory.verification
+
+
+def _judged(
+    spec: InferenceEnvironmentSpec, found: VerificationState, results: Sequence[StepResult] = ()
+) -> tuple[Said, Said]:
+    """Services can use it whether events come or not: AWS is asked if they do not. And they can if something is missing
+    that only some of them ask for; these are kept back by their own checks."""
+    verified, useless = verification.said_of_place(found), verification.usable(found)
+    if useless is not None:
+        return verified, Said(Type.READY, "False", useless.reason, useless.message)
     message = f"it is valid; its services are for cluster {spec.cluster} of {spec.region}"
+    if verified.status == "False":
+        message += "; what some of them may ask for is not there, as Verified tells"
     if spec.events is not None:
         in_order = all(isinstance(result.outcome, Settled) for result in results if result.kind in EVENT_KINDS)
         message += "; events are heard" if in_order else "; events are not heard yet, so AWS is asked instead"
-    return Said(Type.READY, "True", Reason.ACCEPTED, message)
+    return verified, Said(Type.READY, "True", Reason.ACCEPTED, message)
 
 
-def _notifies(spec: InferenceEnvironmentSpec | ValidationError, world: World) -> list[Said]:
-    if isinstance(spec, ValidationError) or not spec.notifications:
+def _notifies(spec: InferenceEnvironmentSpec, world: World) -> list[Said]:
+    if not spec.notifications:
         return []
     if world.undelivered is None:
         return [Said(Type.NOTIFIES, "True", Reason.AS_SPECIFIED, f"{len(spec.notifications)} are told of rollouts")]
@@ -205,6 +227,7 @@ def _told(
     *,
     events: EventsState | None = None,
     rules: tuple[str, ...] = (),
+    found: VerificationState | None = None,
 ) -> InferenceEnvironmentStatus:
     meta = ObjectMeta.model_validate(document["metadata"])
     previous = _previous(document)
@@ -214,6 +237,7 @@ def _told(
         services=services,
         events=events,
         security_group_rules=rules,
+        verification=found,
     )
 
 

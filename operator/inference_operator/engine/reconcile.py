@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from inference_operator.api import meta
+from inference_operator.api.v1alpha1 import VerificationState
 from inference_operator.aws.errors import AwsError, Gone, Paced, PlaceNotFound, Unavailable
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
@@ -57,11 +58,14 @@ class Memory:
     logs: Look | None = None
     """What the log routers told."""
     contest: Contest = field(default_factory=Contest)
+    verification: VerificationState | None = None
+    """Of an environment: what the checks found."""
     deployed: object = None
     """What the last pass asked new tasks to be."""
 
     def forget(self) -> None:
         self.seen.clear()
+        self.verification = None
 
     def deploys(self, asked: object) -> None:
         """New tasks rest on what somebody may have taken away since it was looked at; but for a task definition, of

@@ -1,29 +1,33 @@
 """Checks before a rollout: run when something is to be rolled out, and remembered for as long as nothing has changed.
+And of an environment by itself: run now and then.
 
-A failure keeps the rollout back. A warning, or what can't be told, does not.
+A failure keeps the rollout back. A warning, or what can't be told, does not. Nor does what is found of an environment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from inference_operator.api.v1alpha1 import VerificationFinding, VerificationState
 from inference_operator.aws.errors import AwsError
-from inference_operator.checks import CHECKS
-from inference_operator.checks.base import Case, Check, Finding, Result, unseen
+from inference_operator.checks import CHECKS, OF_ENVIRONMENTS
+from inference_operator.checks.base import Case, Check, Finding, Of_contra, Place, Result, unseen
 from inference_operator.domain.conditions import Said, Type
 from inference_operator.domain.names import digest
 from inference_operator.domain.reasons import Reason
+from inference_operator.engine.backoff import AUDIT, RESYNC
 from inference_operator.resources.base import Blocked
 
 log = structlog.get_logger(__name__)
 
 GOOD_FOR = timedelta(minutes=10)
 """A rollout may take several passes until all of it is sent."""
+
+SHARE = 0.95  # of an interval, as passes come a little early
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +40,26 @@ class Told:
 
 def verify(case: Case) -> list[Told]:
     """All findings, the worst first."""
-    found = [Told(check=check.name, finding=finding) for check in CHECKS for finding in _looked(check, case)]
+    return _verified(CHECKS, case)
+
+
+def verify_place(place: Place) -> list[Told]:
+    """The same of an environment by itself. Each names the field of its spec."""
+    found = _verified(OF_ENVIRONMENTS, place)
+    members = {check.name: check.member for check in OF_ENVIRONMENTS if check.member is not None}
+    return [_about(told, members[told.check]) if told.check in members else told for told in found]
+
+
+def _about(told: Told, member: str) -> Told:
+    return replace(told, finding=replace(told.finding, message=f"spec.{member}: {told.finding.message}"))
+
+
+def _verified(checks: Sequence[Check[Of_contra]], of: Of_contra) -> list[Told]:
+    found = [Told(check=check.name, finding=finding) for check in checks for finding in _looked(check, of)]
     return sorted(found, key=lambda told: list(Result).index(told.finding.result))
 
 
-def _looked(check: Check, case: Case) -> Iterator[Finding]:
+def _looked(check: Check[Of_contra], case: Of_contra) -> Iterator[Finding]:
     try:
         yield from check.look(case)
     except AwsError as error:
@@ -53,11 +72,26 @@ def _looked(check: Check, case: Case) -> Iterator[Finding]:
 
 def state(case: Case, now: datetime) -> VerificationState:
     """For the status, which keeps it: another process need not look again."""
-    found = verify(case)
+    return _state(verify(case), of=what(case), checks=len(CHECKS), now=now)
+
+
+def state_of_place(place: Place, known: VerificationState | None, now: datetime) -> VerificationState:
+    """The same of an environment by itself; what is `known` in this process, if that is good enough."""
+    of = digest([place.environment.model_dump(mode="json", by_alias=True)])
+    if known is None or known.of != of or known.at is None or now - known.at >= _good_for(known):
+        return _state(verify_place(place), of=of, checks=len(OF_ENVIRONMENTS), now=now)
+    return known
+
+
+def _good_for(known: VerificationState) -> timedelta:
+    return (AUDIT if fine(known) else RESYNC) * SHARE
+
+
+def _state(found: Sequence[Told], *, of: str, checks: int, now: datetime) -> VerificationState:
     return VerificationState(
-        of=what(case),
+        of=of,
         at=now,
-        checks=len(CHECKS),
+        checks=checks,
         findings=tuple(
             VerificationFinding(
                 check=told.check,
@@ -129,3 +163,24 @@ def said(verification: VerificationState) -> Said:
     if verification.findings:
         told += f"; {len(verification.findings)} remarks are in status.verification"
     return Said(Type.VERIFIED, "True", Reason.VERIFIED, told)
+
+
+def said_of_place(verification: VerificationState) -> Said:
+    """The same of an environment: nobody is told that all is there of which some could not be looked at."""
+    unseen = [finding for finding in verification.findings if finding.result == Result.UNKNOWN.value]
+    if failures(verification) or not unseen:
+        return said(verification)
+    more = f" (and {len(unseen) - 1} more, in status.verification)" if len(unseen) > 1 else ""
+    message = f"{unseen[0].message}. Next: {unseen[0].next_step}{more}"
+    return Said(Type.VERIFIED, "Unknown", Reason.NOT_VERIFIED, message)
+
+
+def fine(verification: VerificationState) -> bool:
+    return said_of_place(verification).status == "True"
+
+
+def usable(verification: VerificationState) -> Blocked | None:
+    """Why no service can be rolled out in an environment; None if those can that ask for nothing that is missing."""
+    optional = {check.name for check in OF_ENVIRONMENTS if check.optional}
+    needed = tuple(finding for finding in verification.findings if finding.check not in optional)
+    return blocked(verification.model_copy(update={"findings": needed}))

@@ -86,9 +86,7 @@ def tree(document: Document, environment: Document | None) -> Tree:
     ready = _condition(document, "Ready")
     root = Tree(f"{_mark(ready)} InferenceDeployment {meta['namespace']}/{meta['name']}  {ready.get('reason', '')}")
     name = document["spec"].get("environment", "default")
-    place = environment["spec"] if environment is not None else None
-    where = f"cluster {place['cluster']}, {place['region']}" if place is not None else "not readable"
-    root.add(f"  InferenceEnvironment {name}  {where}")
+    root.add(_environment(name, environment))
     for condition in status.get("conditions", ()):
         if condition["type"] not in _SKIPPED:
             kind = condition["type"].removesuffix("Ready")
@@ -96,6 +94,15 @@ def tree(document: Document, environment: Document | None) -> Tree:
             for child in _children(kind, status):
                 branch.add(child)
     return root
+
+
+def _environment(name: str, environment: Document | None) -> str:
+    """Where it runs; and what is wrong there."""
+    if environment is None:
+        return f"  InferenceEnvironment {name}  not readable"
+    ready, place = _condition(environment, "Ready"), environment["spec"]
+    told = f"{_mark(ready)} InferenceEnvironment {name}  cluster {place['cluster']}, {place['region']}"
+    return told if ready.get("status") != "False" else f"{told}: {ready['message']}"
 
 
 def age(document: Document) -> str:

@@ -120,9 +120,9 @@ class Slot:
 
 
 def fingerprint(metadata: Mapping[str, Any]) -> object:
-    """What of an object starts a pass. The status is not in it: our own write would wake us for ever."""
+    """What of an object starts a pass; hashable. The status is not in it: our own write would wake us for ever."""
     annotations = metadata.get("annotations") or {}
-    ours = {name: value for name, value in annotations.items() if name.startswith(f"{GROUP}/")}
+    ours = frozenset((name, value) for name, value in annotations.items() if name.startswith(f"{GROUP}/"))
     return metadata.get("generation"), metadata.get("deletionTimestamp"), ours
 
 
