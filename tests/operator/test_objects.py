@@ -1117,3 +1117,27 @@ def test_the_status_is_one_that_the_api_server_takes(
         *kind, name, {"status": it.status}, _content_type="application/merge-patch+json"
     )
     assert stored["status"] == it.status
+
+
+def test_while_ecs_waits_between_its_tries_tasks_are_not_asked_for(it: Object) -> None:
+    it.change(image=BAD, rollout={"circuitBreaker": {"enabled": False}})
+    it.live_on(timedelta(minutes=15))
+    calls = Counter(call.operation for call in it.world.calls())
+    assert calls["DescribeServices"] > 150
+    assert 5 < calls["ListTasks"] < calls["DescribeServices"] / 2
+    assert "ImageNotFound" in it.condition("Ready")["message"], "also while nothing is asked"
+    assert len(it.status["stoppedTasks"]) == min(20, len(it.world.runner.starts)), "each failure is told"
+
+
+def test_a_rollback_to_what_can_not_start_any_more_says_so_and_why(up: Object) -> None:
+    efs, ecs = up.world.client("efs"), up.world.client("ecs")
+    efs.delete_access_point(AccessPointId=up.status["resources"]["accessPoint"].rpartition("/")[2])
+    up.change(image=BAD, replicas=2)
+    up.live(lambda: up.stands("Ready")[1] == "RolledBack")
+    for task in ecs.list_tasks(cluster=CLUSTER, serviceName="shop_recommender")["taskArns"]:
+        ecs.stop_task(cluster=CLUSTER, task=task, reason="its host is gone")
+    up.live(lambda: "do not come up either" in up.condition("Ready")["message"], at_most=timedelta(minutes=10))
+    message = up.condition("Ready")["message"]
+    assert "shop_recommender:2 failed: ImageNotFound" in message
+    assert "shop_recommender:1, whose tasks do not come up either: EfsAccessDenied" in message
+    assert up.condition("Stalled")["message"] == message

@@ -46,7 +46,7 @@ def sent(pace: Pace, clock: Clock, operation: str, arrivals: Iterator[float]) ->
 
 
 def test_the_figures_are_those_that_the_sandbox_refuses_by() -> None:
-    for quota, operations in QUOTAS.items():
+    for operations, quota in QUOTAS.items():
         for operation in operations:
             published = GROUPS[GROUP_OF[operation]][0]
             assert (quota.burst, quota.rate) == (published.burst, published.rate)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from inference_operator.api.status import EVENTS_LIMIT
+from inference_operator.aws.errors import Throttled
 from inference_operator.aws.ports import Answer
 from inference_operator.aws.reading import SHARED_FOR, BatchedServices, SharedListings
 from tests.operator.builders import NOW, ecs_deployment, ecs_service
@@ -410,3 +411,49 @@ def test_what_is_made_while_the_list_is_read_is_in_it() -> None:
         assert named(before) == named(first.result(30)) == ["a"], "one of two who add at once knows of the other"
     assert named(shared.target_groups()) == ["a", "b"]
     assert silent.calls == 1
+
+
+def test_what_is_read_beside_a_service_is_read_anew_when_it_changes_and_ever_more_seldom_while_it_does_not() -> None:
+    services, ecs, clock, _ = reader("a")
+    read: list[float] = []
+
+    def tasks() -> list[Answer]:
+        read.append((clock.time - NOW).total_seconds())
+        return []
+
+    for second in range(0, 3600, 5):
+        if second == 1800:
+            ecs.services["a"] = {**ecs.services["a"], "pendingCount": 1}
+        services.get("c", "a", max_age=timedelta(seconds=4))
+        services.beside("c", "a", ("tasks",), tasks)
+        clock.advance(timedelta(seconds=5))
+    doubling = [0, 5, 10, 20, 40, 80, 160, 320, 620, 920, 1220, 1520]
+    assert read == [*doubling, *(1800 + second for second in doubling)]
+
+
+def test_what_moves_by_itself_is_read_each_time() -> None:
+    services, _, clock, _ = reader("a")
+    services.get("c", "a", max_age=FIVE_MINUTES)
+    answers: list[list[Answer]] = [[{"read": number}] for number in range(20)]
+    for answer in answers:
+        clock.advance(timedelta(seconds=5))
+        assert services.beside("c", "a", ("tasks",), answer.copy, moves=lambda _: True) == answer
+
+
+def test_where_aws_lets_nobody_ask_what_was_read_before_may_do() -> None:
+    services, ecs, clock, _ = reader("a")
+
+    def refused() -> list[Answer]:
+        raise Throttled(code="ThrottlingException", message="Rate exceeded", operation="ecs:ListTasks")
+
+    services.get("c", "a", max_age=FIVE_MINUTES)
+    with pytest.raises(Throttled):
+        services.beside("c", "a", ("tasks",), refused, old_will_do=True)
+    before: list[Answer] = [{"taskArn": "t"}]
+    services.beside("c", "a", ("tasks",), lambda: before)
+    ecs.services["a"] = {**ecs.services["a"], "pendingCount": 1}
+    clock.advance(timedelta(minutes=1))
+    services.get("c", "a", max_age=timedelta())
+    assert services.beside("c", "a", ("tasks",), refused, old_will_do=True) == before
+    with pytest.raises(Throttled):
+        services.beside("c", "a", ("tasks",), refused)

@@ -228,3 +228,22 @@ def test_the_environment_limits_what_may_be_scaled_to(it: Object) -> None:
 def test_a_deleted_object_leaves_nothing_that_scales(it: Object) -> None:
     it.vanish()
     assert not any(it.world.holdings().values())
+
+
+def test_requests_are_no_measure_while_rollouts_that_shifted_them_have_left_them_where_aws_does_not_count(
+    world: World,
+) -> None:
+    strategies.prepare(world)
+    it = Object(world, deployment_document(rollout=strategies.BLUE_GREEN))
+    it.live(lambda: it.ready)
+    it.change(image=strategies.BETTER)
+    it.live(lambda: it.ready)
+    it.change(rollout={"strategy": "ROLLING"}, autoscaling=SCALED)
+    it.live_on(timedelta(minutes=10))
+    assert it.stands("ScalingPoliciesReady") == it.stands("Ready") == ("False", "Unsuitable")
+    assert "release once more with a strategy that shifts" in it.condition("Ready")["message"]
+    it.change(rollout=strategies.BLUE_GREEN, autoscaling=None, image="registry.example.com/inference-server:1.6.0")
+    it.live(lambda: it.ready)
+    it.change(rollout={"strategy": "ROLLING"}, autoscaling=SCALED)
+    it.live(lambda: it.ready)
+    assert "ecs-inference-requests" in policies(it)

@@ -191,6 +191,20 @@ class Services(Protocol):
     def age(self, cluster: str, service: str) -> timedelta:
         """How long ago AWS showed what `get` would answer now whatever its age; nothing if it would have to ask."""
 
+    def beside(
+        self,
+        cluster: str,
+        service: str,
+        what: tuple[str, ...],
+        read: Callable[[], list[Answer]],
+        *,
+        moves: Callable[[list[Answer]], bool] = lambda _: False,
+        old_will_do: bool = False,
+    ) -> list[Answer]:
+        """What a call for this service alone tells. It is `read` again once `get` shows that something has happened to
+        the service; while nothing does, ever more seldom; each time while it `moves` by itself. Where AWS lets nobody
+        ask, one of before may do."""
+
     def record(self, cluster: str, service: str, answer: Answer | None) -> None:
         """What a write just answered. DescribeServices may lag behind it for some seconds and is then not believed."""
 

@@ -20,11 +20,13 @@ class Quota:
     """A second."""
 
 
-QUOTAS: Mapping[Quota, tuple[str, ...]] = {
-    Quota(50, 5): ("CreateService", "UpdateService", "DeleteService"),
-    Quota(20, 1): ("RegisterTaskDefinition", "DeregisterTaskDefinition"),
-    Quota(100, 20): ("DescribeServices", "ListServices"),
-    Quota(50, 20): ("DescribeTaskDefinition", "ListTaskDefinitions", "ListTaskDefinitionFamilies"),
+QUOTAS: Mapping[tuple[str, ...], Quota] = {
+    ("CreateService", "UpdateService", "DeleteService"): Quota(50, 5),
+    ("RegisterTaskDefinition", "DeregisterTaskDefinition"): Quota(20, 1),
+    ("DescribeServices", "ListServices"): Quota(100, 20),
+    ("DescribeTasks", "ListTasks"): Quota(100, 20),
+    ("DescribeTaskDefinition", "ListTaskDefinitions", "ListTaskDefinitionFamilies"): Quota(50, 20),
+    ("ListServiceDeployments", "DescribeServiceDeployments"): Quota(50, 20),
 }
 """Those that an operator of many services comes near to. Others are left to the client's own retries."""
 
@@ -70,7 +72,7 @@ class Pace:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        for quota, operations in QUOTAS.items():
+        for operations, quota in QUOTAS.items():
             self._buckets |= dict.fromkeys(operations, _Bucket(quota))
 
     def refused(self, operation: str) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from inference_operator.api.status import EVENTS_LIMIT
-from inference_operator.aws.errors import AwsError, NotFound
+from inference_operator.aws.errors import AwsError, NotFound, Paced, Throttled
 from inference_operator.aws.ports import ANY_AGE, Answer, Discovery, Ecs, Efs, Elb, Listing, Scaling
 from inference_operator.domain import tags
 
@@ -29,8 +29,19 @@ SHARED_FOR = timedelta(seconds=20)
 SOON = timedelta(seconds=5)  # who has written comes back to see what became of it
 LATE = 1.3  # of an interval: by then an object that comes at such intervals has come
 
+SELDOM = timedelta(minutes=5)  # what nothing speaks for is looked at this often all the same
+
 Now = Callable[[], datetime]
 Key = tuple[str, str]
+Question = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Beside:
+    answer: list[Answer]
+    at: datetime
+    until: datetime
+    """It is believed so long, if nothing happens to the service."""
 
 
 @dataclass
@@ -46,6 +57,10 @@ class _Entry:
     written_at: datetime | None = None
     before: tuple[Answer, ...] = ()
     """What was there before that write, and before each of those that a describe may not know yet either."""
+    changed: datetime | None = None
+    """When the answer was first as it is."""
+    beside: dict[Question, _Beside] = field(default_factory=dict)
+    """What was asked of the service with other calls."""
 
 
 @dataclass
@@ -85,6 +100,33 @@ class BatchedServices:
             entry = self._entries.get((cluster, service))
             return self.now() - entry.seen if entry is not None and entry.seen is not None else timedelta()
 
+    def beside(
+        self,
+        cluster: str,
+        service: str,
+        what: Question,
+        read: Callable[[], list[Answer]],
+        *,
+        moves: Callable[[list[Answer]], bool] = lambda _: False,
+        old_will_do: bool = False,
+    ) -> list[Answer]:
+        now = self.now()
+        with self._lock:
+            entry = self._entries.get((cluster, service), _Entry())
+            changed, kept = entry.changed or now, entry.beside.get(what)
+        if kept is not None and kept.at >= changed and now < kept.until:
+            return kept.answer
+        try:
+            answer = read()
+        except (Paced, Throttled):
+            if kept is None or not old_will_do:
+                raise
+            return kept.answer
+        believed = timedelta() if moves(answer) else min(now - changed, SELDOM)
+        with self._lock:
+            entry.beside[what] = _Beside(answer, now, now + believed)
+        return answer
+
     def record(self, cluster: str, service: str, answer: Answer | None) -> None:
         with self._lock:
             if answer is None:
@@ -94,6 +136,7 @@ class BatchedServices:
             entry = self._entries.setdefault((cluster, service), _Entry())
             entry.before = (*entry.before, *([entry.answer] if entry.answer is not None else []))
             entry.answer, entry.seen, entry.written, entry.written_at = kept, at, kept, at
+            entry.changed = at
             entry.asked, entry.interval = at, min(entry.interval, SOON)
 
     def _batch(self, key: Key) -> list[str]:
@@ -136,7 +179,7 @@ class BatchedServices:
                     entry.written, entry.written_at, entry.before = None, None, ()
                 if found.get(name) == entry.answer or _lags(found.get(name), entry):
                     continue
-                entry.answer = found.get(name)
+                entry.answer, entry.changed = found.get(name), at
                 changed.add(name)
             for name in names:
                 if (cluster, name) in self._entries and self._entries[cluster, name].answer is None:
@@ -184,7 +227,6 @@ def _changed_at(deployment: Answer) -> datetime:
     return changed
 
 
-Question = tuple[str, ...]
 A = TypeVar("A")
 
 

@@ -273,7 +273,8 @@ def _resources(ctx: Context, done: Pass) -> Resources:
     facts = ctx.facts
     before = ctx.previous.resources or Resources()
     if any(isinstance(r.outcome, Trouble) for r in done.results):  # what could not be looked at is not known to be gone
-        known = {fact.value: facts[fact] for fact in Fact if fact in facts and fact is not Fact.LOG_GROUP}
+        untold = (Fact.LOG_GROUP, Fact.SERVING_TARGET_GROUP)
+        known = {fact.value: facts[fact] for fact in Fact if fact in facts and fact not in untold}
         kept = {k: v for k, v in before.document().items() if k not in known}
         groups = list(_log_groups(done) or before.log_groups)
         return Resources.model_validate({**kept, **known, "cluster": ctx.environment.cluster, "logGroups": groups})

@@ -36,6 +36,8 @@ class Fact(StrEnum):
     DISCOVERY_SERVICE = "discoveryService"
     TEST_LISTENER_RULE = "testListenerRule"
     TASK_DEFINITION = "taskDefinition"
+    SERVING_TARGET_GROUP = "servingTargetGroup"
+    """The one of the two that gets the requests."""
     SERVICE = "service"
     SCALABLE_TARGET = "scalableTarget"
     EVENT_QUEUE = "eventQueue"

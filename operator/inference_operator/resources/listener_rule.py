@@ -80,6 +80,8 @@ class ListenerRule:
     tags: Mapping[str, str]
     taken: Mapping[str, str] = field(default_factory=dict)
     """Which of its paths another rule gets, being before it: whose that is, for people."""
+    serving: str = ""
+    """The target group that gets most of the requests."""
 
 
 class ListenerRules:
@@ -134,7 +136,7 @@ class ListenerRules:
         return Settled(f"{', '.join(sorted(v for values in have.conditions.values() for v in values))}")
 
     def facts(self, have: ListenerRule) -> Mapping[Fact, str]:
-        return {self.fact: have.arn}
+        return {self.fact: have.arn, Fact.SERVING_TARGET_GROUP: have.serving}
 
     def observe(self, scene: Scene) -> ListenerRule | None:
         listener = self.listener_of(scene.environment)
@@ -256,6 +258,9 @@ class TrialListenerRules(ListenerRules):
     def listener_of(self, environment: InferenceEnvironmentSpec) -> str | None:
         return environment.load_balancer.test_listener_arn if environment.load_balancer is not None else None
 
+    def facts(self, have: ListenerRule) -> Mapping[Fact, str]:
+        return {self.fact: have.arn}
+
     def forwards(self, want: Want, have: ListenerRule) -> list[str]:
         """ECS leaves it one of them: the one with the new tasks."""
         theirs = sorted(have.target_groups)
@@ -374,7 +379,14 @@ def read(rule: Answer) -> ListenerRule:
         target_groups=forwards_to(rule),
         rewrites=[r for t in rule.get("Transforms") or () for r in t.get("UrlRewriteConfig", {}).get("Rewrites", ())],
         tags=tags.parse(rule.get("Tags")),
+        serving=_serving(rule),
     )
+
+
+def _serving(rule: Answer) -> str:
+    weighted = [g for action in rule["Actions"] for g in action.get("ForwardConfig", {}).get("TargetGroups", ())]
+    most = max(weighted, key=lambda group: group.get("Weight", 1), default=None)
+    return most["TargetGroupArn"] if most is not None else forwards_to(rule)[0]
 
 
 def forwards_to(rule: Answer) -> list[str]:

@@ -19,7 +19,7 @@ from inference_operator.aws.ports import Answer, Scaling
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.domain.tags import Retag
-from inference_operator.resources.base import Change, Context, Fact, Failed, Scene, Settled, Wait, changed
+from inference_operator.resources.base import Blocked, Change, Context, Fact, Failed, Scene, Settled, Wait, changed
 from inference_operator.resources.scalable_target import PREFIX, address, listed, pages, resource_id
 
 METRICS = {
@@ -27,6 +27,13 @@ METRICS = {
     "memory": "ECSServiceAverageMemoryUtilization",
     "requests": "ALBRequestCountPerTarget",
 }
+_ELSEWHERE = (
+    "spec.autoscaling.requestsPerReplica would count no request: AWS counts those of the service's first target group, "
+    "and the last rollout that shifted requests has left them on the second one. Nothing of the autoscaling is changed "
+    "until that ends. Next: take cpuPercent or memoryPercent; or release once more with a strategy that shifts "
+    "requests, without requestsPerReplica, which brings them back to the first, and set ROLLING and "
+    "requestsPerReplica then."
+)
 TRACKING = "TargetTrackingScalingPolicyConfiguration"
 ACTION = ("Schedule", "Timezone", "ScalableTargetAction")
 Settings = Mapping[str, Any]
@@ -60,7 +67,7 @@ class ScalingPolicies:
     name: ClassVar[str] = "ScalingPolicies"
     volatile: ClassVar[bool] = False
 
-    def desire(self, ctx: Context) -> Want | Wait | None:
+    def desire(self, ctx: Context) -> Want | Blocked | Wait | None:
         asked = ctx.spec.autoscaling
         if asked is None:
             return None
@@ -68,6 +75,9 @@ class ScalingPolicies:
             return Wait("the scalable target is not there yet", Reason.DEPENDENCY_NOT_READY)
         if asked.requests_per_replica and Fact.TARGET_GROUP not in ctx.facts:
             return Wait("the target group is not there yet", Reason.DEPENDENCY_NOT_READY)
+        serving = ctx.facts.get(Fact.SERVING_TARGET_GROUP)
+        if asked.requests_per_replica and serving is not None and serving == ctx.facts.get(Fact.ALTERNATE_TARGET_GROUP):
+            return Blocked(Reason.UNSUITABLE, _ELSEWHERE)
         return Want(
             resource=ctx.facts[Fact.SCALABLE_TARGET],
             policies=dict(_policies(ctx, asked)),

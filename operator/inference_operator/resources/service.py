@@ -144,7 +144,7 @@ class Services:
         if scene.told:
             have = replace(have, stopped_tasks=service_tasks.newest_first(scene.told, have.stopped_tasks))
         if answer.get("enableExecuteCommand") and answer["runningCount"]:
-            have = replace(have, running_tasks=service_tasks.running(scene.aws.ecs, cluster, name))
+            have = replace(have, running_tasks=service_tasks.running(scene.aws, cluster, name))
         return have
 
     def create(self, ctx: Context, want: Want) -> Service:
@@ -298,19 +298,28 @@ def _read(answer: Answer) -> Service:
 def _looked_into(scene: Scene, want: Want, have: Service) -> Service:
     """With what DescribeServices does not tell, where it matters: of a rollout that is under way, of one that has ended
     badly and has not been told of yet, or of tasks that were lost since."""
-    ecs = scene.aws.ecs
-    seen = follow(want, have)
+    ecs, seen = scene.aws.ecs, follow(want, have)
     told = seen.held and seen.state.value == want.known.state and want.known.asked == want.asked.hash
     if seen.state is not State.COMPLETED and not told and not _is_plain(scene, want, have, seen):
 
         def brings(revision: Mapping[str, object]) -> bool:
             return service_input.brings(want.settings, revision)
 
-        record = service_deployments.latest(ecs, have.answer, want.asked.hash, want.known, brings)
+        def describe(arn: str) -> list[Answer]:
+            return scene.aws.services.beside(
+                have.cluster,
+                have.name,
+                ("service deployment", arn),
+                lambda: ecs.describe_service_deployments(serviceDeploymentArns=[arn])["serviceDeployments"],
+                moves=lambda _: _shifts(want),
+            )
+
+        record = service_deployments.latest(ecs, have.answer, want.asked.hash, want.known, brings, describe)
         have = replace(have, record=record)
     unexplained = failures.unexplained(scene.previous.last_failure, scene.now)
-    if _has_failing_tasks(have) or (follow(want, have).held and (unexplained or not told)):
-        have = replace(have, stopped_tasks=service_tasks.stopped(ecs, have.cluster, have.name))
+    ended_now = follow(want, have).held and (unexplained or not told)
+    if _has_failing_tasks(have) or ended_now:
+        have = replace(have, stopped_tasks=service_tasks.stopped(scene.aws, have.cluster, have.name, awaited=ended_now))
     elif _has_lost_tasks(scene, want, have):
         have = replace(have, stopped_tasks=_lost(scene, have))
     return have
@@ -345,9 +354,13 @@ def _is_plain(scene: Scene, want: Want, have: Service, seen: Rollout) -> bool:
     """Whether DescribeServices, which ten services share, tells all that there is to tell."""
     if seen.state is State.NOT_SENT:
         return isinstance(scene, Context) and scene.followed
+    return seen.state is State.IN_PROGRESS and not _shifts(want) and not _has_failing_tasks(have)
+
+
+def _shifts(want: Want) -> bool:
+    """Whether a rollout goes on in ways that DescribeServices does not show."""
     asked = want.settings.get("deploymentConfiguration", {})
-    shifts = asked.get("strategy", "ROLLING") != "ROLLING" or asked.get("alarms", {}).get("enable", False)
-    return seen.state is State.IN_PROGRESS and not shifts and not _has_failing_tasks(have)
+    return bool(asked.get("strategy", "ROLLING") != "ROLLING" or asked.get("alarms", {}).get("enable", False))
 
 
 def _has_failing_tasks(have: Service) -> bool:

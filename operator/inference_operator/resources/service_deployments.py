@@ -6,7 +6,7 @@ badly, and once before one begins. Where the calls are denied or not offered, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -23,16 +23,18 @@ LISTED = 10
 """ListServiceDeployments names no order, so the latest is looked for among some; services have few within 90 days."""
 
 
-def latest(
-    ecs: Ecs, service: Answer, asked: str, known: Known, brings: Callable[[Mapping[str, Any]], bool]
-) -> Record | None:
+Brings = Callable[[Mapping[str, Any]], bool]
+Describe = Callable[[str], Sequence[Answer]]
+
+
+def latest(ecs: Ecs, service: Answer, asked: str, known: Known, brings: Brings, describe: Describe) -> Record | None:
     """The record of the latest deployment of a service that DescribeServices shows, if that brings what is asked for.
 
     `asked` is the hash of that; `brings` says of a service revision, as DescribeServiceRevisions shows it, whether it
-    is that.
+    is that; `describe` shows a record by its ARN.
     """
     try:
-        return _latest(ecs, service, asked, known, brings)
+        return _latest(ecs, service, asked, known, brings, describe)
     except AwsError as error:
         if error.retry_soon:
             raise
@@ -40,14 +42,12 @@ def latest(
         return None
 
 
-def _latest(
-    ecs: Ecs, service: Answer, asked: str, known: Known, brings: Callable[[Mapping[str, Any]], bool]
-) -> Record | None:
+def _latest(ecs: Ecs, service: Answer, asked: str, known: Known, brings: Brings, describe: Describe) -> Record | None:
     arn = service.get("currentServiceDeployment") or _newest(ecs, service)
     followed = arn == known.record
     if arn is None or (followed and known.asked != asked):
         return None
-    described = ecs.describe_service_deployments(serviceDeploymentArns=[arn])["serviceDeployments"]
+    described = describe(arn)
     if not described:
         return None
     record = service_deployment.read(described[0])

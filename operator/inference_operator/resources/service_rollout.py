@@ -180,8 +180,8 @@ def _held(ctx: Context, have: Service, seen: Rollout) -> Failed:
     moving = moving or failures.unexplained(failure, ctx.now)
     return Failed(
         Reason.ROLLED_BACK if rolled_back else Reason.ROLLOUT_FAILED,
-        f"{revision_of(seen.revision)} {_ended(failure)}: {cause}. {_what_serves(have, seen)}. "
-        f"Next: {failure.next_step} {_UNTIL}.",
+        f"{revision_of(seen.revision)} {_ended(failure)}: {cause}. "
+        f"{_what_serves(have, seen)}{_nor_comes_up(have, seen)}. Next: {failure.next_step} {_UNTIL}.",
         at_rest=not moving,
     )
 
@@ -209,6 +209,26 @@ def _what_serves(have: Service, seen: Rollout) -> str:
             return f"{before} serves, which somebody else has deployed since"
         case _:
             return f"{before} serves again"
+
+
+def _nor_comes_up(have: Service, seen: Rollout) -> str:
+    """Why tasks of what was rolled back to can't start, where ECS tries in vain: it lacks what it had, maybe for good.
+    To make that anew mends new revisions alone."""
+    primary = have.primary or {}
+    if seen.state is not State.ROLLED_BACK or not primary.get("failedTasks"):
+        return ""
+    since = seen.started_at
+    recent = (t for t in have.stopped_tasks if since is None or t.get("stoppedAt", since) >= since)
+    tasks = [t for t in recent if t.get("stopCode") != "UserInitiated"]
+    found = failures.trouble(
+        Evidence(tasks=tasks, events=(), revision=primary["taskDefinition"], deployment=primary["id"], since=since)
+    )
+    if found is None:
+        return ""
+    return (
+        f", whose tasks do not come up either: {found.cause.name} ({(found.text or '').rstrip('.')}; for these: "
+        f"{found.cause.next_step.rstrip('.')}; what is gone for good, only a release that comes up replaces)"
+    )
 
 
 _LOOK = "See in the containers' log, status.events and spec.health why tasks are not healthy."

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from inference_operator.aws.errors import NotFound
 from inference_operator.aws.ports import Answer
+from inference_operator.domain.rollout import Deployment
 from inference_operator.resources.base import Scene
 from inference_operator.resources.service_rollout import Service
 
@@ -17,8 +18,15 @@ PATIENCE = timedelta(seconds=30)
 
 def troubled(scene: Scene, have: Service) -> Sequence[Answer]:
     """TargetHealthDescriptions, if it is worth a look."""
-    if not _worth_a_look(scene, have):
+    moves = _moves(scene, have)
+    if not moves and not _has_failing_tasks(scene, have):
         return ()
+    return scene.aws.services.beside(
+        have.cluster, have.name, ("targets",), lambda: _health(scene, have), moves=lambda _: moves, old_will_do=True
+    )
+
+
+def _health(scene: Scene, have: Service) -> list[Answer]:
     found: list[Answer] = []
     for group in (each["targetGroupArn"] for each in have.answer.get("loadBalancers", ())):
         try:
@@ -28,11 +36,26 @@ def troubled(scene: Scene, have: Service) -> Sequence[Answer]:
     return found
 
 
-def _worth_a_look(scene: Scene, have: Service) -> bool:
+def _moves(scene: Scene, have: Service) -> bool:
+    """Whether targets may become healthy, of which DescribeServices does not tell."""
     if scene.previous.targets is not None:  # something was the matter at the last look
         return True
+    primary = _settled_down(scene, have)
+    return (
+        primary is not None
+        and primary.get("rolloutState") == "IN_PROGRESS"
+        and primary["runningCount"] >= primary["desiredCount"]
+    )
+
+
+def _has_failing_tasks(scene: Scene, have: Service) -> bool:
+    primary = _settled_down(scene, have)
+    return primary is not None and bool(primary.get("failedTasks"))
+
+
+def _settled_down(scene: Scene, have: Service) -> Deployment | None:
+    """The deployment whose targets may be told of, if some run."""
     primary = have.primary
     if primary is None or primary["runningCount"] == 0 or scene.now - primary["createdAt"] < PATIENCE:
-        return False
-    rolling = primary.get("rolloutState") == "IN_PROGRESS" and primary["runningCount"] >= primary["desiredCount"]
-    return rolling or bool(primary.get("failedTasks"))
+        return None
+    return primary

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from inference_operator.aws.ports import Answer, Ecs
+from inference_operator.api import meta
+from inference_operator.aws.ports import Answer, Aws, Ecs
 from inference_operator.domain import failures
+from inference_operator.domain.agents import exec_agent
 
 BATCH = 100  # ListTasks: maxResults; DescribeTasks: tasks
 
 
-def stopped(ecs: Ecs, cluster: str, service: str) -> list[Answer]:
-    """Newest first. ECS forgets stopped tasks after about an hour, so they are read while they are there. ListTasks
-    promises no order, so as many are read as two calls give."""
-    return newest_first(t for t in _wanted(ecs, cluster, service, "STOPPED") if t.get("stoppedAt"))
+def stopped(aws: Aws, cluster: str, service: str, *, awaited: bool) -> list[Answer]:
+    """Newest first. ECS forgets stopped tasks after about an hour, so they are read while they are there: whenever
+    something has happened to the service, until all have stopped; each time if more are `awaited`. ListTasks promises
+    no order, so as many are read as two calls give."""
+    ended = aws.services.beside(
+        cluster,
+        service,
+        ("stopped tasks",),
+        lambda: _wanted(aws.ecs, cluster, service, "STOPPED"),
+        moves=lambda tasks: awaited or not all(t.get("stoppedAt") for t in tasks),
+        old_will_do=True,
+    )
+    return newest_first(t for t in ended if t.get("stoppedAt"))
 
 
 def lost(ecs: Ecs, cluster: str, service: str) -> list[Answer]:
@@ -33,9 +44,17 @@ def newest_first(*shown: Iterable[Answer]) -> list[Answer]:
 STILL_STOPPING = datetime.max.replace(tzinfo=UTC)
 
 
-def running(ecs: Ecs, cluster: str, service: str) -> list[Answer]:
-    """Those that are RUNNING; of more than a hundred, a hundred."""
-    return [t for t in _wanted(ecs, cluster, service, "RUNNING") if t["lastStatus"] == "RUNNING"]
+def running(aws: Aws, cluster: str, service: str) -> list[Answer]:
+    """Those that are RUNNING, with their agents; of more than a hundred, a hundred."""
+    found = aws.services.beside(
+        cluster,
+        service,
+        ("running tasks",),
+        lambda: _wanted(aws.ecs, cluster, service, "RUNNING"),
+        moves=lambda tasks: not all(exec_agent(t, meta.CONTAINER).runs for t in tasks),
+        old_will_do=True,
+    )
+    return [t for t in found if t["lastStatus"] == "RUNNING"]
 
 
 def _wanted(ecs: Ecs, cluster: str, service: str, status: str) -> list[Answer]:

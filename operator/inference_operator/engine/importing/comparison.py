@@ -17,7 +17,7 @@ from inference_operator.engine.importing.live import Behind, Live, Scaled
 from inference_operator.engine.importing.remarks import Remark
 from inference_operator.engine.importing.traffic import rule_of
 from inference_operator.resources import scalable_target, scaling_policies, service_input
-from inference_operator.resources.base import Change, Context, Fact, Wait
+from inference_operator.resources.base import Blocked, Change, Context, Fact, Wait
 from inference_operator.resources.listener_rule import HOST, PATH, ListenerRules, read
 from inference_operator.resources.scalable_target import PREFIX, ScalableTargets
 from inference_operator.resources.scaling_policies import ScalingPolicies, measure_of
@@ -199,7 +199,7 @@ def _scaled(ctx: Context, live: Live) -> Iterator[Difference]:
             yield Difference(f"scaling.{policy['PolicyName']}", ABSENT, policy["PolicyType"])
     targets, policies = ScalableTargets(), ScalingPolicies()
     limits, rules = targets.desire(ctx), policies.desire(ctx)
-    if limits is None or rules is None or isinstance(limits, Wait) or isinstance(rules, Wait):
+    if limits is None or rules is None or isinstance(limits, Wait) or isinstance(rules, Wait | Blocked):
         yield Difference("scaling", ABSENT, "a scalable target that no measure or schedule of a spec moves")
         return
     yield from _changes("scaling", targets.diff(limits, scalable_target.read(scaled.target, limits.tags)))
