@@ -7,22 +7,31 @@ from typing import Any
 
 import pytest
 
+from inference_operator.aws.errors import Denied
 from inference_operator.engine.environments import look_after, take_away
 from inference_operator.engine.objects import Document, Outcome, Work, World
 from inference_operator.engine.reconcile import Memory
 from tests.operator.builders import NOW, deployment_document, environment_document
 
 
-def passed(work: Work, objects: Sequence[Document] | None, document: Document | None = None) -> Outcome:
-    def unused(_environment: object) -> Any:
-        raise AssertionError("AWS is not asked")
+class Refusing:
+    """An AWS that answers nothing that it is asked."""
 
-    world = World(environments={}, connect=unused, objects=objects)
+    def __getattr__(self, _name: str) -> Refusing:
+        return self
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise Denied(code="AccessDenied", message="no", operation="any")
+
+
+def passed(work: Work, objects: Sequence[Document] | None, document: Document | None = None) -> Outcome:
+    aws: Any = Refusing()
+    world = World(environments={}, connect=lambda _environment: aws, objects=objects)
     return work(document or environment_document(), world, Memory(), NOW)
 
 
 def ready(outcome: Outcome) -> tuple[str, str, str]:
-    [condition] = outcome.status.conditions
+    [condition] = [each for each in outcome.status.conditions if each.type == "Ready"]
     return condition.status, condition.reason, condition.message
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.operator import test_strategies as strategies
 from tests.operator.builders import deployment_document
 from tests.operator.test_kinds import SCALABLE, SERVICE
 from tests.operator.world import CLUSTER, Object, World
