@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,7 +85,8 @@ class _Busy(BaseHTTPRequestHandler):
 def test_nobody_waits_in_a_thread_for_as_long_as_an_answer_says(
     ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("urllib3.util.retry.time.sleep", lambda seconds: pytest.fail(f"waits {seconds} s"))
+    waits = SimpleNamespace(sleep=lambda seconds: pytest.fail(f"waits {seconds} s"))
+    monkeypatch.setattr("urllib3.util.retry.time", waits)  # there alone: other threads may sleep
     with HTTPServer(("127.0.0.1", 0), _Busy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         configuration = Configuration(host=f"http://127.0.0.1:{server.server_port}")

@@ -251,7 +251,7 @@ def test_an_environment_that_is_made_after_the_object_wakes_it(stage: Stage) -> 
         stage.custom.create_cluster_custom_object(*OBJECT, ENVIRONMENTS, environment)
         stage.until_ready("recommender")
         told = stage.custom.get_cluster_custom_object(*OBJECT, ENVIRONMENTS, stage.namespace)["status"]
-        assert [(c["type"], c["status"]) for c in told["conditions"]] == [("Ready", "True")]
+        assert {c["type"]: c["status"] for c in told["conditions"]}["Ready"] == "True"
 
 
 def test_an_environment_whose_finalizer_was_taken_away_while_in_use_is_gone_for_its_objects_too(stage: Stage) -> None:

@@ -170,6 +170,7 @@ def create_service(up: Details, name: str, image: str) -> None:
         VpcId=up.vpc_id,
         TargetType="ip",
         HealthCheckIntervalSeconds=5,
+        HealthCheckTimeoutSeconds=2,
         HealthyThresholdCount=2,
     )["TargetGroups"]
     elb.create_rule(

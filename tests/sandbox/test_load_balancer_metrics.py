@@ -108,7 +108,13 @@ def test_a_service_is_scaled_out_by_the_requests_that_really_come(cloud: LiveClo
     aws, details = cloud.aws, cloud.details
     elb, ecs, scaling = (aws.client(name, details.region) for name in ("elbv2", "ecs", "application-autoscaling"))
     group = elb.create_target_group(
-        Name="web", Protocol="HTTP", Port=8080, VpcId=details.vpc_id, TargetType="ip", HealthCheckIntervalSeconds=5
+        Name="web",
+        Protocol="HTTP",
+        Port=8080,
+        VpcId=details.vpc_id,
+        TargetType="ip",
+        HealthCheckIntervalSeconds=5,
+        HealthCheckTimeoutSeconds=2,
     )["TargetGroups"][0]["TargetGroupArn"]
     elb.create_rule(
         ListenerArn=details.listener_arn,

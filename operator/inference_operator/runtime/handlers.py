@@ -8,13 +8,16 @@ kopf starts none, and its resources would be left.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import kopf
 import structlog
+from kubernetes.client.exceptions import ApiException
 from prometheus_client import REGISTRY
 
 from inference_operator.api.meta import FINALIZER, GROUP, VERSION
@@ -176,5 +179,7 @@ async def answer(ask: Callable[[], T]) -> T:
         try:
             return await asyncio.to_thread(ask)
         except Exception as error:  # noqa: BLE001 whatever the API server or the way to it
-            log.warning("the objects can't be listed yet", error=str(error))
+            busy = isinstance(error, ApiException) and error.status == HTTPStatus.TOO_MANY_REQUESTS
+            # As it is for a moment after the kinds were made known: no word to anybody.
+            log.log(logging.DEBUG if busy else logging.WARNING, "the objects can't be listed yet", error=str(error))
             await asyncio.sleep(ASK_EVERY)
