@@ -85,16 +85,16 @@ class Case(Place):
         return self.aws.listings.shared(question, fetch)
 
 
-Of_contra = TypeVar("Of_contra", bound=Place, contravariant=True)
+Place_contra = TypeVar("Place_contra", bound=Place, contravariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(Generic[Of_contra]):
+class Check(Generic[Place_contra]):
     name: str
     """For the status, as in `Subnets`."""
     about: str
     """What it makes sure of, for the reference."""
-    look: Callable[[Of_contra], Iterator[Finding]]
+    look: Callable[[Place_contra], Iterator[Finding]]
     """Raises AwsError where it is not let look."""
     member: str | None = None
     """Of an environment: what of its spec the findings speak about; None where they name it themselves."""

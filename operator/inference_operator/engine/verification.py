@@ -15,7 +15,7 @@ import structlog
 from inference_operator.api.v1alpha1 import VerificationFinding, VerificationState
 from inference_operator.aws.errors import AwsError
 from inference_operator.checks import CHECKS, OF_ENVIRONMENTS
-from inference_operator.checks.base import Case, Check, Finding, Of_contra, Place, Result, unseen
+from inference_operator.checks.base import Case, Check, Finding, Place, Place_contra, Result, unseen
 from inference_operator.domain.conditions import Said, Type
 from inference_operator.domain.names import digest
 from inference_operator.domain.reasons import Reason
@@ -54,12 +54,12 @@ def _about(told: Told, member: str) -> Told:
     return replace(told, finding=replace(told.finding, message=f"spec.{member}: {told.finding.message}"))
 
 
-def _verified(checks: Sequence[Check[Of_contra]], of: Of_contra) -> list[Told]:
+def _verified(checks: Sequence[Check[Place_contra]], of: Place_contra) -> list[Told]:
     found = [Told(check=check.name, finding=finding) for check in checks for finding in _looked(check, of)]
     return sorted(found, key=lambda told: list(Result).index(told.finding.result))
 
 
-def _looked(check: Check[Of_contra], case: Of_contra) -> Iterator[Finding]:
+def _looked(check: Check[Place_contra], case: Place_contra) -> Iterator[Finding]:
     try:
         yield from check.look(case)
     except AwsError as error:

@@ -62,12 +62,7 @@ class ServiceDeployments:
 
     def stop_service_deployment(self, caller: Caller, request: Request) -> Response:
         arn, kind = request["serviceDeploymentArn"], request.get("stopType") or "ROLLBACK"
-        pair = self._deployment_record(caller, arn)
-        if pair is None:
-            raise AwsError(
-                "ServiceDeploymentNotFoundException", "The service deploy ARN that you specified doesn't exist."
-            )
-        record, service = pair
+        record, service = self._existing(caller, arn)
         if kind != "ROLLBACK":
             raise invalid_parameter(f"Invalid stopType {kind}: the valid value is ROLLBACK.")
         if record.status not in ("PENDING", "IN_PROGRESS"):
@@ -82,12 +77,7 @@ class ServiceDeployments:
 
     def continue_service_deployment(self, caller: Caller, request: Request) -> Response:
         arn, action = request["serviceDeploymentArn"], request.get("action") or "CONTINUE"
-        pair = self._deployment_record(caller, arn)
-        if pair is None:
-            raise AwsError(
-                "ServiceDeploymentNotFoundException", "The service deploy ARN that you specified doesn't exist."
-            )
-        record, service = pair
+        record, service = self._existing(caller, arn)
         hook = next((each for each in record.hooks if each.id == request["hookId"]), None)
         if hook is None or hook.kind != "PAUSE" or hook.status != "AWAITING_ACTION":
             raise invalid_parameter(f"No paused lifecycle hook {request['hookId']} awaits an action.")
@@ -96,6 +86,14 @@ class ServiceDeployments:
         self._scheduler.shifts.resolve(service, hook, action)
         self._scheduler.look_at(service)
         return {"serviceDeploymentArn": arn}
+
+    def _existing(self, caller: Caller, arn: str) -> tuple[ServiceDeployment, Service]:
+        pair = self._deployment_record(caller, arn)
+        if pair is None:
+            raise AwsError(
+                "ServiceDeploymentNotFoundException", "The service deploy ARN that you specified doesn't exist."
+            )
+        return pair
 
     def _deployment_record(self, caller: Caller, arn: str) -> tuple[ServiceDeployment, Service] | None:
         service = self._accounts.service_of(caller, arn)
