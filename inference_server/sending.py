@@ -35,6 +35,9 @@ class Sender:
         """The head of a 200 with JSON, up to the length."""
         self._until = float("-inf")
         """The end of the second that both tell."""
+        self._sockets: dict[int, SocketType] = {}
+        """By descriptor. The kernel gives the same few again and again, and to make an object of one is a call to it.
+        The connections are the WSGI server's, which closes them."""
 
     def answer(self, answer: Answer, connection: int, now: float, *, with_body: bool = True) -> list[bytes]:
         """Send any answer. See `send`."""
@@ -51,20 +54,22 @@ class Sender:
             if now >= self._until:
                 self._look_at_the_time(now)
             head = b"%b%d\r\n\r\n" % (self._usual, len(body))
-        borrowed = SocketType(AF_INET, SOCK_STREAM, IPPROTO_TCP, connection)
         try:
-            sent = borrowed.sendmsg((head, body), (), MSG_MORE)
+            lent = self._sockets.get(connection) or self._lend(connection)
+            sent = lent.sendmsg((head, body), (), MSG_MORE)
             if sent == len(head) + len(body):
                 # The last bytes and the end of the connection leave in one packet.
-                borrowed.shutdown(SHUT_WR)
+                lent.shutdown(SHUT_WR)
                 return []
         except BlockingIOError:
             sent = 0
         except OSError:  # nobody is there any more
             return []
-        finally:
-            borrowed.detach()
         return [(head + body)[sent:]]
+
+    def _lend(self, connection: int) -> SocketType:
+        lent = self._sockets[connection] = SocketType(AF_INET, SOCK_STREAM, IPPROTO_TCP, connection)
+        return lent
 
     def _look_at_the_time(self, now: float) -> None:
         self._date = formatdate(usegmt=True)

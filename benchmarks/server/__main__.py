@@ -2,8 +2,9 @@
 
     python -m benchmarks.server [--rounds 5] [--seconds 3] [--with-kserve] [--with-mlserver]
 
-Everything is on one machine, the load too, so ratios count and absolute figures do not. The others are installed into
-virtual environments of their own in the user's cache. Exits 0 whether targets are met or not: a benchmark informs.
+Everything is on one machine, the load too, so ratios count and absolute figures do not; in a network of its own, if
+that can be made. The others are installed into virtual environments of their own in the user's cache. Exits 0 whether
+targets are met or not: a benchmark informs.
 
 Alike for all: two worker processes, one thread in numerical libraries, a session of their own (among which Linux may
 divide the CPU), the same model and request, the same load, measured in turn and in another order each round. Alike, but
@@ -258,8 +259,13 @@ def main() -> int:
     )
     parser.add_argument("--with-kserve", action="store_true", help="install KServe's server, and measure it too")
     parser.add_argument("--with-mlserver", action="store_true", help="the same with MLServer")
+    parser.add_argument("--here", action="store_true", help="in the machine's network, not in one of its own")
     given = parser.parse_args()
     wanted = [servers.fastapi, *[servers.kserve] * given.with_kserve, *[servers.mlserver] * given.with_mlserver]
+    starters: list[Starter] = [servers.ours, servers.bare, *filter(_can_be_built, wanted)]
+    if not given.here:  # what has to be fetched is there by now
+        again = [sys.executable, "-m", "benchmarks.server", *sys.argv[1:], "--here"]
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.server.own_network", *again])  # noqa: S606
     cores, busy = os.cpu_count(), os.getloadavg()[0]
     remark(f"{cores} cores, load average {busy:.1f} at the start, {given.rounds} rounds of {given.seconds:g} s")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
@@ -272,7 +278,6 @@ def main() -> int:
         models.write_top_n(tiny, users=100, items=100)
         models.write_wide(alone)
         models.write_wide(together, batch=models.BATCH)
-        starters: list[Starter] = [servers.ours, servers.bare, *filter(_can_be_built, wanted)]
         small_model(starters, small, given.rounds, given.seconds)
         memory(large, tiny, with_kserve=servers.kserve in starters)
         start_up(starters, small)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ def ours(repository: Path, folder: Path) -> WSGIApplication:
     )
     pairs = [socket.socketpair() for _ in range(_WARM_UP + REQUESTS)]
     _clients.extend(client for client, _ in pairs)
+    number = os.dup(pairs[0][1].fileno())
     keys = [model.key for versions in catalog.models.values() for model in versions.values()]
     application = Application(
         catalog,
@@ -69,7 +71,8 @@ def ours(repository: Path, folder: Path) -> WSGIApplication:
         Store(folder / "benchmark.counters", keys, 1),
         AccessLog(0),
         max_body_bytes=limits.max_body_bytes,
-        connection=iter([server.detach() for _, server in pairs]).__next__,
+        # Another connection each time, by the same number, as uWSGI has it. The change is counted with ours.
+        connection=map(os.dup2, [server.detach() for _, server in pairs], repeat(number)).__next__,
         clock=time.perf_counter,
         receive=lambda _: b"",
     )
