@@ -14,7 +14,7 @@ from typing import Any, Protocol, TextIO
 import click
 
 from inference_operator import __version__
-from inference_operator.files import objects_in, with_deployments
+from inference_operator.files import objects_in, with_deployments, with_some
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -207,12 +207,13 @@ def explain_logs(file: Path, environments: tuple[Path, ...], sample: TextIO | No
 def verify(files: tuple[Path, ...], output: str) -> None:
     """Check in AWS what would make a rollout of the objects in FILE fail. Nothing is written.
 
-    FILE is as for plan --live. Fails if something would; what can't be told does not count.
+    FILE is as for plan --live, or holds an InferenceEnvironment alone. All that one in FILE names is looked for, too.
+    Fails if something would or is missing; what can't be told does not count.
     """
     from inference_operator.engine.preflight import verify_documents  # noqa: PLC0415
 
     _keep_quiet()
-    documents = with_deployments(files)
+    documents = with_some(files, "InferenceDeployment", "InferenceEnvironment")
     with _outside():
         reports = verify_documents(documents, *_world())
     _print(reports, output)

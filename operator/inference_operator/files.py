@@ -19,11 +19,15 @@ def objects_in(files: Iterable[Path]) -> list[Any]:
 
 
 def with_deployments(files: Iterable[Path]) -> list[Any]:
+    return with_some(files, "InferenceDeployment")
+
+
+def with_some(files: Iterable[Path], *kinds: str) -> list[Any]:
     """Of a wrong file nothing can be said, which must not look as if all were well."""
     files = list(files)
     found = objects_in(files)
-    if not any(document.get("kind") == "InferenceDeployment" for document in found):
-        raise click.ClickException(f"there is no InferenceDeployment in {', '.join(map(str, files))}")
+    if not any(document.get("kind") in kinds for document in found):
+        raise click.ClickException(f"there is no {' and no '.join(kinds)} in {', '.join(map(str, files))}")
     return found
 
 

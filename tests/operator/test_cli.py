@@ -31,9 +31,11 @@ class Terminal:
         return self.types_exactly(*arguments, "-f", str(self.objects(**spec)))
 
     def objects(self, **spec: Any) -> Path:
-        """A file with an environment and a service."""
+        """A file with an environment, all that it names being there, and a service."""
+        environment = self.live.account.environment()
+        del environment["spec"]["logging"]
         file = self.folder / "objects.yaml"
-        file.write_text(yaml.safe_dump_all([self.live.account.environment(), deployment_document(**spec)]))
+        file.write_text(yaml.safe_dump_all([environment, deployment_document(**spec)]))
         return file
 
     def types_exactly(self, *arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
@@ -69,16 +71,31 @@ def test_verify_says_what_it_found_and_succeeds_where_nothing_would_fail(termina
     mark = terminal.live.mark
     done = terminal.types("verify")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("# shop/recommender\nUnknown  Images: ")
-    assert done.stdout.endswith("10 checks, findings: 1\n")
+    of_environment, of_service = done.stdout.split("\n\n")
+    assert of_environment == "# InferenceEnvironment default\n9 checks, findings: 0"
+    assert of_service.startswith("# shop/recommender\nUnknown  Images: ")
+    assert of_service.endswith("10 checks, findings: 1\n")
     assert terminal.live.writes(mark) == []
+
+
+def test_verify_looks_for_what_an_environment_names_before_there_is_a_service(terminal: Terminal) -> None:
+    environment = terminal.live.account.environment()  # the bucket that it names is not there
+    file = terminal.folder / "environment.yaml"
+    file.write_text(yaml.safe_dump(environment))
+    done = terminal.types_exactly("verify", "-f", str(file))
+    assert done.returncode == 1
+    assert "\nFailed   LogDestinations: spec.logging.destinations: the log destination archive: " in done.stdout
+    environment["spec"]["cluster"] = "arn:aws:ecs:eu-west-1:123456789012:cluster/inference"
+    file.write_text(yaml.safe_dump(environment))
+    assert "\nrefused: InvalidSpec: spec.cluster" in terminal.types_exactly("verify", "-f", str(file)).stdout
 
 
 def test_verify_fails_where_something_would_and_can_say_it_in_json(terminal: Terminal) -> None:
     done = terminal.types("verify", "-o", "json", secrets=[{"name": "TOKEN", "valueFrom": "/shop/none"}])
     assert done.returncode == 1
-    [report] = json.loads(done.stdout)
-    assert [f["check"] for f in report["findings"] if f["result"] == "Failed"] == ["Secrets"]
+    reports = {report["name"]: report["findings"] for report in json.loads(done.stdout)}
+    assert reports["InferenceEnvironment default"] == []
+    assert [f["check"] for f in reports["shop/recommender"] if f["result"] == "Failed"] == ["Secrets"]
 
 
 def test_a_live_plan_reads_the_account_and_writes_nothing(terminal: Terminal) -> None:
@@ -186,8 +203,8 @@ def test_what_kubernetes_sets_for_a_service_called_as_the_operator_is_taken_for_
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("kind: Namespace\nmetadata: {name: shop}\n", "there is no InferenceDeployment in"),
-        ("", "there is no InferenceDeployment in"),
+        ("kind: Namespace\nmetadata: {name: shop}\n", "there is no InferenceDeployment "),
+        ("", "there is no InferenceDeployment "),
         ("{", "can't be read"),
         ("a line of a log", "holds no objects of Kubernetes but 'a line of a log'"),
         ("kind: InferenceDeployment\nspec: {}\n", "of the kind InferenceDeployment without a metadata.name"),

@@ -52,15 +52,19 @@ class Cluster(Protocol):
 def manifests(documents: Sequence[Document], cluster: Cluster | None = None) -> list[Manifest]:
     """One for each InferenceDeployment; other kinds than ours and Namespaces are passed over. What the documents do not
     tell, and who an object is that exists already, is asked of the cluster."""
-    ours = [d for d in documents if str(d.get("apiVersion", "")).startswith(f"{GROUP}/")]
-    environments = {d["metadata"]["name"]: d for d in ours if d.get("kind") == "InferenceEnvironment"}
+    environments = {d["metadata"]["name"]: d for d in of_kind("InferenceEnvironment", documents)}
     namespaces = {
         d["metadata"]["name"]: d["metadata"].get("labels", {}) for d in documents if d.get("kind") == "Namespace"
     }
     if cluster is not None:
         environments = {**cluster.environments(), **environments}
-    wanted = [_completed(d) for d in ours if d.get("kind") == "InferenceDeployment"]
+    wanted = [_completed(d) for d in of_kind("InferenceDeployment", documents)]
     return [_manifest(d, environments, namespaces.get(d["metadata"]["namespace"]), cluster) for d in wanted]
+
+
+def of_kind(kind: str, documents: Sequence[Document]) -> list[Document]:
+    """Those of a kind of ours."""
+    return [d for d in documents if d.get("kind") == kind and str(d.get("apiVersion", "")).startswith(f"{GROUP}/")]
 
 
 def _manifest(

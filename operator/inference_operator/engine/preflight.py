@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inference_operator.checks import CHECKS
-from inference_operator.checks.base import Case, Result
-from inference_operator.engine.manifests import Cluster, Manifest, manifests
+from pydantic import ValidationError
+
+from inference_operator.api.errors import sentences
+from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
+from inference_operator.checks import CHECKS, OF_ENVIRONMENTS
+from inference_operator.checks.base import Case, Place, Result
+from inference_operator.domain.reasons import Reason
+from inference_operator.engine.manifests import Cluster, Manifest, manifests, of_kind
 from inference_operator.engine.objects import Connect, Document
 from inference_operator.engine.status import Refusal
-from inference_operator.engine.verification import Told, verify
+from inference_operator.engine.verification import Told, verify, verify_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +26,7 @@ class Report:
     name: str
     refusal: str | None = None
     told: Sequence[Told] = ()
+    checks: int = len(CHECKS)
 
     @property
     def failed(self) -> bool:
@@ -46,12 +52,23 @@ class Report:
             for told in self.told
         ]
         found = f"findings: {len(self.told)}"
-        return "\n".join([f"# {self.name}", *lines, f"{len(CHECKS)} checks, {found}"])
+        return "\n".join([f"# {self.name}", *lines, f"{self.checks} checks, {found}"])
 
 
 def verify_documents(documents: Sequence[Document], connect: Connect, cluster: Cluster | None = None) -> list[Report]:
-    """One report for each InferenceDeployment among the documents. Nothing is written."""
-    return [_report(manifest, connect) for manifest in manifests(documents, cluster)]
+    """One report for each environment and each service among the documents. Nothing is written."""
+    environments = [_of_environment(document, connect) for document in of_kind("InferenceEnvironment", documents)]
+    return [*environments, *(_report(manifest, connect) for manifest in manifests(documents, cluster))]
+
+
+def _of_environment(document: Document, connect: Connect) -> Report:
+    name = f"InferenceEnvironment {document['metadata']['name']}"
+    try:
+        spec = InferenceEnvironmentSpec.model_validate(document.get("spec") or {})
+    except ValidationError as error:
+        return Report(name=name, refusal=f"{Reason.INVALID_SPEC}: {sentences(error)}")
+    told = verify_place(Place(environment=spec, aws=connect(spec)))
+    return Report(name=name, told=told, checks=len(OF_ENVIRONMENTS))
 
 
 def _report(manifest: Manifest, connect: Connect) -> Report:
