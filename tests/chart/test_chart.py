@@ -68,6 +68,7 @@ def test_the_api_server_accepts_what_the_chart_makes(
         ("operator.logLevel=LOUD", "logLevel"),
         ("image.digest=sha256:123", "digest"),
         ("metrics.port=80", "port"),
+        ("operator.volumeMounts[0].name=a", "mountPath"),
         ("terminationGracePeriodSeconds=5", "terminationGracePeriodSeconds"),
         ("networkPolicy.egressPorts={}", "egressPorts"),
         ("environment.spec.policy.imagez={a/*}", "imagez"),
@@ -122,6 +123,19 @@ def test_the_pod_of_helm_test_gets_the_image_and_a_node_as_the_operator_does(hel
     for spec in (pod["spec"], deployment["spec"]["template"]["spec"]):
         assert {name: spec[name] for name in where} == where
         assert spec["containers"][0]["image"] == "inference-operator:0.1.0"
+
+
+def test_what_the_docs_give_an_operator_behind_a_proxy_is_there_in_its_container(helm: Helm, tmp_path: Path) -> None:
+    shown = re.findall("```yaml\n(.*?)```", (ROOT / "docs" / "install.md").read_text(), re.DOTALL)
+    (values,) = [text for text in shown if "HTTPS_PROXY" in text]
+    (tmp_path / "values.yaml").write_text(values)
+    (deployment,) = of_kind(helm.objects(f"--values={tmp_path / 'values.yaml'}"), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (bundle,) = [each["value"] for each in container["env"] if each["name"] == "AWS_CA_BUNDLE"]
+    (mount,), (volume,) = container["volumeMounts"], pod["volumes"]
+    assert Path(bundle).parent == Path(mount["mountPath"])
+    assert mount["name"] == volume["name"]
 
 
 def test_the_network_policy_lets_out_to_each_address_from_which_botocore_takes_credentials_on_eks(helm: Helm) -> None:

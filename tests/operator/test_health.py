@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 from unittest import mock
 
+import aiohttp
 import pytest
 
-from inference_operator.runtime.health import OVERDUE_AFTER, Health
+from inference_operator.runtime.health import OVERDUE_AFTER, Health, serve
 from inference_operator.runtime.loop import Duty, Keeper, Slot
 from tests.operator.builders import deployment_document, environment_document
 from tests.operator.test_daemons import DONE
@@ -96,3 +98,26 @@ def test_a_turn_that_does_not_come_is_told(watched: Watched, which: str) -> None
     assert complaint == f"1 objects have been due for more than 900 s, {which} among them"
     slot.due = None  # its pass has begun, and may last
     assert watched.health.complaints(1001.0 + OVERDUE_AFTER) == []
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "[::1]")])
+def test_the_kubelet_is_answered_at_the_address_that_a_pod_has_of_ipv4_or_ipv6(
+    family: socket.AddressFamily, host: str
+) -> None:
+    try:
+        with socket.create_server((host.strip("[]"), 0), family=family):
+            pass
+    except OSError as error:
+        pytest.skip(f"this machine has no address of {family.name}: {error}")
+
+    async def asked() -> bytes:
+        server = await serve(Health(slots=tuple), 0)
+        ports = {":" in address[0]: address[1] for address in server.addresses}
+        url = f"http://{host}:{ports[family == socket.AF_INET6]}/readyz"
+        try:
+            async with aiohttp.ClientSession() as session, session.get(url) as answer:
+                return await answer.read()
+        finally:
+            await server.cleanup()
+
+    assert asyncio.run(asked()) == b"ok\n"

@@ -132,6 +132,10 @@ def hook() -> Iterator[Received]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
+        def do_CONNECT(self) -> None:
+            received.requests.append((self.path, dict(self.headers), b""))
+            self.send_error(502)
+
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
@@ -213,6 +217,16 @@ def test_a_server_that_is_down_for_a_moment_is_tried_again(hook: Received) -> No
     hook.answers = [503, 429, 500]
     assert deliver(Around({"url": hook.url}), WEBHOOK).delivered
     assert len(hook.requests) == 4
+
+
+def test_a_webhook_is_reached_through_the_proxy_that_all_else_goes_through(
+    hook: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", hook.url)
+    for name in ("https_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    deliver(Around(values={"url": "https://chat.example.invalid/hooks/s3cr3t"}), WEBHOOK)
+    assert {path for path, _, _ in hook.requests} == {"chat.example.invalid:443"}
 
 
 def test_redirects_are_not_followed_and_the_failure_is_told(hook: Received) -> None:

@@ -71,8 +71,9 @@ class Health:
                 self.compare(await asyncio.to_thread(kube.metadata_of_all))
 
 
-async def serve(health: Health, port: int, *, host: str = "0.0.0.0") -> web.AppRunner:
-    """Until the runner's `cleanup`. Port 0: any; see its `addresses`."""
+async def serve(health: Health, port: int) -> web.AppRunner:
+    """Until the runner's `cleanup`, at every address: a pod may have one of IPv6 alone. Port 0: any; see its
+    `addresses`."""
 
     async def healthz(_: web.Request) -> web.Response:
         said = health.complaints(time.monotonic())
@@ -90,5 +91,5 @@ async def serve(health: Health, port: int, *, host: str = "0.0.0.0") -> web.AppR
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    await web.TCPSite(runner, None, port).start()
     return runner

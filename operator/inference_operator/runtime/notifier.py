@@ -157,7 +157,9 @@ class Notifier:
         headers = {"Content-Type": "application/json", **_signature(values.get("signingKey"), body, datetime.now(UTC))}
         try:
             async with (
-                aiohttp.ClientSession(timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as session,
+                aiohttp.ClientSession(
+                    timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
+                ) as session,  # through HTTPS_PROXY, as all other calls
                 session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
             ):
                 status = answer.status
