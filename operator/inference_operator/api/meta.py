@@ -9,7 +9,8 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 
 RECONCILE_AT: Final = f"{GROUP}/reconcile-at"
-"""Annotation: any new value means "look again now, and try a held failed revision again"."""
+"""Annotation: any new value means "look again now, try a held failed revision again, and start tasks anew whose images
+or secrets may have changed behind their names"."""
 
 ROLLBACK_AT: Final = f"{GROUP}/rollback-at"
 """Annotation: any new value means "stop the rollout that is under way, and go back to the last one that completed"."""

@@ -41,7 +41,8 @@ Both kinds are of `{API_VERSION}`. A field without a default may be left out, un
 _TAIL: Final = f"""\
 ## Annotations
 
-`{RECONCILE_AT}`: any new value makes the operator look again at once, and try a held failed revision again.
+`{RECONCILE_AT}`: any new value makes the operator look again at once, try a held failed revision again, and, unless
+all images are named by digest and there are no secrets, replace the tasks by new ones of the same revision.
 `status.lastReconcileAt` shows the value that was last honoured.
 
 `{ROLLBACK_AT}`: any new value stops the rollout that is under way and goes back to the deployment that completed last,

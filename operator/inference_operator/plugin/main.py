@@ -338,7 +338,11 @@ def _hand_over(commands: Sequence[Sequence[str]], *, run: bool) -> None:
 @click.option("--wait/--no-wait", "waits", default=True, show_default=True, help="Until the operator has looked.")
 @_where
 def reconcile(wanted: _Wanted, name: str, waits: bool) -> None:
-    """Have the operator look at NAME now; a failed rollout that is held is tried again."""
+    """Have the operator look at NAME now; a failed rollout that is held is tried again.
+
+    Unless all images are named by digest and there are no secrets, new tasks of the same revision replace those that
+    run.
+    """
     cluster = wanted.cluster()
     value = _annotate(cluster, name, RECONCILE_AT)
     click.echo(f"{name}: the operator is asked to look", err=True)
