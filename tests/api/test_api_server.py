@@ -346,7 +346,7 @@ def test_kubectl_explains_every_field_at_every_level(contract: Cluster, kind: st
     [
         (
             "infdep.spec.cpu",
-            'it must be a size that Fargate has. Limit: a number of vCPUs such as 500m, "0.5" or 2. Default: 1',
+            'Limit: a number of vCPUs, not of their 1024th parts, such as 500m, "0.5" or 2. Default: 1',
         ),
         ("infdep.spec.port", "TCP port on which the container serves HTTP. Limit: 1 to 65535. Default: 8080"),
         ("infdep.spec.rollout.progressDeadline", "between 1m and 24h"),

@@ -20,7 +20,10 @@ def explained(change: Change) -> str:
         ({"replicas": 6000}, "spec.replicas: must be at most 5000; got 6000"),
         ({"replicas": "3"}, "spec.replicas: must be a whole number, written without quotes; got '3'"),
         ({"image": ABSENT}, "spec.image: is required; add it"),
-        ({"cpu": 0.5}, 'spec.cpu: must be a number of vCPUs such as 500m, "0.5" or 2; got 0.5'),
+        (
+            {"cpu": 0.5},
+            'spec.cpu: must be a number of vCPUs, not of their 1024th parts, such as 500m, "0.5" or 2; got 0.5',
+        ),
         ({"replica": 3}, "spec.replica: is not known; did you mean replicas?"),
         (
             {"rollout.maximumPercentage": 3},

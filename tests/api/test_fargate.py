@@ -81,8 +81,3 @@ def test_a_refusal_names_what_was_given_and_what_would_do() -> None:
     assert refusal(Cpu.parse(3), Memory.parse("5120Mi")) == (
         "Fargate has no size of cpu 3 with memory 5120Mi; the nearest: cpu 2 with memory 5Gi or cpu 4 with memory 8Gi"
     )
-
-
-@pytest.mark.parametrize(("cpu", "memory"), [(1024, 2048), (1, 2048), (1024, "2Gi")])
-def test_who_writes_them_in_the_units_of_ecs_is_told_which_ones_are_meant(cpu: int, memory: int | str) -> None:
-    assert "cpu counts vCPUs, not the 1024th parts of ECS" in refusal(Cpu.parse(cpu), Memory.parse(memory))

@@ -44,10 +44,20 @@ def test_an_amount_keeps_its_text_and_compares_by_its_value() -> None:
 
 @pytest.mark.parametrize("bad", ["", "1,5", "one", "-1", "+1", "1e3", "0.0001", True, 1.5, None, [1], "1 Gi", "9" * 16])
 def test_what_is_no_amount_is_refused_with_what_would_be(bad: object) -> None:
-    with pytest.raises(ValueError, match="must be a number of vCPUs such as"):
+    with pytest.raises(ValueError, match="must be a number of vCPUs, not"):
         Cpu.parse(bad)
-    with pytest.raises(ValueError, match="must be an amount of memory such as"):
+    with pytest.raises(ValueError, match="must be an amount of memory with its unit"):
         Memory.parse(bad)
+
+
+def test_what_a_task_definition_has_for_it_is_no_amount() -> None:
+    """In 1024th parts and in MiB: as a policy's maximum, 4096 vCPUs would be no limit, and 16384 bytes forbid all."""
+    for units in (128, "256", 1024, 4096):
+        with pytest.raises(ValueError, match="not of their 1024th parts"):
+            Cpu.parse(units)
+    for mebibytes in (6, 512, "2048", 122880):
+        with pytest.raises(ValueError, match="with its unit"):
+            Memory.parse(mebibytes)
 
 
 @pytest.mark.parametrize(

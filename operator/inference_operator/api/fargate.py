@@ -42,10 +42,6 @@ SMALLEST: Final = SIZES[0]
 LARGEST: Final = SIZES[-1]
 
 
-_UNITS: Final = ". cpu counts vCPUs, not the 1024th parts of ECS; memory bytes, if it has no unit such as Gi"
-"""For who writes them as task definitions have them: `1024` and `2048`."""
-
-
 def is_valid(cpu: Cpu, memory: Memory) -> bool:
     return Size(cpu, memory) in SIZES
 
@@ -65,8 +61,7 @@ def nearest(cpu: Cpu, memory: Memory) -> tuple[Size, ...]:
 def refusal(cpu: Cpu, memory: Memory) -> str:
     """What to tell someone who asked for a size that does not exist."""
     choices = " or ".join(str(size) for size in nearest(cpu, memory))
-    units = _UNITS if cpu > LARGEST.cpu or memory < SMALLEST.memory else ""
-    return f"Fargate has no size of {Size(cpu, memory)}; the nearest: {choices}{units}"
+    return f"Fargate has no size of {Size(cpu, memory)}; the nearest: {choices}"
 
 
 def rule(cpu: str, memory: str) -> dict[str, str]:
@@ -84,7 +79,6 @@ def rule(cpu: str, memory: str) -> dict[str, str]:
         "messageExpression": f"{cpu_number}.map(c, {memory_number}.map(m,"
         f" 'Fargate has no size of cpu ' + string({cpu}) + ' with memory ' + string({memory})"
         f" + '; the nearest: ' + ({below}) + ({_table(clamped=True)} ? '' : ' or ' + ({above}))"
-        f" + (c > {_number(LARGEST.cpu)} || m < {_number(SMALLEST.memory)} ? '{_UNITS}' : '')"
         ")[0])[0]",
     }
 

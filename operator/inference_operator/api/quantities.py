@@ -78,8 +78,9 @@ class _Quantity:
 
 @dataclass(frozen=True, order=True)
 class Cpu(_Quantity):
-    regex: ClassVar[str] = r"[0-9]{1,15}m|[0-9]{1,15}(\.[0-9]{1,3})?"
-    must_be: ClassVar[str] = 'a number of vCPUs such as 500m, "0.5" or 2'
+    regex: ClassVar[str] = r"[0-9]{1,5}m|[0-9]{1,2}(\.[0-9]{1,3})?"
+    """Who writes 256 or 4096 means ECS's unit: as vCPUs it would be no size, and as a maximum no limit."""
+    must_be: ClassVar[str] = 'a number of vCPUs, not of their 1024th parts, such as 500m, "0.5" or 2'
 
     @classmethod
     def _value_of(cls, text: str) -> int:
@@ -97,8 +98,9 @@ class Cpu(_Quantity):
 
 @dataclass(frozen=True, order=True)
 class Memory(_Quantity):
-    regex: ClassVar[str] = r"[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?"
-    must_be: ClassVar[str] = "an amount of memory such as 512Mi or 4Gi"
+    regex: ClassVar[str] = r"[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)|[0-9]{7,15}"
+    """Without a unit it is bytes. Who writes 512 or 16384 has forgotten it."""
+    must_be: ClassVar[str] = "an amount of memory with its unit, such as 512Mi or 4Gi"
 
     @classmethod
     def _value_of(cls, text: str) -> int:
