@@ -481,6 +481,8 @@ def test_a_list_as_kubectl_get_prints_it_is_as_good_as_its_objects(
     environment = tmp_path / "environment.yaml"
     environment.write_text(yaml.safe_dump(environment_document()))
     assert "ecs.create_service" in run("plan", "-f", str(environment), "-f", str(file)).output
+    compared = run("diff", "-f", str(environment), "-f", str(file))
+    assert "InferenceEnvironment default is not compared" in compared.stderr, "silence would say that it is as it was"
 
 
 def test_diff_of_an_object_that_is_new_shows_all_of_it(

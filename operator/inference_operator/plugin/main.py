@@ -212,6 +212,9 @@ def diff(wanted: _Wanted, name: str | None, files: Sequence[Path]) -> None:
     for document in with_deployments(files) if files else []:
         if document.get("kind") == "InferenceDeployment":
             differs |= _diff_file(cluster, document)
+        elif document.get("kind") == "InferenceEnvironment":
+            name = document["metadata"]["name"]
+            click.echo(f"InferenceEnvironment {name} is not compared; `kubectl diff -f` shows what changes", err=True)
     if not files:
         differs = _diff_running(cluster.get(_needed(name)))
     sys.exit(FAILED if differs else 0)
