@@ -145,10 +145,11 @@ def bench(model: str, url: str, connections: int, seconds: float, file: Path | N
 
     Exits 1 if a request was not answered with 200.
     """
-    from inference_server.bench import CantAskError, example_request  # noqa: PLC0415  (of use to this command only)
+    from inference_server.bench import CantAskError, check_url, example_request  # noqa: PLC0415  (of use here only)
     from inference_server.bench import bench as put_load  # noqa: PLC0415  (the same)
 
     try:
+        check_url(url)
         body = file.read_bytes() if file is not None else example_request(url, model)
     except CantAskError as error:
         raise click.ClickException(str(error)) from None
