@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 _TIMEOUT_SECONDS = 60
 
@@ -45,17 +45,32 @@ class Outcome:
 def example_request(url: str, model: str) -> bytes:
     """A request that the model takes, as the server's own documentation shows it."""
     try:
-        status, body = _ask(url, "GET", f"/docs/examples/{model}", b"")
-    except OSError as error:
+        status, body = _ask(url, "GET", f"/docs/examples/{quote(model, safe='')}", b"")
+    except (OSError, http.client.HTTPException) as error:
         raise CantAskError(f"{url} can't be reached: {error}") from None
     if status != http.HTTPStatus.OK:
-        raise CantAskError(f"{url} has no example for model '{model}': {json.loads(body).get('error', status)}")
+        try:
+            reason = json.loads(body)["error"]
+        except (ValueError, TypeError, KeyError):  # it is another server
+            reason = f"it answers {status}, and not as this server does"
+        raise CantAskError(f"{url} has no example for model '{model}': {reason}")
     return body
+
+
+def check_url(url: str) -> None:
+    """Raises CantAskError for what is not the URL of a server."""
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # of a port that is none
+        right = False
+    if not right:
+        raise CantAskError(f"{url} is not the URL of a server, such as http://127.0.0.1:8080")
 
 
 def bench(url: str, model: str, body: bytes, connections: int, seconds: float) -> Outcome:
     """Ask on that many connections at once for that long."""
-    path = f"/v2/models/{model}/infer"
+    path = f"/v2/models/{quote(model, safe='')}/infer"
     latencies: list[float] = []
     statuses: Counter[str] = Counter()
     began = time.perf_counter()

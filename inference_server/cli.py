@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -78,40 +77,25 @@ def check(directory: Path, *, as_json: bool) -> None:
     Exits 1 if a required model can't be served.
     """
     from inference_server import logs  # noqa: PLC0415  (loading brings the runtimes in, which is slow)
-    from inference_server.catalog import Catalog  # noqa: PLC0415
-    from inference_server.loading import Loader  # noqa: PLC0415
-    from inference_server.repository.scan import scan  # noqa: PLC0415
+    from inference_server.checking import CantCheckError, check_repository  # noqa: PLC0415  (the same)
 
     settings = _settings()
     logs.configure("CRITICAL", sys.stderr.fileno())
-    catalog = Catalog()
-    scratch = Path(tempfile.mkdtemp(prefix="inference-server-check-"))
     try:
-        loader = Loader(catalog, scratch, settings.unsafe_models)
-        for version in loader.load_all(scan(directory)).after_fork:
-            loader.load(version)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    served: list[dict[str, object]] = [
-        {"model": model.name, "version": version, "platform": model.runtime.platform}
-        for versions in catalog.models.values()
-        for version, model in versions.items()
-    ]
-    problems: list[dict[str, object]] = [
-        {"model": problem.model, "version": problem.version, "reason": problem.reason, "required": problem.required}
-        for problem in catalog.problems
-    ]
+        outcome = check_repository(directory, settings.unsafe_models)
+    except CantCheckError as error:
+        raise click.ClickException(str(error)) from None
     if as_json:
-        click.echo(json.dumps({"ready": catalog.ready, "served": served, "problems": problems}, indent=1))
+        click.echo(json.dumps(outcome, indent=1))
     else:
-        for entry in served:
+        for entry in outcome["served"]:
             click.echo(f"ok       {entry['model']} version {entry['version']} ({entry['platform']})")
-        for entry in problems:
+        for entry in outcome["problems"]:
             subject = (
                 f"{entry['model']} version {entry['version']}" if entry["version"] else entry["model"] or directory
             )
             click.echo(f"{'problem' if entry['required'] else 'skipped'}  {subject}: {entry['reason']}")
-    sys.exit(0 if catalog.ready else 1)
+    sys.exit(0 if outcome["ready"] else 1)
 
 
 @main.command()
@@ -145,10 +129,11 @@ def bench(model: str, url: str, connections: int, seconds: float, file: Path | N
 
     Exits 1 if a request was not answered with 200.
     """
-    from inference_server.bench import CantAskError, example_request  # noqa: PLC0415  (of use to this command only)
+    from inference_server.bench import CantAskError, check_url, example_request  # noqa: PLC0415  (of use here only)
     from inference_server.bench import bench as put_load  # noqa: PLC0415  (the same)
 
     try:
+        check_url(url)
         body = file.read_bytes() if file is not None else example_request(url, model)
     except CantAskError as error:
         raise click.ClickException(str(error)) from None

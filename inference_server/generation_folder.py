@@ -30,13 +30,14 @@ class GenerationFolder:
     def write_orders(self, start: Start, before: dict[str, Any]) -> None:
         """What to load, and the result of the generation that serves now, which it is to replace.
 
-        `due` is what it must serve to do so: what is served now, and what was asked for.
+        `due` is what it must serve to do so: what is served now, and what was asked for. `ready`: it must be.
         """
         self.path.mkdir()
         orders = {
             "quarantine": start.quarantine,
             "unloaded": list(start.unloaded),
             "due": sorted({*before.get("served", ()), *start.wanted} - {*start.unloaded}) if before else [],
+            "ready": before.get("ready", False),
             "staged": before.get("staged", []),
         }
         write_document(self.path / "orders.json", orders)
@@ -80,7 +81,7 @@ class GenerationFolder:
         return self.path / ("loading" if slot is None else f"loading-{slot}")
 
     def write_result(self, **result: Any) -> None:
-        """What came of the loading: served, staged, threads, refused."""
+        """What came of the loading: served, ready, staged, threads, refused."""
         write_document(self.path / "result.json", result)
 
     def result(self) -> dict[str, Any]:

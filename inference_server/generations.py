@@ -40,7 +40,7 @@ class Trouble:
     threads: Sequence[str] = ()
     """Versions that started threads before the fork."""
     refused: str | None = None
-    """Why it gave up: it could not serve what is served now."""
+    """Why it gave up: it could not serve what is served now, or would not be ready."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Changing models while the server runs: on request, or when the repository changes. Off unless allowed.
 
 A worker can't change what was loaded before it was forked, so it asks the supervisor for another generation of the
-server, which takes over once it has loaded everything. It is refused if a model that is served now would be lost.
+server, which takes over once it has loaded everything. It is refused if a model that is served now would be lost, or if
+the server is ready and would no longer be: somebody else's half a model must not take the whole fleet out of service.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ class ModelControl:
             raise InvalidRequestError(f"model '{name}': the {action} failed: {error}")
 
 
-def what_is_lost(due: Collection[str], problems: Collection[Problem]) -> str | None:
-    """Why a generation that must serve these models is not to serve: the first of them that it can't."""
+def what_is_lost(due: Collection[str], problems: Collection[Problem], *, ready: bool) -> str | None:
+    """Why a generation that must serve these models, and be `ready` if the one before it is, is not to serve."""
     for problem in problems:
-        if problem.model in due or not problem.model:
+        if problem.model in due or not problem.model or (ready and problem.required):
             version = f" version {problem.version}" if problem.version is not None else ""
             return f"{problem.model}{version}: {problem.reason}".removeprefix(": ")
     return None
@@ -91,17 +92,20 @@ def without_unloaded(found: Scan, unloaded: Collection[str]) -> Scan:
 _Content = tuple[str, str, str, bool]
 
 
-def fingerprint(found: Scan) -> frozenset[_Content]:
-    """What would be loaded, by content, and whether it was there."""
-    return frozenset(map(_content, found.versions))
+def fingerprint(found: Scan) -> frozenset[_Content | Problem]:
+    """What would be loaded, by content, and whether it was there; and what would make the server unready."""
+    return frozenset({*map(_content, found.versions), *(problem for problem in found.problems if problem.required)})
 
 
 def _content(version: FoundVersion) -> _Content:
     return version.key, version.manifest.digest, version.config.model_dump_json(), version.whole
 
 
-def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask) -> None:
-    """Ask for another generation whenever the repository has other versions to serve. Starts a thread."""
+def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask, *, ready: bool) -> None:
+    """Ask for another generation whenever the repository has other versions to serve. Starts a thread.
+
+    `ready`: whether this generation is.
+    """
 
     def run() -> None:
         seen = asked = fingerprint(loaded)
@@ -112,7 +116,7 @@ def watch_repository(root: Path, loaded: Scan, seconds: float, ask: Ask) -> None
             if now == seen:
                 continue
             seen = now
-            lost = what_is_lost({version.model for version in loaded.versions}, found.problems)
+            lost = what_is_lost({version.model for version in loaded.versions}, found.problems, ready=ready)
             if lost is not None:
                 log.error("the repository changed, and can't be served", reason=lost)
                 continue

@@ -118,9 +118,14 @@ def _hand_in(here: Surroundings, found: Scan, catalog: Catalog, loading: Loading
     """Tell the supervisor what came of the loading. Does not return if this generation is not to serve."""
     staged = {str(staged_folder(entry, here.models)) for entry in found.versions}
     served = {*catalog.models, *(entry.model for entry in loading.after_fork)}
-    refused = what_is_lost(orders["due"], catalog.problems) if orders["due"] else None
+    due, ready = orders["due"], orders["ready"]
+    refused = what_is_lost(due, catalog.problems, ready=ready) if due or ready else None
     here.folder.write_result(
-        served=sorted(served), staged=sorted(staged), threads=list(loading.threads), refused=refused
+        served=sorted(served),
+        ready=catalog.ready,
+        staged=sorted(staged),
+        threads=list(loading.threads),
+        refused=refused,
     )
     if loading.threads:
         # A thread does not survive a fork, and what it held stays locked: workers would hang on it.
@@ -207,7 +212,7 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
             last_words.append(traces.close)
         uwsgi.atexit = partial(_call_all, last_words)
         if slot == 0 and settings.model_control == "poll":
-            watch_repository(settings.models_dir, found, settings.poll_seconds, ask)
+            watch_repository(settings.models_dir, found, settings.poll_seconds, ask, ready=catalog.ready)
         here.folder.mark_up()
 
     uwsgi.post_fork_hook = start_worker

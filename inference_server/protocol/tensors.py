@@ -148,10 +148,11 @@ def from_binary(raw: memoryview, spec: TensorSpec, shape: tuple[int, ...], count
     if not (array.flags.aligned and count):  # without elements it counts as aligned, which not every library believes
         array = array.copy()
     if spec.datatype == "BF16":
-        return widen_bf16(array)
+        array = widen_bf16(array)
     if spec.datatype == "BOOL":
-        return np.not_equal(array, 0)
-    return array.astype(spec.type.array, copy=False)
+        array = np.not_equal(array, 0)
+    # Of an array without dimensions NumPy's operators make a scalar, which is none to every library.
+    return np.asarray(array, spec.type.array)
 
 
 def _split_bytes(raw: memoryview, name: str, count: int) -> list[bytes]:

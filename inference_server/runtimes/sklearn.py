@@ -8,7 +8,7 @@ INFERENCE_UNSAFE_MODELS pins its content.
 
 Input: a matrix `x`, FP64 (or FP32, INT64 if model.json states so), [-1, features]; a text pipeline states its input in
 model.json as BYTES [-1]. Outputs: `predict`, and on request `predict_proba`, `decision_function` and `transform`, those
-of them that the estimator has.
+of them that the estimator has. `predict_proba` of several targets has the classes of all of them side by side.
 """
 
 from __future__ import annotations
@@ -183,7 +183,10 @@ def _input_of(estimator: Any, config: ModelConfig) -> TensorSpec:
 
 
 def _dense(values: Any) -> np.ndarray:
-    """Of a matrix of SciPy, which encoders and vectorizers give, NumPy would make one object."""
+    """Of a matrix of SciPy, which encoders and vectorizers give, NumPy would make one object; of a list with the
+    classes of each of several targets, what has no rows first."""
+    if isinstance(values, list) and {getattr(part, "ndim", 0) for part in values} == {2}:
+        return np.hstack(values)
     return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.inference_server.models import published, write_linear, write_top_n
+from tests.inference_server.models import published, write_awkward, write_linear, write_plug_in, write_top_n
 from tests.inference_server.running import RunningServer, running
 
 ROW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.5, -1, 2, 3]}]}
@@ -150,6 +150,21 @@ def test_the_command_check_says_the_same_and_exits_one(tmp_path: Path) -> None:
     corrupt(root)
     with running(root, ["check", str(root)]) as checking:
         assert checking.process.wait(60) == 0
+
+
+def test_the_command_check_outlives_a_model_that_kills_who_loads_it(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    write_linear(root, "good")
+    write_awkward(root, "deadly", parameters={"on_load": "abort"})
+    write_awkward(root, "later", load="after_fork", parameters={"on_load": "abort"})
+    plug_ins = write_plug_in(tmp_path / "plug_ins")
+    with running(published(root), ["check", str(root), "--json"], python_path=plug_ins) as checking:
+        assert checking.process.wait(60) == 1
+        document = output_of(checking)
+    assert [entry["model"] for entry in document["served"]] == ["good"]
+    assert {entry["model"]: entry["reason"] for entry in document["problems"]} == dict.fromkeys(
+        ("deadly", "later"), "the process was killed by SIGABRT while it loaded this version"
+    )
 
 
 def output_of(process: RunningServer) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from inference_server.cli import main
@@ -34,12 +37,48 @@ def test_it_tells_how_each_model_was_answered(tmp_path: Path) -> None:
         code, output = bench("linear", "--request", str(wrong))
         assert code == 1
         assert "400: " in output
-        code, output = bench("nobody")
-        assert code == 1
-        assert "has no example for model 'nobody'" in output
+        for name in ("nobody", "no body/ä"):
+            code, output = bench(name)
+            assert code == 1
+            assert f"has no example for model '{name}': " in output
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
     result = CliRunner().invoke(main, ["bench", "linear", "--url", "http://127.0.0.1:9"])
     assert result.exit_code == 1
     assert "http://127.0.0.1:9 can't be reached" in result.output
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8080", "localhost:8080", "http://:8080", "http://127.0.0.1:80800", "ftp://a"]
+)
+def test_what_is_no_url_of_a_server_is_told(url: str) -> None:
+    result = CliRunner().invoke(main, ["bench", "linear", "--url", url])
+    assert result.exit_code == 1
+    assert f"{url} is not the URL of a server" in result.output
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nhtml", "it answers 404, and not as this server does"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n[]", "it answers 404, and not as this server does"),
+        (b"SSH-2.0-OpenSSH\r\n", "can't be reached: SSH-2.0-OpenSSH"),
+    ],
+)
+def test_another_server_is_told_from_this_one(answer: bytes, words: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer_one() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=answer_one)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        result = CliRunner().invoke(main, ["bench", "linear", "--url", url])
+        thread.join()
+    assert result.exit_code == 1
+    assert words in result.output

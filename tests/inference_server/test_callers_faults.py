@@ -178,6 +178,27 @@ REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] =
         {"x": rows(0, 1, 2)},
         "input 'x' has shape [0, 1, 2]: this model takes none without elements",
     ),
+    "a sound of no length to make longer": (
+        [
+            node("Constant", [], ["w"], value=helper.make_tensor("w", FLOAT, [1, 1, 2], [1, 1])),
+            node("ConvTranspose", ["x", "w"], ["z"]),
+        ],
+        {"x": (FLOAT, ["n", 1, "length"])},
+        {"x": rows(1, 1, 0)},
+        "input 'x' has shape [1, 1, 0]: this model takes none without elements",
+    ),
+    "a signal of no length": (
+        [node("DFT", ["x"], ["z"], axis=1)],
+        {"x": (FLOAT, ["n", "length", 1])},
+        {"x": rows(1, 0, 1)},
+        "input 'x' has shape [1, 0, 1]: this model takes none without elements",
+    ),
+    "a vector of nothing to make one long": (
+        [node("LpNormalization", ["x"], ["z"])],
+        {"x": (FLOAT, ["n", "m"])},
+        {"x": rows(1, 0)},
+        "input 'x' has shape [1, 0]: this model takes none without elements",
+    ),
     "a dimension of one name, in a model with BF16": (
         [node("Cast", ["x"], ["f"], to=FLOAT), node("Add", ["f", "y"], ["z"])],
         {"x": (BF16, ["n"]), "y": (FLOAT, ["n"])},

@@ -378,6 +378,17 @@ def test_binary_tensors_are_aligned_wherever_the_json_ends() -> None:
         assert array.tolist() == [1.5]
 
 
+@pytest.mark.parametrize("datatype", [name for name, kind in DATATYPES.items() if kind.wire is not None])
+def test_a_binary_tensor_without_dimensions_is_an_array_as_well(datatype: str) -> None:
+    wire = DATATYPES[datatype].wire
+    assert wire is not None
+    signature = Signature.of([TensorSpec("x", datatype, ())], [])
+    entry = {"name": "x", "datatype": datatype, "shape": [], "parameters": {"binary_data_size": wire.itemsize}}
+    body, length = binary([entry], np.ones((), wire).tobytes())
+    array = Reader(signature, Limits()).read(body, length).inputs["x"]
+    assert (type(array), array.dtype, array.shape) == (np.ndarray, DATATYPES[datatype].array, ())
+
+
 @pytest.mark.parametrize(
     ("size", "tail", "words"),
     [

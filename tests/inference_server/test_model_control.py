@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from inference_server.repository.manifest import make_manifest, write_manifest
 from tests.eventually import eventually
 from tests.inference_server.models import published, write_awkward, write_linear, write_plug_in, write_top_n
 from tests.inference_server.running import DEADLINE, RunningServer, children, running
@@ -61,6 +62,14 @@ def load(server: RunningServer, path: str = "/v2/models/linear/infer") -> Iterat
         stopped.set()
         for caller in callers:
             caller.join()
+
+
+def publish_one(models: Path, name: str, version: int, content: bytes | None = None) -> None:
+    """Whatever else is in the repository."""
+    folder = write_linear(models, name, version)
+    if content is not None:
+        (folder / "model.onnx").write_bytes(content)
+    write_manifest(folder, make_manifest(folder))
 
 
 def readiness(server: RunningServer) -> dict[str, Any]:
@@ -123,6 +132,33 @@ def test_a_repository_that_was_away_for_a_while_is_not_loaded_anew(models: Path)
         published(models)
         eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)
         assert len(server.logged("the repository changed")) == 1
+
+
+def test_a_model_that_comes_and_can_not_be_served_takes_no_ready_server_out_of_service(models: Path) -> None:
+    """As one of somebody else's, of which half is copied when another is published."""
+    with running(models, model_control="poll", poll_seconds=0.1) as server:
+        server.wait_until_live()
+        half = write_linear(models, "other")
+        eventually(lambda: server.logged("the repository changed, and can't be served"), DEADLINE)
+        publish_one(models, "linear", 2)
+        reasons = eventually(lambda: server.logged("the repository changed, and can't be served")[1:], DEADLINE)
+        assert "other: none of its versions (1) has a manifest.json" in reasons[0]["reason"]
+        publish_one(models, "broken", 1, b"no model")
+        shutil.rmtree(half.parent)
+        record = eventually(lambda: server.logged("models can't be changed"), DEADLINE)[0]
+        assert "broken version 1: onnxruntime can't load model.onnx" in record["reason"]
+        assert readiness(server)["ready"]
+        shutil.rmtree(models / "broken")
+        eventually(lambda: server.get("/v2/models/linear").json()["versions"] == ["2"], DEADLINE)
+        assert readiness(server)["ready"]
+
+
+def test_a_server_is_ready_once_what_can_not_be_served_is_gone(models: Path) -> None:
+    write_linear(models, "other")
+    with running(models, model_control="poll", poll_seconds=0.1) as server:
+        assert not readiness(server)["ready"]
+        shutil.rmtree(models / "other")
+        eventually(lambda: readiness(server)["ready"], DEADLINE)
 
 
 def test_models_are_loaded_and_unloaded_on_request(models: Path) -> None:

@@ -127,6 +127,20 @@ def skops_parallel(folder: Path) -> Made:
     return "sklearn_skops", {"parameters": {"trusted": trusted}}, {"predict": model.predict(ASKED)}
 
 
+def skops_of_targets(folder: Path) -> Made:
+    """It tells two things of each row, of which one has three classes and one has two."""
+    need("skops", "sklearn")
+    import skops.io  # noqa: PLC0415
+    from sklearn.neighbors import KNeighborsClassifier  # noqa: PLC0415
+
+    model = KNeighborsClassifier(3).fit(ROWS, np.stack([np.arange(len(ROWS)) % 3, LABELS], axis=1))
+    skops.io.dump(model, folder / "model.skops")
+    trusted = skops.io.get_untrusted_types(file=folder / "model.skops")
+    of_three, of_two = model.predict_proba(ASKED)
+    expected = {"predict": model.predict(ASKED), "predict_proba": np.concatenate([of_three, of_two], axis=1)}
+    return "sklearn_skops", {"parameters": {"trusted": trusted}}, expected
+
+
 def joblib(folder: Path) -> Made:
     need("sklearn")
     import joblib as library  # noqa: PLC0415
@@ -290,7 +304,7 @@ def test_predictions_are_those_of_the_library(tmp_path: Path, make: Callable[[Pa
 
 @pytest.mark.parametrize(
     "make",
-    [onnx, lightgbm, lightgbm_of_classes, xgboost, skops_pipeline, skops_parallel],
+    [onnx, lightgbm, lightgbm_of_classes, xgboost, skops_pipeline, skops_parallel, skops_of_targets],
     ids=lambda make: make.__name__,
 )
 def test_no_rows_get_no_predictions(tmp_path: Path, make: Callable[[Path], Made]) -> None:
@@ -301,6 +315,14 @@ def test_no_rows_get_no_predictions(tmp_path: Path, make: Callable[[Path], Made]
         name: (0, *array.shape[1:]) for name, array in expected.items()
     }
     assert all(array.dtype == model.signature.outputs[name].type.array for name, array in answer.items())
+
+
+def test_the_classes_of_several_targets_are_side_by_side_and_rows_come_first(tmp_path: Path) -> None:
+    model, expected = loaded(tmp_path, skops_of_targets)
+    assert model.signature.outputs["predict_proba"].shape == (-1, 5)
+    answer = model.predict({"x": ASKED}, list(expected), {}).outputs
+    for name, array in expected.items():
+        np.testing.assert_allclose(answer[name], array)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
