@@ -186,6 +186,8 @@ class _Run:
         if due is not None and isinstance(step, Write):
             told = contest.waiting(drift.sentence(kind.name, step), due)
             return self._withhold(kind, step, want, have, Reason.CONTESTED, told)
+        if isinstance(step, Absent):
+            have = None  # what is there is somebody else's
         if self.act:
             have = self._do(kind, step, want, have)
             self.memory.contest.note(put_back, self.ctx.now)
@@ -205,12 +207,12 @@ class _Run:
         two operators that do so, neither would ever keep it."""
         if want is None or have is None or kind.name not in self.memory.contest.kept:
             return None
-        if tags.OWNER not in have.tags or tags.owned(have.tags, self.ctx.identity):
+        if not {tags.OWNER, tags.UID} <= have.tags.keys() or tags.owned(have.tags, self.ctx.identity):
             return None
         return Hold(
             Reason.NOT_OWNED,
             f"the {kind.name} was this object's, and belongs to {have.tags[tags.OWNER]} with the uid "
-            f"{have.tags.get(tags.UID, 'unknown')} now, so it is left alone. Next: let one object have it: delete "
+            f"{have.tags[tags.UID]} now, so it is left alone. Next: let one object have it: delete "
             f"the other with spec.deletionPolicy Retain, or rename it.",
         )
 

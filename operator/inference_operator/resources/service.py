@@ -118,9 +118,9 @@ class Services:
             low, high = have.moved.limits
             return Failed(
                 Reason.SCALED_BY_OTHERS,
-                f"{running} of {desired} tasks run: scheduled actions of somebody else's ({', '.join(have.moved.by)}) "
-                f"have moved the limits to {low} and {high}. It is left so. "
-                f"Next: put them into spec.autoscaling.schedules, or delete them",
+                f"{running} of {desired} tasks run: Application Auto Scaling scales between {low} and {high}, by what "
+                f"is somebody else's ({', '.join(have.moved.by)}). It is left so. "
+                f"Next: put it into spec.autoscaling, or delete it",
             )
         lowest, highest = want.bounds
         surplus = running > max(desired, highest) and not _was_ready(ctx)
@@ -259,7 +259,7 @@ def _was_ready(ctx: Context) -> bool:
 
 
 def _moved(ctx: Scene, have: Service) -> Moved | None:
-    if not isinstance(ctx, Context) or ctx.spec.autoscaling is None or ctx.spec.suspend:
+    if not isinstance(ctx, Context) or ctx.spec.suspend:
         return None
     lowest, highest = ctx.spec.bounds
     return None if lowest <= have.answer["desiredCount"] <= highest else moved(ctx)
