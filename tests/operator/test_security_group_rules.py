@@ -93,6 +93,26 @@ def test_a_port_is_closed_with_the_last_service_that_uses_it(world: World, envir
     assert models(world) == {(2049, world.account.security_groups[0])}
 
 
+def test_what_another_environment_has_opened_and_closes_is_opened_again_at_the_next_look(
+    world: World, environment: Environment
+) -> None:
+    """Such as that of the cluster that one moves away from: a security group has one rule of a kind."""
+    other = InferenceEnvironment(world)
+    other.document["metadata"]["uid"] = "u-of-another-cluster"
+    environment.use(8080)
+    other.objects = environment.objects
+    for each in (environment, other):
+        each.look()
+    assert tasks(world) == {(8080, world.account.balancer_group)}
+    environment.use()
+    while not (outcome := environment.take_away()).done:
+        world.advance(outcome.requeue_after)
+    assert tasks(world) | models(world) == set()
+    other.look()
+    assert tasks(world) == {(8080, world.account.balancer_group)}
+    assert models(world) == {(2049, world.account.security_groups[0])}
+
+
 def test_nothing_is_closed_while_it_is_not_known_what_runs(world: World, environment: Environment) -> None:
     environment.use(8080)
     environment.look()

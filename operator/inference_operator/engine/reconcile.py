@@ -38,7 +38,8 @@ from inference_operator.engine.plan import (
     describe,
     starts_tasks,
 )
-from inference_operator.resources.base import AnyKind, Blocked, Change, Fact, Failed, Scene, Settled, Wait
+from inference_operator.resources import service as services
+from inference_operator.resources.base import AnyKind, Blocked, Change, Context, Fact, Failed, Scene, Settled, Wait
 from inference_operator.resources.service import Services
 from inference_operator.resources.task_definition import TaskDefinitions
 
@@ -118,15 +119,18 @@ def reconcile(
     return finished
 
 
-def unsuitable(kinds: Sequence[AnyKind], ctx: Scene, memory: Memory) -> str | None:
+def unsuitable(kinds: Sequence[AnyKind], ctx: Context, memory: Memory) -> str | None:
     """What of the things that are to be adopted can't become what is asked for, before anything is written to any of
     them: who had adopted half of a service would have its log group, which goes with the object."""
     if not ctx.adopt or ctx.named(Fact.SERVICE) is not None:  # the service is the last of all that is adopted
         return None
     rehearsed = reconcile(kinds, ctx, memory, act=False).results
-    holds = [(result.kind, result.step) for result in rehearsed if isinstance(result.step, Hold)]
-    found = [f"{kind}: {hold.message}" for kind, hold in holds if hold.reason is Reason.UNSUITABLE]
-    return " ".join(found) or None
+    holds = {result.kind: result.step for result in rehearsed if isinstance(result.step, Hold)}
+    found = {kind: hold.message for kind, hold in holds.items() if hold.reason is Reason.UNSUITABLE}
+    _, service = memory.seen.get(Services.name, (None, None))
+    if service is not None and ctx.takes(service.tags):  # which waits for what is not made in a rehearsal
+        found[Services.name] = services.unsuitable(service, ctx.spec.capacity)
+    return " ".join(f"{kind}: {message}" for kind, message in found.items() if message) or None
 
 
 def finalize(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence[StepResult]:

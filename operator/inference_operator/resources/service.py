@@ -89,7 +89,11 @@ class Services:
         if have.status != ACTIVE:
             return Change()  # a draining service takes no update; its name is free once it is gone
         pairs = service_input.compared({**want.settings, "desiredCount": _count(want, have)}, have.answer)
-        return Change(self._paths(want, have, differing(pairs)), values=pairs, unsuitable=_unsuitable(want, have))
+        return Change(
+            self._paths(want, have, differing(pairs)),
+            values=pairs,
+            unsuitable=unsuitable(have, want.settings["capacityProviderStrategy"]),
+        )
 
     def _paths(self, want: Want, have: Service, paths: tuple[str, ...]) -> tuple[str, ...]:
         seen = follow(want, have)
@@ -221,7 +225,7 @@ class Services:
         return _read(answer)
 
 
-def _unsuitable(want: Want, have: Service) -> str:
+def unsuitable(have: Service, capacity: Sequence[object]) -> str:
     """Why a service can't be the object's, whatever is done to it; such as others have made."""
     controller = have.answer.get("deploymentController", {}).get("type", "ECS")
     if controller != "ECS":  # API reference, UpdateService: of all that matters only the count can be changed then
@@ -231,7 +235,7 @@ def _unsuitable(want: Want, have: Service) -> str:
             f"--deployment-controller type=ECS), or rename this object."
         )
     launch = have.answer.get("launchType", "FARGATE")
-    if launch != "FARGATE" and not want.settings["capacityProviderStrategy"]:  # the same, capacityProviderStrategy
+    if launch != "FARGATE" and not capacity:  # the same, capacityProviderStrategy
         return (
             f"the service has the launch type {launch}, which ECS changes to a capacity provider of Fargate alone. "
             f"Next: put the provider FARGATE into spec.capacity, or rename this object."
