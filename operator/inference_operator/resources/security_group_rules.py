@@ -79,7 +79,7 @@ class SecurityGroupRules:
     """The security-group rules that let the load balancer and the file system be reached, if asked for."""
 
     name: ClassVar[str] = "SecurityGroupRules"
-    volatile: ClassVar[bool] = True  # another environment takes away those that this one uses too; then nothing serves
+    volatile: ClassVar[bool] = False
 
     def desire(self, ctx: Site) -> Want | Wait | None:
         if not ctx.environment.network.manage_security_group_rules:
