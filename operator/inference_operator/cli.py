@@ -121,7 +121,9 @@ def import_service(
         cluster, service = target.split("/")[-2:] if "/" in target else ("default", target)
         live = look(aws, cluster, service)
     if live is None:
-        raise click.ClickException(f"there is no active service {service} in the cluster {cluster} of {aws.region}")
+        raise click.ClickException(
+            f"there is no active service {service} with a task definition in the cluster {cluster} of {aws.region}"
+        )
     try:
         found = imported(live, identity_of(live, namespace, name), known)
     except CannotImportError as error:

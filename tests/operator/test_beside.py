@@ -160,6 +160,28 @@ def test_limits_that_somebody_widens_are_put_back_once_a_policy_uses_them_and_no
     assert it.stands("Contested")[0] == "Absent"
 
 
+def test_a_service_of_fixed_replicas_that_somebody_else_scales_is_left_to_them_and_told_with_the_names(
+    world: World,
+) -> None:
+    it = up(world, replicas=2)
+    scaling = world.client("application-autoscaling")
+    scaling.register_scalable_target(**SCALABLE, MinCapacity=1, MaxCapacity=9)
+    put_policy(world, "their-cpu")
+    world.cloud.give_metric(CLUSTER, SERVICE, "ECSServiceAverageCPUUtilization", 95.0)
+    mark = world.mark
+    it.live_on(AUDITS)
+    assert world.writes(since=mark) == []
+    assert shown(world)["desiredCount"] == 9
+    assert it.stands("Ready") == ("False", "ScaledByOthers")
+    assert "between 1 and 9, by what is somebody else's (their-cpu)" in it.condition("Ready")["message"]
+    assert it.stands("Contested")[0] == it.stands("ScalingPoliciesReady")[0] == "Absent"
+    assert told(it, "ScalingPoliciesDeleted") == []
+    assert policies(world) == {"their-cpu": 33}
+    scaling.deregister_scalable_target(**SCALABLE)
+    it.live(lambda: it.ready, at_most=AUDITS)
+    assert shown(world)["desiredCount"] == 2
+
+
 # -- containers that AWS adds to a task
 
 GUARDDUTY = "aws-guardduty-agent-aB3dE"
@@ -375,6 +397,41 @@ def test_retention_that_a_compliance_rule_sets_each_time_is_put_back_at_each_aud
     assert all("somebody else had changed" in message and "365" in message for message in events)
     assert "LogGroup retentionInDays (put back" in it.condition("Contested")["message"]
     assert it.ready, "it is as asked after each pass"
+
+
+def test_retention_that_the_account_sets_for_all_its_log_groups_is_nobody_s_fight_and_told(world: World) -> None:
+    it, logs = up(world), world.client("logs")
+    baseline = {"policyName": "baseline", "policyType": "RETENTION_POLICY"}
+    document = {"retentionInDays": 30, "enforcementMode": "RETROACTIVE"}
+    logs.put_account_policy(**baseline, policyDocument=json.dumps(document))
+    mark = world.mark
+    for _ in range(6):
+        world.advance(AUDITS)
+        it.look()
+    assert world.writes(since=mark) == []
+    assert it.ready
+    assert it.stands("Contested")[0] == "Absent"
+    assert "kept 30 days by the account's retention policy baseline" in it.condition("LogGroupReady")["message"]
+
+    logs.delete_account_policy(**baseline)
+    logs.put_retention_policy(logGroupName=LOGS, retentionInDays=7)
+    world.advance(AUDITS)
+    it.look()
+    assert it.condition("LogGroupReady")["message"] == f"{LOGS}, kept 90 days"
+
+
+def test_a_log_group_that_somebody_protects_from_deletion_is_named_and_stays_with_retain(world: World) -> None:
+    it, logs = up(world), world.client("logs")
+    logs.put_log_group_deletion_protection(logGroupIdentifier=LOGS, deletionProtectionEnabled=True)
+    for _ in range(20):
+        world.advance(it.take_away().requeue_after)
+    told = it.condition("Ready")["message"]
+    assert it.stands("Ready") == ("False", "RejectedByAws")
+    assert f"{LOGS}: Cannot delete log group with deletion protection enabled" in told
+    assert "Next: have its protection taken away (aws logs put-log-group-deletion-protection" in told
+    it.change(deletionPolicy="Retain")
+    it.vanish()
+    assert {kind for kind, things in world.holdings().items() if things} == {"LogGroup"}
 
 
 def test_a_rule_that_a_controller_of_the_load_balancer_deletes_each_time_is_made_again_at_each_audit_and_told(
@@ -708,23 +765,35 @@ def test_a_target_group_that_somebody_else_s_rule_forwards_to_goes_last_and_that
 # -- somebody who takes our tags away
 
 OWNERSHIP = [tags.OWNER, tags.UID]
+LOGS = "/inference/shop/recommender"
 
 
-def without_tags(world: World, it: Object, resource: str) -> None:
-    arn = it.status["resources"][resource]
+def without_tags(world: World, it: Object, resource: str, keys: list[str]) -> None:
+    name = it.status["resources"][resource] if resource != "logGroup" else LOGS
     if resource == "accessPoint":
-        world.client("efs").untag_resource(ResourceId=arn, TagKeys=OWNERSHIP)
+        world.client("efs").untag_resource(ResourceId=name, TagKeys=keys)
+    elif resource in ("service", "taskDefinition"):
+        world.client("ecs").untag_resource(resourceArn=name, tagKeys=keys)
+    elif resource == "logGroup":
+        [group] = world.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        world.client("logs").untag_resource(resourceArn=group["arn"].removesuffix(":*"), tagKeys=keys)
     else:
-        world.client("elbv2").remove_tags(ResourceArns=[arn], TagKeys=OWNERSHIP)
+        world.client("elbv2").remove_tags(ResourceArns=[name], TagKeys=keys)
 
 
-@pytest.mark.parametrize("resource", ["accessPoint", "listenerRule", "targetGroup"])
+@pytest.mark.parametrize(
+    ("resource", "keys"),
+    [
+        *((resource, OWNERSHIP) for resource in ("accessPoint", "targetGroup", "listenerRule")),
+        *((resource, [tags.UID]) for resource in ("logGroup", "taskDefinition", "service")),
+    ],
+)
 def test_what_has_lost_our_tags_is_told_as_such_not_made_twice_and_taken_back_by_adoption(
-    world: World, resource: str
+    world: World, resource: str, keys: list[str]
 ) -> None:
     it = up(world)
     before = {kind: set(things) for kind, things in world.holdings().items()}
-    without_tags(world, it, resource)
+    without_tags(world, it, resource, keys)
     mark = world.mark
     it.live_on(AUDITS)
     assert world.writes(since=mark) == []

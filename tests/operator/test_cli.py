@@ -154,7 +154,7 @@ def test_an_import_prints_manifests_that_can_be_planned_and_writes_nothing(termi
 def test_an_import_of_what_is_not_there_says_what_was_looked_for(terminal: Terminal) -> None:
     done = terminal.types("import", f"{CLUSTER}/none", "--region", REGION)
     assert done.returncode == 1
-    assert f"there is no active service none in the cluster {CLUSTER} of {REGION}" in done.stderr
+    assert f"there is no active service none with a task definition in the cluster {CLUSTER} of {REGION}" in done.stderr
     done = terminal.types("import", f"{CLUSTER}/none", "--environment", "other")
     assert "there is no InferenceEnvironment other in the cluster or in FILE (there is: default)" in done.stderr
     assert "no region is known; give --region" in terminal.types("import", f"{CLUSTER}/none").stderr

@@ -537,7 +537,11 @@ def test_a_target_group_behind_another_load_balancer_is_told_before_anything_is_
     ("shown", "told"),
     [
         ({"deploymentController": {"type": "CODE_DEPLOY"}, "deployments": []}, "--deployment-controller type=ECS"),
-        ({"deploymentController": {"type": "EXTERNAL"}, "deployments": []}, "--deployment-controller type=ECS"),
+        (  # what its tasks are made of is told by its task sets
+            {"deploymentController": {"type": "EXTERNAL"}, "deployments": []}
+            | dict.fromkeys(("taskDefinition", "launchType", "networkConfiguration", "loadBalancers")),
+            "--deployment-controller type=ECS",
+        ),
         ({"launchType": "EC2"}, "put the provider FARGATE into spec.capacity"),
     ],
 )
@@ -548,7 +552,12 @@ def test_a_service_that_can_never_be_the_object_s_is_told_before_anything_is_ado
     it = made_by_hand(world)
     annotate(it, ADOPT)
     as_it_is = BatchedServices.get
-    monkeypatch.setattr(BatchedServices, "get", lambda *a, **k: {**(as_it_is(*a, **k) or {}), **shown})
+
+    def get(*args: Any, **members: Any) -> dict[str, Any]:
+        answer = {**(as_it_is(*args, **members) or {}), **shown}
+        return {member: value for member, value in answer.items() if value is not None}
+
+    monkeypatch.setattr(BatchedServices, "get", get)
     mark = world.mark
     it.live_on(timedelta(minutes=20))
     assert world.writes(since=mark) == []
@@ -556,6 +565,22 @@ def test_a_service_that_can_never_be_the_object_s_is_told_before_anything_is_ado
     assert told in it.condition("Ready")["message"]
     monkeypatch.undo()  # its owner has done so
     it.live(lambda: it.ready, at_most=timedelta(minutes=10))
+
+
+def test_a_service_of_codedeploy_s_is_told_before_anything_else_is_adopted_though_half_of_it_is_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = made_by_hand(world)
+    for point in world.client("efs").describe_access_points()["AccessPoints"]:
+        world.client("efs").delete_access_point(AccessPointId=point["AccessPointId"])
+    annotate(it, ADOPT)
+    as_it_is, shown = BatchedServices.get, {"deploymentController": {"type": "CODE_DEPLOY"}, "deployments": []}
+    monkeypatch.setattr(BatchedServices, "get", lambda *a, **k: {**(as_it_is(*a, **k) or {}), **shown})
+    mark = world.mark
+    it.live_on(timedelta(minutes=20))
+    assert world.writes(since=mark) == []
+    assert it.stands("Ready") == ("False", "Unsuitable")
+    assert "Service: the service has the deployment controller CODE_DEPLOY" in it.condition("Ready")["message"]
 
 
 def test_what_others_have_is_looked_for_again_soon_once_it_is_in_the_way(world: World) -> None:

@@ -104,6 +104,25 @@ CHANGES = [
         "HealthyThresholdCount",
         by_hand=lambda w: w.client("elbv2").modify_target_group(TargetGroupArn=_group_arn(w), HealthyThresholdCount=9),
     ),
+    _alters(
+        "TargetGroup",
+        "HealthCheckProtocol",
+        "HealthCheckPort",
+        by_hand=lambda w: w.client("elbv2").modify_target_group(
+            TargetGroupArn=_group_arn(w), HealthCheckProtocol="HTTPS", HealthCheckPort="9443"
+        ),
+    ),
+    _alters(  # which AWS takes back in one call only
+        "TargetGroup",
+        "load_balancing.algorithm.type",
+        by_hand=lambda w: w.client("elbv2").modify_target_group_attributes(
+            TargetGroupArn=_group_arn(w),
+            Attributes=[
+                {"Key": "load_balancing.algorithm.type", "Value": "weighted_random"},
+                {"Key": "load_balancing.algorithm.anomaly_mitigation", "Value": "on"},
+            ],
+        ),
+    ),
     _alters("ListenerRule", "Conditions", "Transforms", spec={"ingress": {"paths": ["/films/*"]}}),
     _alters("ListenerRule", "Conditions", spec={"ingress": {"hosts": ["films.example.com"]}}),
     _alters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -90,6 +91,27 @@ def test_a_port_is_closed_with_the_last_service_that_uses_it(world: World, envir
     environment.use()
     environment.look()
     assert tasks(world) == set()
+    assert models(world) == {(2049, world.account.security_groups[0])}
+
+
+def test_what_another_environment_has_opened_and_closes_is_opened_again_within_minutes(
+    world: World, environment: Environment
+) -> None:
+    """Such as that of the cluster that one moves away from: a security group has one rule of a kind."""
+    other = InferenceEnvironment(world)
+    other.document["metadata"]["uid"] = "u-of-another-cluster"
+    environment.use(8080)
+    other.objects = environment.objects
+    for each in (environment, other):
+        each.look()
+    assert tasks(world) == {(8080, world.account.balancer_group)}
+    environment.use()
+    while not (outcome := environment.take_away()).done:
+        world.advance(outcome.requeue_after)
+    assert tasks(world) | models(world) == set()
+    world.advance(timedelta(minutes=5))
+    other.look()
+    assert tasks(world) == {(8080, world.account.balancer_group)}
     assert models(world) == {(2049, world.account.security_groups[0])}
 
 

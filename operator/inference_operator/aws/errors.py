@@ -340,6 +340,21 @@ class StillForwarded(AwsError):
         return f"have them forward elsewhere, or delete them: {', '.join(self.detail['rules'])}"
 
 
+class Protected(AwsError):
+    """Somebody has protected a log group from being deleted. AWS does not say which."""
+
+    def of(self, log_group: str) -> Protected:
+        message = f"{log_group}: {self.message}"
+        return Protected(code=self.code, message=message, operation=self.operation)
+
+    def next_step(self) -> str:
+        return (
+            "have its protection taken away (aws logs put-log-group-deletion-protection "
+            "--no-deletion-protection-enabled --log-group-identifier …), or set spec.deletionPolicy to Retain, with "
+            "which what is left stays"
+        )
+
+
 class LimitReached(AwsError):
     reason = Reason.LIMIT_EXCEEDED
 
@@ -396,6 +411,7 @@ _SAID: tuple[tuple[re.Pattern[str], type[AwsError]], ...] = tuple(
         (r"service linked role|ECS service role", NoLinkedRole),
         (r"reached the (limit|maximum)|(exceeds|exceeded) the (limit|quota)", LimitReached),
         (r"not idempotent", AlreadyExists),
+        (r"deletion protection", Protected),
         (r"TaskDefinition (is inactive|not found)|service registry \S+ does not exist", Gone),
         (r"\b(subnet|sg|vpc)-\w+.*(does not exist|not found)", NotFound),
         # A rule that was just made is not known everywhere at once.

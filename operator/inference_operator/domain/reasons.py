@@ -129,8 +129,8 @@ EXPLANATIONS: Mapping[Reason, tuple[str, str]] = {
         ),
     ),
     Reason.SCALED_BY_OTHERS: (
-        "A scheduled action that is not of the spec has moved the limits of scaling, and with them how many tasks run.",
-        "Put it into `spec.autoscaling.schedules`, or delete it (the message names it). It is left as it is.",
+        "Application Auto Scaling moves how many tasks run, by policies or scheduled actions that are not of the spec.",
+        "Put them into `spec.autoscaling`, or delete them (the message names them). They are left as they are.",
     ),
     Reason.ACCESS_DENIED: (
         "AWS denied a call to the operator's role, or to a role that it passes on, or did not take its credentials.",

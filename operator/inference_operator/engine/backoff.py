@@ -10,8 +10,9 @@ RESYNC = timedelta(minutes=5)
 AUDIT = timedelta(hours=1)
 """What changes only by other people's hands is looked at this often."""
 
-RARELY = {"LogGroup": timedelta(hours=6)}
-"""Kinds that are looked at less often than that: of a service's log groups each costs a call for its tags alone."""
+OTHERWISE = {"LogGroup": timedelta(hours=6), "SecurityGroupRules": RESYNC}
+"""Kinds that are looked at less often than that, as each of a service's log groups costs a call for its tags alone; or
+more often, as another environment takes away a rule that this one uses too, and then nothing is reached."""
 
 ROLLING = timedelta(seconds=5)
 """While tasks come up, drain or go."""

@@ -19,7 +19,7 @@ from inference_operator.aws.errors import AwsError, Gone, Paced, PlaceNotFound, 
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import contest, drift
-from inference_operator.engine.backoff import AUDIT, RARELY, RESYNC
+from inference_operator.engine.backoff import AUDIT, OTHERWISE, RESYNC
 from inference_operator.engine.contest import Contest
 from inference_operator.engine.log_health import Look
 from inference_operator.engine.plan import (
@@ -38,7 +38,8 @@ from inference_operator.engine.plan import (
     describe,
     starts_tasks,
 )
-from inference_operator.resources.base import AnyKind, Blocked, Change, Fact, Failed, Scene, Settled, Wait
+from inference_operator.resources import service as services
+from inference_operator.resources.base import AnyKind, Blocked, Change, Context, Fact, Failed, Scene, Settled, Wait
 from inference_operator.resources.service import Services
 from inference_operator.resources.task_definition import TaskDefinitions
 
@@ -118,15 +119,18 @@ def reconcile(
     return finished
 
 
-def unsuitable(kinds: Sequence[AnyKind], ctx: Scene, memory: Memory) -> str | None:
+def unsuitable(kinds: Sequence[AnyKind], ctx: Context, memory: Memory) -> str | None:
     """What of the things that are to be adopted can't become what is asked for, before anything is written to any of
     them: who had adopted half of a service would have its log group, which goes with the object."""
     if not ctx.adopt or ctx.named(Fact.SERVICE) is not None:  # the service is the last of all that is adopted
         return None
     rehearsed = reconcile(kinds, ctx, memory, act=False).results
-    holds = [(result.kind, result.step) for result in rehearsed if isinstance(result.step, Hold)]
-    found = [f"{kind}: {hold.message}" for kind, hold in holds if hold.reason is Reason.UNSUITABLE]
-    return " ".join(found) or None
+    holds = {result.kind: result.step for result in rehearsed if isinstance(result.step, Hold)}
+    found = {kind: hold.message for kind, hold in holds.items() if hold.reason is Reason.UNSUITABLE}
+    _, service = memory.seen.get(Services.name, (None, None))
+    if service is not None and ctx.takes(service.tags):  # which waits for what is not made in a rehearsal
+        found[Services.name] = services.unsuitable(service, ctx.spec.capacity)
+    return " ".join(f"{kind}: {message}" for kind, message in found.items() if message) or None
 
 
 def finalize(kinds: Sequence[AnyKind], scene: Scene, memory: Memory) -> Sequence[StepResult]:
@@ -186,6 +190,8 @@ class _Run:
         if due is not None and isinstance(step, Write):
             told = contest.waiting(drift.sentence(kind.name, step), due)
             return self._withhold(kind, step, want, have, Reason.CONTESTED, told)
+        if isinstance(step, Absent):
+            have = None  # what is there is somebody else's
         if self.act:
             have = self._do(kind, step, want, have)
             self.memory.contest.note(put_back, self.ctx.now)
@@ -205,12 +211,12 @@ class _Run:
         two operators that do so, neither would ever keep it."""
         if want is None or have is None or kind.name not in self.memory.contest.kept:
             return None
-        if tags.OWNER not in have.tags or tags.owned(have.tags, self.ctx.identity):
+        if not {tags.OWNER, tags.UID} <= have.tags.keys() or tags.owned(have.tags, self.ctx.identity):
             return None
         return Hold(
             Reason.NOT_OWNED,
             f"the {kind.name} was this object's, and belongs to {have.tags[tags.OWNER]} with the uid "
-            f"{have.tags.get(tags.UID, 'unknown')} now, so it is left alone. Next: let one object have it: delete "
+            f"{have.tags[tags.UID]} now, so it is left alone. Next: let one object have it: delete "
             f"the other with spec.deletionPolicy Retain, or rename it.",
         )
 
@@ -292,7 +298,7 @@ def _mended(change: Change, retag: tags.Retag) -> Step:
 
 def _look(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
     known = memory.seen.get(kind.name)
-    if known is not None and not kind.volatile and scene.now - known[0] < RARELY.get(kind.name, AUDIT):
+    if known is not None and not kind.volatile and scene.now - known[0] < OTHERWISE.get(kind.name, AUDIT):
         return known[1]
     have = kind.observe(scene)
     memory.seen[kind.name] = (scene.now, have)

@@ -147,7 +147,7 @@ def _mounted(scene: Scene) -> str | None:
     """The access point in the task definition that the service runs."""
     cluster, name = scene.environment.cluster, scene.identity.service
     service = scene.aws.services.get(cluster, name, max_age=scene.freshness)
-    if service is None:
+    if service is None or "taskDefinition" not in service:  # one of an external controller has none
         return None
     answer = scene.aws.ecs.describe_task_definition(taskDefinition=service["taskDefinition"], include=["TAGS"])
     volumes = (v.get("efsVolumeConfiguration") or {} for v in answer["taskDefinition"].get("volumes", ()))

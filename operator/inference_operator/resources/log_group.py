@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from inference_operator.api.destinations import Destination
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
-from inference_operator.aws.errors import AlreadyExists, NotFound
+from inference_operator.aws.errors import AlreadyExists, NotFound, Protected
 from inference_operator.aws.ports import Answer
 from inference_operator.domain import tags
 from inference_operator.domain.names import Identity
@@ -32,6 +32,8 @@ class Want:
 class LogGroup:
     retention_days: int | None
     tags: Mapping[str, str]
+    policy: str | None = None
+    """The account's retention policy that decides how long it is kept, whatever is set on the group itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +58,8 @@ class LogGroups:
         return Want(retention_days=dict(_wanted(ctx)), tags=ctx.tags)
 
     def diff(self, want: Want, have: Have) -> Change:
-        known = {name: group.retention_days for name, group in have.groups.items()}
-        missing = want.retention_days.keys() - known.keys()
+        known = {name: group.retention_days for name, group in have.groups.items() if group.policy is None}
+        missing = want.retention_days.keys() - have.groups.keys()
         wrong = [name for name, days in want.retention_days.items() if name in known and known[name] != days]
         paths = (*(["logGroupName"] if missing else []), *(["retentionInDays"] if wrong else []))
         days = ({name: want.retention_days[name] for name in wrong}, {name: known[name] for name in wrong})
@@ -65,7 +67,7 @@ class LogGroups:
 
     def settled(self, ctx: Context, want: Want, have: Have) -> Settled:
         kept = sorted(name for name in have.groups if name in want.retention_days)
-        return Settled("; ".join(f"{name}, kept {have.groups[name].retention_days} days" for name in kept))
+        return Settled("; ".join(f"{name}, kept {_how_long(have.groups[name])}" for name in kept))
 
     def facts(self, have: Have) -> Mapping[Fact, str]:
         return {Fact.LOG_GROUP: have.main} if have.main in have.groups else {}
@@ -106,8 +108,11 @@ class LogGroups:
 
     def delete(self, scene: Scene, have: Have) -> None:
         for name in have.groups:
-            with suppress(NotFound):
-                scene.aws.logs.delete_log_group(logGroupName=name)
+            try:
+                with suppress(NotFound):
+                    scene.aws.logs.delete_log_group(logGroupName=name)
+            except Protected as error:
+                raise error.of(name) from error
 
     def tidy(self, ctx: Context, want: Want, have: Have) -> Have:
         return have
@@ -117,7 +122,7 @@ class LogGroups:
         for name, days in want.retention_days.items():
             if name not in groups:
                 groups[name] = self._created(ctx, name, want.tags)
-            if groups[name].retention_days != days:
+            if groups[name].policy is None and groups[name].retention_days != days:
                 ctx.aws.logs.put_retention_policy(logGroupName=name, retentionInDays=days)
                 groups[name] = replace(groups[name], retention_days=days)
         return Have(main=have.main, groups=groups)
@@ -131,6 +136,11 @@ class LogGroups:
                 raise
             return have
         return LogGroup(retention_days=None, tags=wanted)
+
+
+def _how_long(group: LogGroup) -> str:
+    by = f" by the account's retention policy {group.policy}" if group.policy is not None else ""
+    return f"{group.retention_days} days{by}" if group.retention_days is not None else f"for ever{by}"
 
 
 def _wanted(ctx: Context) -> Iterator[tuple[str, int]]:
@@ -173,7 +183,9 @@ def _find(scene: Scene, name: str) -> Answer | None:
 
 def _read(scene: Scene, group: Answer) -> LogGroup:
     found = tags.parse(scene.aws.logs.list_tags_for_resource(resourceArn=_arn(group)).get("tags"))
-    return LogGroup(retention_days=group.get("retentionInDays"), tags=found)
+    return LogGroup(
+        retention_days=group.get("retentionInDays"), tags=found, policy=group.get("retentionPolicyName") or None
+    )
 
 
 def _arn(group: Answer) -> str:

@@ -64,7 +64,7 @@ class ScalableTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """The limits are as scheduled actions of somebody else's have set them."""
+    """Somebody else scales: by scheduled actions that move our limits, or with a scalable target of their own."""
 
     limits: tuple[int, int]
     by: tuple[str, ...]
@@ -181,16 +181,28 @@ def listed(scene: Scene) -> Answer | None:
 
 def foreign_schedules(scene: Scene) -> tuple[str, ...]:
     """Names of the scheduled actions on the object's scalable target that are somebody else's."""
+    return tuple(name for name in _schedules(scene) if not name.startswith(PREFIX))
+
+
+def moved(ctx: Context) -> Moved | None:
+    """None: nobody else scales the service. A target of ours that is no longer asked for goes, and nobody's is its."""
+    shown = listed(ctx)
+    if shown is None:
+        return None
+    found = ctx.aws.scaling.list_tags_for_resource(ResourceARN=shown["ScalableTargetARN"])["Tags"]
+    if not tags.owned(tags.parse(found), ctx.identity):
+        where = address(shown["ResourceId"])
+        policies = pages(ctx.aws.scaling.describe_scaling_policies, "ScalingPolicies", where)
+        by = (*sorted(policy["PolicyName"] for policy in policies), *_schedules(ctx))
+    else:
+        by = foreign_schedules(ctx) if ctx.spec.autoscaling is not None else ()
+    return Moved(limits=(shown["MinCapacity"], shown["MaxCapacity"]), by=by) if by else None
+
+
+def _schedules(scene: Scene) -> tuple[str, ...]:
     where = address(resource_id(scene.environment.cluster, scene.identity))
     actions = pages(scene.aws.scaling.describe_scheduled_actions, "ScheduledActions", where)
-    return tuple(sorted(n for a in actions if not (n := a["ScheduledActionName"]).startswith(PREFIX)))
-
-
-def moved(scene: Scene) -> Moved | None:
-    """None: nobody else's scheduled action may have moved the limits."""
-    shown = listed(scene)
-    by = foreign_schedules(scene) if shown is not None else ()
-    return Moved(limits=(shown["MinCapacity"], shown["MaxCapacity"]), by=by) if shown is not None and by else None
+    return tuple(sorted(action["ScheduledActionName"] for action in actions))
 
 
 def pages(describe: Callable[..., Answer], member: str, where: Mapping[str, str]) -> Iterator[Answer]:

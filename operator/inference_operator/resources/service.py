@@ -89,7 +89,11 @@ class Services:
         if have.status != ACTIVE:
             return Change()  # a draining service takes no update; its name is free once it is gone
         pairs = service_input.compared({**want.settings, "desiredCount": _count(want, have)}, have.answer)
-        return Change(self._paths(want, have, differing(pairs)), values=pairs, unsuitable=_unsuitable(want, have))
+        return Change(
+            self._paths(want, have, differing(pairs)),
+            values=pairs,
+            unsuitable=unsuitable(have, want.settings["capacityProviderStrategy"]),
+        )
 
     def _paths(self, want: Want, have: Service, paths: tuple[str, ...]) -> tuple[str, ...]:
         seen = follow(want, have)
@@ -118,9 +122,9 @@ class Services:
             low, high = have.moved.limits
             return Failed(
                 Reason.SCALED_BY_OTHERS,
-                f"{running} of {desired} tasks run: scheduled actions of somebody else's ({', '.join(have.moved.by)}) "
-                f"have moved the limits to {low} and {high}. It is left so. "
-                f"Next: put them into spec.autoscaling.schedules, or delete them",
+                f"{running} of {desired} tasks run: Application Auto Scaling scales between {low} and {high}, by what "
+                f"is somebody else's ({', '.join(have.moved.by)}). It is left so. "
+                f"Next: put it into spec.autoscaling, or delete it",
             )
         lowest, highest = want.bounds
         surplus = running > max(desired, highest) and not _was_ready(ctx)
@@ -221,7 +225,7 @@ class Services:
         return _read(answer)
 
 
-def _unsuitable(want: Want, have: Service) -> str:
+def unsuitable(have: Service, capacity: Sequence[object]) -> str:
     """Why a service can't be the object's, whatever is done to it; such as others have made."""
     controller = have.answer.get("deploymentController", {}).get("type", "ECS")
     if controller != "ECS":  # API reference, UpdateService: of all that matters only the count can be changed then
@@ -231,7 +235,7 @@ def _unsuitable(want: Want, have: Service) -> str:
             f"--deployment-controller type=ECS), or rename this object."
         )
     launch = have.answer.get("launchType", "FARGATE")
-    if launch != "FARGATE" and not want.settings["capacityProviderStrategy"]:  # the same, capacityProviderStrategy
+    if launch != "FARGATE" and not capacity:  # the same, capacityProviderStrategy
         return (
             f"the service has the launch type {launch}, which ECS changes to a capacity provider of Fargate alone. "
             f"Next: put the provider FARGATE into spec.capacity, or rename this object."
@@ -259,7 +263,7 @@ def _was_ready(ctx: Context) -> bool:
 
 
 def _moved(ctx: Scene, have: Service) -> Moved | None:
-    if not isinstance(ctx, Context) or ctx.spec.autoscaling is None or ctx.spec.suspend:
+    if not isinstance(ctx, Context) or ctx.spec.suspend:
         return None
     lowest, highest = ctx.spec.bounds
     return None if lowest <= have.answer["desiredCount"] <= highest else moved(ctx)

@@ -17,6 +17,9 @@ from inference_operator.domain.tags import Retag
 from inference_operator.resources import listener_rule
 from inference_operator.resources.base import Change, Context, Fact, Scene, Settled, changed, shifts_requests
 
+ANOMALIES = "load_balancing.algorithm.anomaly_mitigation"
+"""An attribute that somebody else may have set, and that AWS takes with none of the algorithms that are set here."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
@@ -105,7 +108,6 @@ class TargetGroups:
             **want.fixed,
             Port=80,  # never used: ECS registers each task with its container's port
             VpcId=ctx.aws.listings.load_balancer_of(want.listener)["VpcId"],
-            HealthCheckProtocol="HTTP",
             HealthCheckEnabled=True,
             **want.health_check,
             Tags=tags.list_of(want.tags),
@@ -152,10 +154,11 @@ class TargetGroups:
 
     def _set_attributes(self, ctx: Context, want: Want, have: TargetGroup) -> TargetGroup:
         """All of them in one call: some are valid with one another only."""
+        asked = {**want.attributes, **({ANOMALIES: "off"} if have.attributes.get(ANOMALIES) == "on" else {})}
         ctx.aws.elb.modify_target_group_attributes(
-            TargetGroupArn=have.arn, Attributes=[{"Key": k, "Value": v} for k, v in want.attributes.items()]
+            TargetGroupArn=have.arn, Attributes=[{"Key": k, "Value": v} for k, v in asked.items()]
         )
-        return replace(have, attributes={**have.attributes, **want.attributes})
+        return replace(have, attributes={**have.attributes, **asked})
 
 
 class AlternateTargetGroups(TargetGroups):
@@ -209,6 +212,8 @@ def _health_check(health: Health, protocol_version: str) -> dict[str, Any]:
     grpc = protocol_version == "GRPC"
     codes = health.success_codes or ("0" if grpc else "200")
     return {
+        "HealthCheckProtocol": "HTTP",
+        "HealthCheckPort": "traffic-port",
         "HealthCheckPath": health.path,
         "Matcher": {"GrpcCode" if grpc else "HttpCode": codes},
         "HealthCheckIntervalSeconds": int(health.interval.total_seconds()),

@@ -19,7 +19,16 @@ from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from inference_sandbox.aws import authorization, cloudwatch, elbv2, events, in_process, json_protocol, side_door
+from inference_sandbox.aws import (
+    authorization,
+    cloudwatch,
+    elbv2,
+    events,
+    in_process,
+    json_protocol,
+    logs,
+    side_door,
+)
 from inference_sandbox.aws.calls import Calls
 from inference_sandbox.aws.cloud_map import CloudMap
 from inference_sandbox.aws.ec2 import Ec2
@@ -28,7 +37,6 @@ from inference_sandbox.aws.faults import Faults
 from inference_sandbox.aws.gateway import Gateway
 from inference_sandbox.aws.iam import Iam
 from inference_sandbox.aws.in_process import CREDENTIALS
-from inference_sandbox.aws.logs import Logs
 from inference_sandbox.aws.scaling import Scaling, ScalingApi
 from inference_sandbox.aws.sqs import queues
 from inference_sandbox.aws.surroundings import MotoSurroundings
@@ -145,7 +153,7 @@ class Aws:
                 "iam": Iam,
                 "servicediscovery": CloudMap,
                 "sqs": queues(self.clock),
-                "logs": Logs,
+                "logs": logs.responses(self.clock),
                 "monitoring": cloudwatch.responses(self.cloudwatch),
             },
             after={"elasticloadbalancing": routes_changed},

@@ -113,6 +113,48 @@ def test_only_the_documented_retentions_are_accepted(world: World, days: int) ->
     assert world.logs.describe_log_groups()["logGroups"][0]["retentionInDays"] == 90
 
 
+def retention(world: World) -> tuple[int | None, str | None]:
+    [group] = world.logs.describe_log_groups(logGroupNamePrefix="/app")["logGroups"]
+    return group.get("retentionInDays"), group.get("retentionPolicyName")
+
+
+def put_retention(world: World, name: str, days: int | str, mode: str = "RETROACTIVE") -> None:
+    document = json.dumps({"retentionInDays": days, "enforcementMode": mode})
+    world.logs.put_account_policy(policyName=name, policyType="RETENTION_POLICY", policyDocument=document)
+
+
+@follows("CloudWatch Logs API reference, PutAccountPolicy: Retention policy")
+def test_retention_that_an_account_sets_is_shown_in_place_of_a_log_group_s_own_after_a_day(world: World) -> None:
+    world.logs.create_log_group(logGroupName="/app")
+    world.logs.put_retention_policy(logGroupName="/app", retentionInDays=7)
+    put_retention(world, "baseline", 30)
+    put_retention(world, "new groups", "NEVER_EXPIRE", mode="NEW_ONLY")
+    assert retention(world) == (7, None)
+    world.advance(24 * 3600)
+    assert retention(world) == (30, "baseline")
+    world.logs.put_retention_policy(logGroupName="/app", retentionInDays=14)
+    assert retention(world) == (30, "baseline")
+    world.logs.create_log_group(logGroupName="/app/later")
+    later = world.logs.describe_log_groups(logGroupNamePrefix="/app/later")["logGroups"][0]
+    assert (later["retentionPolicyName"], "retentionInDays" in later) == ("new groups", False)
+    world.logs.delete_log_group(logGroupName="/app/later")
+    world.logs.delete_account_policy(policyName="baseline", policyType="RETENTION_POLICY")
+    assert retention(world) == (14, None)
+    refused = refusal(lambda: put_retention(world, "short", 7))
+    assert refused[::2] == ("InvalidParameterException", 400)
+
+
+@follows("CloudWatch Logs user guide, “Protecting log groups from deletion”")
+def test_a_log_group_that_is_protected_can_not_be_deleted(world: World) -> None:
+    world.logs.create_log_group(logGroupName="/app", deletionProtectionEnabled=True)
+    [group] = world.logs.describe_log_groups()["logGroups"]
+    assert group["deletionProtectionEnabled"]
+    assert refusal(world.logs.delete_log_group, logGroupName="/app")[::2] == ("ValidationException", 400)
+    for identifier, on in ((group["logGroupArn"], False), ("/app", True), ("/app", False)):
+        world.logs.put_log_group_deletion_protection(logGroupIdentifier=identifier, deletionProtectionEnabled=on)
+    world.logs.delete_log_group(logGroupName="/app")
+
+
 @follows("CloudWatch Logs API reference, TagResource, UntagResource, ListTagsForResource: Errors")
 def test_tags_are_those_of_a_log_group_that_is_there(world: World) -> None:
     world.logs.create_log_group(logGroupName="/app", tags={"team": "a"})

@@ -82,9 +82,10 @@ class Live:
 
 
 def look(aws: Aws, cluster: str, service: str) -> Live | None:
-    """None if there is no such service, or none that is ACTIVE."""
+    """None if there is no such service that is ACTIVE and has a task definition; one of an external controller has
+    none."""
     answer = aws.ecs.describe_services(cluster=cluster, services=[service], include=["TAGS"])["services"]
-    if not answer or answer[0]["status"] != "ACTIVE":
+    if not answer or answer[0]["status"] != "ACTIVE" or "taskDefinition" not in answer[0]:
         return None
     shown = answer[0]
     described = aws.ecs.describe_task_definition(taskDefinition=shown["taskDefinition"], include=["TAGS"])
