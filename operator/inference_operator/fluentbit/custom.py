@@ -109,5 +109,10 @@ def _sections(text: str) -> Iterator[Section]:
 
 def wrapped(custom: CustomRouter) -> Configuration:
     """With the section that the router's reports and its parsers need."""
-    own = custom.configuration if custom.configuration is not None else f"@INCLUDE {custom.file}"
+    own = _indented(custom.configuration) if custom.configuration is not None else f"@INCLUDE {custom.file}"
     return Configuration(main=f"{document([service()])}\n{own}", parsers=custom.parsers or "# none")
+
+
+def _indented(text: str) -> str:
+    """As deep as that section: Fluent Bit takes one depth in a file, and no line of blanks."""
+    return re.sub(r"^[ \t]+(\S?)", lambda line: f"    {line[1]}" if line[1] else "", text, flags=re.MULTILINE)
