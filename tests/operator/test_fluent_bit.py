@@ -310,7 +310,9 @@ def _holds(folder: Path, count: int) -> bool:
 
 @pytest.mark.parametrize("indent", ["  ", "\t", "      "], ids=["two blanks", "a tab", "six blanks"])
 def test_a_configuration_of_ones_own_is_indented_as_one_likes(tmp_path: Path, indent: str) -> None:
-    text = f"[OUTPUT]\n    Name file\n  \n    Match app-firelens-*\n    Path {tmp_path}\n    Format plain\n    File out\n"
+    text = (
+        f"[OUTPUT]\n    Name file\n  \n    Match app-firelens-*\n    Path {tmp_path}\n    Format plain\n    File out\n"
+    )
     own = CustomRouter(configuration=text.replace("    ", indent))
     assert custom.refusals(own) == []
     with running(tmp_path, custom.wrapped(own)) as router:

@@ -241,6 +241,26 @@ def test_what_cloudwatch_and_s3_throttle_arrives_there_once(cloud: LiveCloud) ->
     assert "SlowDown" in told
 
 
+@needs_fluent_bit
+def test_a_secret_is_known_to_a_router_of_ones_own_and_in_no_task_definition(cloud: LiveCloud) -> None:
+    """It is the stream's name here, for want of a vendor that asks for a key."""
+    secrets = cloud.aws.client("secretsmanager", cloud.details.region)
+    kept = secrets.create_secret(Name="intake", SecretString="a-long-key")["ARN"]
+    output = f"Name cloudwatch_logs\n  Match *\n  region {cloud.details.region}\n  log_group_name {MAIN}"
+    own = {
+        "configuration": f"[OUTPUT]\n  {output}\n  log_stream_name ${{KEY}}\n",
+        "secrets": [{"name": "KEY", "valueFrom": kept}],
+    }
+    document = definition(context(cloud, offline(cloud), routes=[], redact=[], custom=own))
+    assert "a-long-key" not in json.dumps(document)
+
+    arn = start(cloud, document)
+    events = eventually(lambda: in_group(cloud, MAIN), 30)
+
+    assert {event["logStreamName"] for event in events} == {"a-long-key"}
+    stop(cloud, arn)
+
+
 def deny_cloudwatch(cloud: LiveCloud) -> None:
     cloud.aws.faults.add(Fault(kind="deny", service="logs", operation="PutLogEvents"))
 

@@ -27,6 +27,8 @@ Entries = list[tuple[str, str]]
 FOLDER = "/router"
 MAIN_FILE = f"{FOLDER}/router.conf"
 PARSERS_FILE = f"{FOLDER}/parsers.conf"
+VARIABLES = ("ROUTER_CONF", "ROUTER_PARSERS")
+"""In which the texts of the two files come."""
 PORT = "2020"
 """Where the router tells its counters."""
 PORTS = {
