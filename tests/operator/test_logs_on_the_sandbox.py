@@ -261,6 +261,19 @@ def test_a_secret_is_known_to_a_router_of_ones_own_and_in_no_task_definition(clo
     stop(cloud, arn)
 
 
+@needs_fluent_bit
+def test_what_is_sent_to_a_destination_that_does_not_answer_is_sent_again(cloud: LiveCloud) -> None:
+    make_bucket(cloud)
+    for service, operation in (("logs", "PutLogEvents"), ("s3", "PutObject")):
+        cloud.aws.faults.add(Fault(kind="latency", service=service, operation=operation, times=1, seconds=60))
+    document = definition(context(cloud, offline(cloud), routes=[{"to": ["errors", "archive"]}]))
+    [main] = [each for each in document["containerDefinitions"][1]["environment"] if each["name"] == "ROUTER_CONF"]
+    main["value"], shortened = re.subn("(net.io_timeout +)30s", r"\g<1>2s", main["value"])
+    assert shortened == 2
+    start(cloud, document)
+    eventually(lambda: in_group(cloud, f"{MAIN}/errors") and in_bucket(cloud), 40)
+
+
 def deny_cloudwatch(cloud: LiveCloud) -> None:
     cloud.aws.faults.add(Fault(kind="deny", service="logs", operation="PutLogEvents"))
 
