@@ -217,6 +217,7 @@ def test_what_goes_to_firehose_is_there_once_with_one_time(cloud: LiveCloud) -> 
     assert lines[-1]["log"].splitlines()[-1] == "ValueError: the last words"
     assert all(re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["@timestamp"]) for line in lines)
     assert {line["authorization"] for line in lines if "authorization" in line} == {"[redacted]"}
+    assert len({line["line_id"] for line in lines}) == len(lines)
 
 
 @needs_fluent_bit

@@ -24,7 +24,7 @@ SILENCE = ("net.io_timeout", "30s")
 what it sent, and S3's output, which sends one object after the other, with all that is for S3."""
 
 LINE_ID = "line_id"
-"""The member that tells a line from all others."""
+"""The member that tells a line from all others, where one may come twice."""
 
 
 def output(intent: Intent, name: str, destination: Destination) -> Entries:
