@@ -240,6 +240,15 @@ FLAWS = [
         },
     ),
     fails(
+        "Secrets",
+        "spec.logging.custom.secrets[TOKEN]",
+        spec={
+            "logging": {
+                "custom": {"file": "/etc/router.conf", "secrets": [{"name": "TOKEN", "valueFrom": MISSING_SECRET}]}
+            }
+        },
+    ),
+    fails(
         "Subnets",
         "a subnet of the environment does not exist",
         wreck=lambda w: w.change_environment(

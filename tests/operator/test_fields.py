@@ -196,6 +196,7 @@ ROWS = [
         for custom in (
             {"configuration": "[OUTPUT]\n    Name null", "parsers": "[PARSER]\n    Name x"},
             {"file": "/etc/router.conf", "image": "registry.example.com/router:1"},
+            {"configuration": "[OUTPUT]\n    Name null", "secrets": [{"name": "TOKEN", "valueFrom": SECRET}]},
         )
     ),
     row("ingress.paths", ["/films/*"], {"ListenerRule": ("Conditions", "Transforms")}),

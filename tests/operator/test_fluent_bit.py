@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from inference_operator.api.logging import Logging
+from inference_operator.api.logging import CustomRouter, Logging
+from inference_operator.fluentbit import custom
 from inference_operator.fluentbit.intent import Intent
 from inference_operator.fluentbit.rendering import DEBUG, render
 from inference_operator.fluentbit.routing import Line, goes_to, joined, understood
@@ -305,6 +306,18 @@ def test_more_lines_than_may_wait_for_a_destination_that_is_not_reached_reach_th
 
 def _holds(folder: Path, count: int) -> bool:
     return len(read(folder, "errors")) == count
+
+
+@pytest.mark.parametrize("indent", ["  ", "\t", "      "], ids=["two blanks", "a tab", "six blanks"])
+def test_a_configuration_of_ones_own_is_indented_as_one_likes(tmp_path: Path, indent: str) -> None:
+    text = (
+        f"[OUTPUT]\n    Name file\n  \n    Match app-firelens-*\n    Path {tmp_path}\n    Format plain\n    File out\n"
+    )
+    own = CustomRouter(configuration=text.replace("    ", indent))
+    assert custom.refusals(own) == []
+    with running(tmp_path, custom.wrapped(own)) as router:
+        router.send(Line(text="hello"))
+        eventually(lambda: [record["log"] for record in read(tmp_path, "out")] == ["hello"], 20)
 
 
 def test_a_share_of_the_lines_is_about_that_share() -> None:

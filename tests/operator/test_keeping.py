@@ -647,8 +647,22 @@ def test_reconcile_at_during_a_rollout_begins_one_more_and_together_with_its_spe
     assert up.status["lastReconcileAt"] == "the tag was moved meanwhile"
 
 
+PINNED = f"registry.example.com/inference-server@sha256:{'0' * 64}"
+
+
+def test_reconcile_at_begins_a_deployment_for_a_secret_of_the_log_router(world: World) -> None:
+    world.client("ssm").put_parameter(Name="/shop/token", Value="x", Type="SecureString")
+    custom = {"file": "/router.conf", "secrets": [{"name": "TOKEN", "valueFrom": "/shop/token"}]}
+    it = Object(world, deployment_document(image=PINNED, logging={"custom": custom}))
+    it.live(lambda: it.ready)
+    begun = deployments(world)
+    it.reconcile_at("the secret was rotated")
+    it.live(lambda: it.ready and it.status.get("lastReconcileAt") == "the secret was rotated")
+    assert deployments(world) == begun + 1
+
+
 def test_reconcile_at_begins_no_deployment_of_what_can_only_be_the_same(world: World) -> None:
-    it = Object(world, deployment_document(image=f"registry.example.com/inference-server@sha256:{'0' * 64}"))
+    it = Object(world, deployment_document(image=PINNED))
     it.live(lambda: it.ready)
     begun = deployments(world)
     it.reconcile_at("now")

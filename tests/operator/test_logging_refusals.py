@@ -134,6 +134,12 @@ def test_a_file_that_the_router_can_t_include_is_named(file: str, problem: str) 
     assert problem in answer.message
 
 
+def test_a_secret_can_t_have_the_name_of_a_variable_of_the_router_s_own() -> None:
+    secrets = [{"name": "ROUTER_CONF", "valueFrom": "/shop/token"}]
+    answer = refused({"custom": {"configuration": OUTPUT, "secrets": secrets}})
+    assert "spec.logging.custom.secrets has ROUTER_CONF, which the operator sets; choose another" in answer.message
+
+
 @pytest.mark.parametrize("port", [2020, 8877, 24224])
 def test_the_server_can_t_have_a_port_of_the_log_router(port: int) -> None:
     environment = environment_document(logging={"destinations": DESTINATIONS})

@@ -217,6 +217,7 @@ def test_what_goes_to_firehose_is_there_once_with_one_time(cloud: LiveCloud) -> 
     assert lines[-1]["log"].splitlines()[-1] == "ValueError: the last words"
     assert all(re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["@timestamp"]) for line in lines)
     assert {line["authorization"] for line in lines if "authorization" in line} == {"[redacted]"}
+    assert len({line["line_id"] for line in lines}) == len(lines)
 
 
 @needs_fluent_bit
@@ -239,6 +240,39 @@ def test_what_cloudwatch_and_s3_throttle_arrives_there_once(cloud: LiveCloud) ->
     told = json.dumps([event["message"] for event in in_group(cloud, f"{MAIN}/router")])
     assert "ThrottlingException" in told
     assert "SlowDown" in told
+
+
+@needs_fluent_bit
+def test_a_secret_is_known_to_a_router_of_ones_own_and_in_no_task_definition(cloud: LiveCloud) -> None:
+    """It is the stream's name here, for want of a vendor that asks for a key."""
+    secrets = cloud.aws.client("secretsmanager", cloud.details.region)
+    kept = secrets.create_secret(Name="intake", SecretString="a-long-key")["ARN"]
+    output = f"Name cloudwatch_logs\n  Match *\n  region {cloud.details.region}\n  log_group_name {MAIN}"
+    own = {
+        "configuration": f"[OUTPUT]\n  {output}\n  log_stream_name ${{KEY}}\n",
+        "secrets": [{"name": "KEY", "valueFrom": kept}],
+    }
+    document = definition(context(cloud, offline(cloud), routes=[], redact=[], custom=own))
+    assert "a-long-key" not in json.dumps(document)
+
+    arn = start(cloud, document)
+    events = eventually(lambda: in_group(cloud, MAIN), 30)
+
+    assert {event["logStreamName"] for event in events} == {"a-long-key"}
+    stop(cloud, arn)
+
+
+@needs_fluent_bit
+def test_what_is_sent_to_a_destination_that_does_not_answer_is_sent_again(cloud: LiveCloud) -> None:
+    make_bucket(cloud)
+    for service, operation in (("logs", "PutLogEvents"), ("s3", "PutObject")):
+        cloud.aws.faults.add(Fault(kind="latency", service=service, operation=operation, times=1, seconds=60))
+    document = definition(context(cloud, offline(cloud), routes=[{"to": ["errors", "archive"]}]))
+    [main] = [each for each in document["containerDefinitions"][1]["environment"] if each["name"] == "ROUTER_CONF"]
+    main["value"], shortened = re.subn("(net.io_timeout +)30s", r"\g<1>2s", main["value"])
+    assert shortened == 2
+    start(cloud, document)
+    eventually(lambda: in_group(cloud, f"{MAIN}/errors") and in_bucket(cloud), 40)
 
 
 def deny_cloudwatch(cloud: LiveCloud) -> None:

@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from inference_operator.api.constraints import Flag, Form, Unique, must_be, refuse, text, whole
-from inference_operator.api.containers import Image
+from inference_operator.api.containers import Image, Secrets
 from inference_operator.api.model import SpecModel
 from inference_operator.api.patterns import Pattern
 
@@ -205,6 +205,10 @@ class CustomRouter(SpecModel):
     image: Image | None = None
     """Image of the log router, with Fluent Bit as aws-for-fluent-bit has it. The environment's router if absent. The
     environment's policy applies to it."""
+
+    secrets: Secrets = ()
+    """Environment variables of the log router whose values are read when a task starts, by name. In its configuration
+    `${NAME}` stands for a value."""
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Self:

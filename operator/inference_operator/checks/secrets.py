@@ -14,6 +14,8 @@ _ARN_PARTS = 7  # arn:aws:secretsmanager:region:account:secret:name, and then :k
 def look(case: Case) -> Iterator[Finding]:
     asked = [("spec.secrets", secret) for secret in case.spec.secrets]
     asked += [(f"spec.sidecars[{s.name}].secrets", secret) for s in case.spec.sidecars for secret in s.secrets]
+    if case.spec.logging.custom is not None:
+        asked += [("spec.logging.custom.secrets", secret) for secret in case.spec.logging.custom.secrets]
     for field, secret in asked:
         where = f"{field}[{secret.name}]"
         if secret.value_from.startswith("arn:") and secret.value_from.split(":")[2] == "secretsmanager":

@@ -8,7 +8,7 @@ from typing import Final
 
 from inference_operator.api.logging import CONFIGURATION_LENGTH, CustomRouter
 from inference_operator.fluentbit.classic import document
-from inference_operator.fluentbit.rendering import FOLDER, PORTS, Configuration, service
+from inference_operator.fluentbit.rendering import FOLDER, PORTS, VARIABLES, Configuration, service
 
 _FIELD: Final = "spec.logging.custom.configuration"
 _FILE: Final = "spec.logging.custom.file"
@@ -24,9 +24,15 @@ Section = tuple[str, Mapping[str, str]]
 def refusals(custom: CustomRouter) -> list[str]:
     """One sentence for each thing that would keep the router from starting or lose lines. A file of an image can't be
     looked into."""
+    found = list(_of_names(custom))
     if custom.configuration is None:
-        return list(_of_file(custom.file or ""))
-    return [*_of_text(custom.configuration), *_of_parsers(custom.parsers or ""), *_of_size(wrapped(custom))]
+        return [*found, *_of_file(custom.file or "")]
+    return [*found, *_of_text(custom.configuration), *_of_parsers(custom.parsers or ""), *_of_size(wrapped(custom))]
+
+
+def _of_names(custom: CustomRouter) -> Iterator[str]:
+    for taken in sorted({secret.name for secret in custom.secrets} & set(VARIABLES)):
+        yield f"spec.logging.custom.secrets has {taken}, which the operator sets; choose another name"
 
 
 def _of_file(file: str) -> Iterator[str]:
@@ -109,5 +115,10 @@ def _sections(text: str) -> Iterator[Section]:
 
 def wrapped(custom: CustomRouter) -> Configuration:
     """With the section that the router's reports and its parsers need."""
-    own = custom.configuration if custom.configuration is not None else f"@INCLUDE {custom.file}"
+    own = _indented(custom.configuration) if custom.configuration is not None else f"@INCLUDE {custom.file}"
     return Configuration(main=f"{document([service()])}\n{own}", parsers=custom.parsers or "# none")
+
+
+def _indented(text: str) -> str:
+    """As deep as that section: Fluent Bit takes one depth in a file, and no line of blanks."""
+    return re.sub(r"^[ \t]+(\S?)", lambda line: f"    {line[1]}" if line[1] else "", text, flags=re.MULTILINE)

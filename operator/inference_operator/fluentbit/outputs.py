@@ -19,8 +19,12 @@ TIME = "@timestamp"
 TRIES = "30"
 """A quarter of an hour and more: at most a minute between two, for S3 two seconds more each time."""
 
+SILENCE = ("net.io_timeout", "30s")
+"""A destination that takes a request and never answers is asked again after that. Fluent Bit would wait for ever with
+what it sent, and S3's output, which sends one object after the other, with all that is for S3."""
+
 LINE_ID = "line_id"
-"""The member that tells a line from all others."""
+"""The member that tells a line from all others, where one may come twice."""
 
 
 def output(intent: Intent, name: str, destination: Destination) -> Entries:
@@ -50,7 +54,8 @@ def cloud_watch(intent: Intent, name: str, group: str) -> Entries:
 
 
 def _s3(intent: Intent, name: str, destination: S3) -> Entries:
-    """Files grow in the task and go whole; what is left goes when the router stops."""
+    """Files grow in the task and go whole; what is left goes when the router stops. No connection is kept: this output
+    would ask again over the one that fell silent."""
     prefix = intent.placed(destination.prefix)
     return [
         ("Name", "s3"),
@@ -67,6 +72,8 @@ def _s3(intent: Intent, name: str, destination: S3) -> Entries:
         ("retry_exhausted_action", "delete"),
         ("json_date_key", TIME),
         ("json_date_format", "iso8601"),
+        SILENCE,
+        ("net.keepalive", "Off"),
         ("Retry_Limit", TRIES),
     ]
 
@@ -105,7 +112,7 @@ def _open_search(intent: Intent, name: str, destination: OpenSearch) -> Entries:
 
 
 def _patience(intent: Intent) -> Entries:
-    return [("Retry_Limit", TRIES), ("storage.total_limit_size", f"{intent.buffer_mib * 2}M")]
+    return [SILENCE, ("Retry_Limit", TRIES), ("storage.total_limit_size", f"{intent.buffer_mib * 2}M")]
 
 
 @dataclass(frozen=True, kw_only=True)

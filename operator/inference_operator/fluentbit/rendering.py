@@ -27,6 +27,8 @@ Entries = list[tuple[str, str]]
 FOLDER = "/router"
 MAIN_FILE = f"{FOLDER}/router.conf"
 PARSERS_FILE = f"{FOLDER}/parsers.conf"
+VARIABLES = ("ROUTER_CONF", "ROUTER_PARSERS")
+"""In which the texts of the two files come."""
 PORT = "2020"
 """Where the router tells its counters."""
 PORTS = {
@@ -316,13 +318,15 @@ class _Router:
 
     def _fitted(self) -> Iterator[Section]:
         """What some kinds of destination need of their lines."""
-        if searched := self._routes_to(lambda destination: destination.open_search is not None):
+        searched = self._routes_to(lambda destination: destination.open_search is not None)
+        streamed = self._routes_to(lambda destination: destination.firehose is not None)
+        if named := sorted({*searched, *streamed}):
             yield Section(
                 kind="FILTER",
-                entries=[("Name", "record_modifier"), _of_routes(searched), ("Uuid_Key", LINE_ID)],
-                comments=("By its id OpenSearch knows a line that is sent again.",),
+                entries=[("Name", "record_modifier"), _of_routes(named), ("Uuid_Key", LINE_ID)],
+                comments=("By its id a line that is sent again is known.",),
             )
-        if streamed := self._routes_to(lambda destination: destination.firehose is not None):
+        if streamed:
             yield Section(
                 kind="FILTER",
                 entries=[("Name", "modify"), _of_routes(streamed), ("Rename", f"{TIME} timestamp"), ("Remove", TIME)],

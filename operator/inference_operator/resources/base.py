@@ -6,7 +6,7 @@ teardown, its lines of the plan and its metrics labels follow from the list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,6 +17,7 @@ from inference_operator.api.v1alpha1 import (
     InferenceDeploymentStatus,
     InferenceEnvironmentSpec,
     InferenceEnvironmentStatus,
+    Secret,
 )
 from inference_operator.aws.ports import Answer, Aws
 from inference_operator.domain import tags
@@ -242,6 +243,11 @@ def changed(pairs: Mapping[str, tuple[Any, Any]], *, replace: bool = False) -> C
     """The change of what differs, of `{path: (want, have)}`."""
     paths = differing(pairs)
     return Change(paths, replace, {path: pairs[path] for path in paths})
+
+
+def stored(secrets: Iterable[Secret]) -> list[dict[str, str]]:
+    """A container's variables whose values Fargate reads when a task starts."""
+    return [{"name": s.name, "valueFrom": s.value_from} for s in sorted(secrets, key=lambda s: s.name)]
 
 
 def shifts_requests(ctx: Context) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from inference_operator.api.meta import CONTAINER
 from inference_operator.api.v1alpha1 import EnvVar, Health, Secret, Sidecar
 from inference_operator.resources import log_router
-from inference_operator.resources.base import Context, Fact
+from inference_operator.resources.base import Context, Fact, stored
 
 MODELS = "models"
 SCRATCH = "scratch"
@@ -76,7 +76,7 @@ def _optional(command: Iterable[str], user: str | None, secrets: Iterable[Secret
     found = {
         "command": list(command),
         "user": user,
-        "secrets": [{"name": s.name, "valueFrom": s.value_from} for s in sorted(secrets, key=lambda s: s.name)],
+        "secrets": stored(secrets),
     }
     return {member: value for member, value in found.items() if value}
 

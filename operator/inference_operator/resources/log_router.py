@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from inference_operator.fluentbit import custom
 from inference_operator.fluentbit.intent import intent
-from inference_operator.fluentbit.rendering import FOLDER, MAIN_FILE, PARSERS_FILE, Configuration, render
-from inference_operator.resources.base import Context
+from inference_operator.fluentbit.rendering import FOLDER, MAIN_FILE, PARSERS_FILE, VARIABLES, Configuration, render
+from inference_operator.resources.base import Context, stored
 
 ROUTER: Final = "log_router"
 """Name of the container. No sidecar can have it: of theirs, none has an underscore."""
@@ -76,9 +76,9 @@ def router(ctx: Context) -> dict[str, Any]:
         "entryPoint": ["/bin/sh", "-c"],
         "command": [SCRIPT],
         "environment": [
-            {"name": "ROUTER_CONF", "value": given.main},
-            {"name": "ROUTER_PARSERS", "value": given.parsers},
+            {"name": name, "value": value} for name, value in zip(VARIABLES, (given.main, given.parsers), strict=True)
         ],
+        **({"secrets": stored(own.secrets)} if own is not None and own.secrets else {}),
         "mountPoints": [{"sourceVolume": VOLUME, "containerPath": FOLDER, "readOnly": False}],
         "firelensConfiguration": {
             "type": "fluentbit",

@@ -246,7 +246,10 @@ def unsuitable(have: Service, capacity: Sequence[object]) -> str:
 def _may_change_behind_its_name(spec: InferenceDeploymentSpec) -> bool:
     """Whether new tasks may be made of something else than those that run: a tag can be moved, a secret changed."""
     containers: tuple[InferenceDeploymentSpec | Sidecar, ...] = (spec, *spec.sidecars)
-    return any(DIGEST not in container.image or container.secrets for container in containers)
+    router = spec.logging.custom
+    return any(DIGEST not in container.image or container.secrets for container in containers) or bool(
+        router is not None and router.secrets
+    )
 
 
 def _count(want: Want, have: Service) -> int:
