@@ -526,7 +526,13 @@ REFUSALS = {
 
 @pytest.mark.parametrize(
     "policy",
-    ["because no VPC endpoint policy allows the action", "with an explicit deny in a service control policy: p-1"],
+    [
+        "because no VPC endpoint policy allows the action",
+        "because no permissions boundary allows the action",
+        "because no resource-based policy allows the action",
+        "with an explicit deny in a service control policy: p-1",
+        "with an explicit deny in a resource control policy",
+    ],
 )
 @pytest.mark.parametrize(("action", "cause"), REFUSALS.items())
 def test_who_is_refused_by_a_policy_that_is_not_the_roles_is_sent_to_that_policy(
@@ -537,7 +543,8 @@ def test_who_is_refused_by_a_policy_that_is_not_the_roles_is_sent_to_that_policy
     )
     found = classify(Fact(text=text))
     assert found.name == cause
-    assert "a VPC endpoint's, a service control policy" in found.next_step
+    others = "a VPC endpoint's, a service control policy, a resource control policy, a permissions boundary"
+    assert f"{others}, the resource's own" in found.next_step
 
 
 def test_of_two_causes_the_one_that_says_more_counts() -> None:
@@ -617,8 +624,11 @@ def test_every_error_says_what_to_change() -> None:
 
 # What has to be said of a failure where it is met, and is forgotten easily.
 ADVICE = {
-    "ImagePlatformMismatch": ("spec.architecture", "linux/arm64"),
-    "ImageAccessDenied": ("outside ECR is asked without credentials", "pull-through cache"),
+    "ImageNotFound": ("sidecars.image", "logging.router.image"),
+    "ImagePlatformMismatch": ("spec.architecture", "linux/arm64", "sidecars.image", "logging.router.image"),
+    "ImageAccessDenied": ("outside ECR is asked without credentials", "pull-through cache", "logging.router.image"),
+    "ImageInvalid": ("sidecars.image", "logging.router.image"),
+    "SecretAccessDenied": ("kms:Decrypt", "key exists and is enabled"),
     "ImagePullRateLimited": ("logging.router.image", "If it is there already"),
     "ImageRegistryUnreachable": ("network.assignPublicIp", "private repositories alone", "logging.router.image"),
     "SecretStoreUnreachable": ("network.assignPublicIp", "tcp 443 out of network.securityGroups"),

@@ -56,6 +56,27 @@ def test_if_nothing_happened_to_any_the_newest_counts() -> None:
     assert found.cause.name == "StoppedByUser"
 
 
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        ({"app": 143, "log_router": 1}, ("log_router", 1, "LogRouterExited")),
+        ({"app": 137, "log_router": 1}, ("log_router", 1, "LogRouterExited")),
+        ({"log_router": 143, "app": 1}, ("app", 1, "ContainerExited")),
+        ({"log_router": 137, "app": 139}, ("app", 139, "ContainerCrashed")),
+        ({"log_router": 143, "app": 137}, ("app", 137, "ContainerKilled")),
+        ({"tokenizer": 0, "app": 143}, ("app", 143, "ContainerTerminated")),
+        ({"app": 0, "log_router": 0}, ("app", 0, "ContainerFinished")),
+    ],
+    ids=str,
+)
+def test_a_container_that_ecs_stopped_because_another_one_ended_is_not_why_the_task_stopped(
+    ended: dict[str, int], told: tuple[str, int, str]
+) -> None:
+    task = stopped("Essential container in task exited", age=1, stop_code="EssentialContainerExited")
+    found = failures.stopped_task(task | {"containers": [{"name": n, "exitCode": code} for n, code in ended.items()]})
+    assert (found.container, found.exit_code, found.cause) == told
+
+
 STARTED = "has started {} tasks: (task a) (task b)."
 STOPPED = "has stopped 1 running tasks: (task c)."
 UNHEALTHY = "(task c) (port 8080) is unhealthy in (target-group g) due to (reason Request timed out)"

@@ -74,7 +74,7 @@ STATUS: dict[str, Any] = {
     "lastFailure": {
         "cause": "ImageNotFound",
         "message": MISSING,
-        "nextStep": "Push the image, or set spec.image to one that exists.",
+        "nextStep": "Push the image, or set spec.image (or sidecars.image, logging.router.image) to one that exists.",
         "container": "app",
     },
     "history": [
@@ -180,7 +180,10 @@ def test_the_summary_says_what_serves_what_failed_and_what_to_do() -> None:
     told = "\n".join(summary(document()))
     assert "Running:   shop_recommender:1, registry.example.com/inference-server:1.4.0, /recommender/1" in told
     assert f"Failure:   ImageNotFound in app: {MISSING}" in told
-    assert "Next step: Push the image, or set spec.image to one that exists." in told
+    assert (
+        "Next step: Push the image, or set spec.image (or sidecars.image, logging.router.image) to one that exists."
+        in told
+    )
     assert "Rollout:   RolledBack (ROLLING, 3 tasks failed of 3 that it may)" in told
 
 

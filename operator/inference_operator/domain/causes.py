@@ -45,11 +45,16 @@ UNKNOWN = _warning(
     "Read the text. If it is cut off, `aws ecs describe-tasks` has the whole for an hour.",
 )
 
-_ELSEWHERE = " Where the text tells of another policy (a VPC endpoint's, a service control policy), allow it there."
+_ELSEWHERE = (
+    " Where the text tells of another policy (a VPC endpoint's, a service control policy, a resource control policy, a"
+    " permissions boundary, the resource's own), allow it there."
+)
 """A role's own permissions are not all that can refuse it something."""
 
 _ROUTE = "Give the environment's network.subnets a route: a NAT gateway, network.assignPublicIp in a public subnet, or"
 _HTTPS = " Let tcp 443 out of network.securityGroups and into those of the endpoints."
+
+_IMAGE = "spec.image (or sidecars.image, logging.router.image)"
 
 _TASK_ROLE = "the task's role (spec.taskRoleArn, else the environment's)"
 
@@ -58,27 +63,26 @@ _TASK_ROLE = "the task's role (spec.taskRoleArn, else the environment's)"
 IMAGE_NOT_FOUND = _error(
     "ImageNotFound",
     "The registry has no such image: the repository, tag or digest is wrong, or the image was deleted.",
-    "Push the image, or set spec.image to one that exists.",
+    f"Push the image, or set {_IMAGE} to one that exists.",
 )
 IMAGE_PLATFORM = _error(
     "ImagePlatformMismatch",
     "The image was built for another processor architecture than the task's.",
-    "Build spec.image for the platform of spec.architecture (linux/amd64, or linux/arm64 for ARM64) or for both, or set"
-    " spec.architecture to that of the image.",
+    f"Build {_IMAGE} for the platform of spec.architecture (linux/amd64, or linux/arm64 for ARM64) or for both, or"
+    " set spec.architecture to that of the image.",
 )
 IMAGE_DENIED = _error(
     "ImageAccessDenied",
     "The registry did not let the execution role in, or knows no such repository and won't say so.",
     "Allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer to the environment's executionRoleArn, and check the name"
-    " in spec.image, the repository's policy, and those of the VPC endpoints for ECR and S3. A registry outside ECR is"
-    " asked without credentials: have a private image in ECR, or in a pull-through cache whose credentials are good."
-    + _ELSEWHERE,
+    f" in {_IMAGE}, the repository's policy, that its KMS key is enabled, and the policies of the VPC endpoints for ECR"
+    " and S3. A registry outside ECR is asked without credentials: have a private image in ECR, or in a pull-through"
+    " cache whose credentials are good." + _ELSEWHERE,
 )
 IMAGE_RATE_LIMIT = _error(
     "ImagePullRateLimited",
     "The registry limits how often images are pulled, mostly without an account.",
-    "Mirror the image to ECR, and set spec.image (or the environment's logging.router.image) to the copy. If it is"
-    " there already, nothing: ECS tries again.",
+    f"Mirror the image to ECR, and set {_IMAGE} to the copy. If it is there already, nothing: ECS tries again.",
 )
 IMAGE_NETWORK = _error(
     "ImageRegistryUnreachable",
@@ -89,7 +93,7 @@ IMAGE_NETWORK = _error(
 IMAGE_INVALID = _error(
     "ImageInvalid",
     "The image reference is malformed, or its manifest can't be used.",
-    "Mend spec.image, or push the image again.",
+    f"Mend {_IMAGE}, or push the image again.",
 )
 IMAGE_PULL = _error(
     "ImagePullFailed",
@@ -108,7 +112,7 @@ SECRET_DENIED = _error(
     "SecretAccessDenied",
     "The execution role may not read a secret or parameter, or may not decrypt it.",
     "Allow secretsmanager:GetSecretValue or ssm:GetParameters (and kms:Decrypt) on it to the environment's"
-    " executionRoleArn." + _ELSEWHERE,
+    " executionRoleArn, and see that its KMS key exists and is enabled." + _ELSEWHERE,
 )
 SECRET_NOT_FOUND = _error(
     "SecretNotFound",
@@ -327,7 +331,7 @@ QUOTA = _error(
 BLOCKED = _error(
     "AccountBlocked",
     "AWS does not let the account run tasks.",
-    "Ask AWS Support to lift the block of the account: nothing in the spec helps.",
+    "Wait if AWS still validates the account, else ask AWS Support to lift its block: nothing in the spec helps.",
 )
 SIZE = _error(
     "SizeAboveLimit",

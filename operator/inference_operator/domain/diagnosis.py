@@ -119,12 +119,15 @@ _LOGS = (
     r"Amazon CloudWatch(?! alarm)"
 )
 _EFS = r"(?<![\w/-])EFS(?![\w-])|mount\.nfs|elasticfilesystem"
+_KEY = r"\b(AWS)?KMS.{0,80}(not|pending|disabled|Exception)|(\bKMS|master) key"
+"""A key is at fault with which something is encrypted."""
 _SECRETS = (
     r"(pull|retrieve|retrieved|fetch|fetching|find)( \w{1,20}+){0,3} secrets?\b|Secrets ?Manager|"
     r"Parameter Store|\bssm\b|GetSecretValue|ssm:GetParameters"
 )
 _PULL = (
-    r"CannotPull\w{0,30}Error|pull image manifest|httpReade?r?Seeker|pull access denied|(register|extract) layer|"
+    r"CannotPull\w{0,30}Error|pull image manifest|httpReade?r?Seeker|pull access denied|to pulled\b|"
+    r"(register|extract) layer|"
     r"(cannot|can.t|unable to|failed to|error) pull(ing)? (the |container )?image|"
     r"(cannot|can.t) pull (?!secrets)[^ ]{0,300} ?from|^pull command failed|normalize image reference|"
     r"https?://[\w.:-]{0,100}/v2/|starport-layer-bucket"
@@ -136,7 +139,7 @@ def _alone(word: str) -> str:
     return rf"(?<![\w/-])({word})(?![\w/-]|\.\w)"
 
 
-_MEMORY = r"OutOfMemory(Error|Exception)?|OOM-?killed"
+_MEMORY = r"OutOfMemory(Error|Exception)?|OOM[- ]?killed|out of memory: killed"
 
 _EXITED = frozenset({"EssentialContainerExited"})
 
@@ -153,10 +156,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(cause=causes.MAINTENANCE, stop_codes=frozenset({"InfrastructureHealth"})),
     Rule(cause=causes.SCALING, pattern=r"scaling activity initiated|scheduler initiated|rebalancing initiated"),
-    # Memory comes before all else: it hides behind other errors and even behind exit code 0.
+    # Memory and the disk come before all else: they hide behind other errors, and memory even behind exit code 0.
     Rule(cause=causes.ROUTER_OUT_OF_MEMORY, pattern=_alone(_MEMORY), router=True),
     Rule(cause=causes.START_FAILED, pattern=r"cgroup.{0,120}cannot allocate memory"),  # the host's memory
     Rule(cause=causes.OUT_OF_MEMORY, pattern=_alone(_MEMORY) + "|killed due to memory|cannot allocate memory"),
+    Rule(cause=causes.DISK_FULL, pattern=r"no space left on device|thin pool|ephemeral storage.{0,80}(full|exceed)"),
     # Nothing is wrong with what is asked for, but with how often.
     Rule(
         cause=causes.IMAGE_RATE_LIMIT,
@@ -172,7 +176,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=causes.QUOTA,
         pattern=_alone(r"\w{0,60}(?<!Retry)(Limit|Count|Quota)Exceeded(Exception)?")
-        + r"|TooManyTargets|(reached|exceeded) (the|your) limit on",
+        + r"|TooManyTargets|(reached|exceeded) (the|your) (limit on|maximum number of)",
     ),
     # Logging. A check of the driver's options that was killed had waited for CloudWatch in vain; but a driver without
     # credentials had not come so far as to ask CloudWatch, whatever it says of connections, and others never ask it.
@@ -230,7 +234,7 @@ RULES: tuple[Rule, ...] = (
         pattern=_SECRETS,
         also=r"ResourceNotFound|find the specified secret|AWSCURRENT|invalid ?(ssm )?parameters?|"
         r"Parameter(Version)?NotFound|staging label|(check )?whether the (secret|parameter) exists|"
-        r"marked for deletion|because it was deleted|invalid (name|ARN|version)|ValidationException",
+        r"(marked|scheduled) for deletion|because it was deleted|invalid (name|ARN|version)|ValidationException",
     ),
     Rule(
         cause=causes.REGISTRY_LOGIN_DENIED,
@@ -245,8 +249,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=causes.SECRET_DENIED,
         pattern=_SECRETS,
-        also=rf"{_DENIED}|\b(AWS)?KMS.{{0,80}}(not|pending|disabled|Exception)|kms:Decrypt|DecryptionFailure|"
-        r"DisabledException|InvalidKeyId",
+        also=rf"{_DENIED}|{_KEY}|kms:Decrypt|DecryptionFailure|DisabledException|InvalidKeyId",
     ),
     Rule(
         cause=causes.ENVIRONMENT_FILE,
@@ -260,7 +263,6 @@ RULES: tuple[Rule, ...] = (
         r"unable to find execution role credentials",
     ),
     # Images. The reference that could not be resolved stands in all of them, and says nothing.
-    Rule(cause=causes.DISK_FULL, pattern=r"no space left on device|thin pool|ephemeral storage.{0,80}(full|exceed)"),
     Rule(
         cause=causes.IMAGE_PLATFORM,
         pattern=r"descriptor (for|matching) platform|matching platform|no match(ing manifest)? for|"
@@ -269,7 +271,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=causes.IMAGE_DENIED,
         pattern=_PULL,
-        also=rf"{_DENIED}|403 Forbidden|unauthorized|no basic auth|insufficient_scope|authorization failed|"
+        also=rf"{_DENIED}|{_KEY}|403 Forbidden|unauthorized|no basic auth|insufficient_scope|authorization failed|"
         r": denied\b|denied on resource|requested access to the resource is denied|failed to fetch anonymous token\W?$|"
         r"authorization token has expired|authentication is required|402 Payment Required|permissions? to pull",
     ),
@@ -307,7 +309,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=causes.SUBNET_FULL,
-        pattern=r"(insufficient|enough|no) free (IP )?address|InsufficientFreeAddresses",
+        pattern=r"(insufficient|enough|no) free (IP(v[46])? )?address|InsufficientFreeAddresses",
     ),
     Rule(
         cause=causes.NETWORK,
@@ -335,13 +337,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=causes.TARGET_ABSENT,
-        pattern=r"target( group)?s? (is |are )?not found|failed to register targets|not in the target group|"
-        r"Target\.NotRegistered",
+        pattern=r"target( group)?s? (is |are )?not (found|registered)|failed to register targets|"
+        r"not in the target group|Target\.NotRegistered",
     ),
     Rule(cause=causes.PLATFORM, pattern=r"health checks? failed due to an internal error|Elb\.InternalError"),
     Rule(cause=causes.TARGET_CODE, pattern=r"health checks? failed with these codes|ResponseCodeMismatch"),
     Rule(
-        cause=causes.TARGET_TIMEOUT, pattern=r"unhealthy|health check|target.?group", also=r"timed out|Target\.Timeout"
+        cause=causes.TARGET_TIMEOUT,
+        pattern=r"unhealthy|health check|target.?group|Target\.Timeout",
+        also=r"timed out|Target\.Timeout",
     ),
     Rule(
         cause=causes.TARGET_UNHEALTHY,
@@ -371,7 +375,10 @@ RULES: tuple[Rule, ...] = (
     Rule(cause=causes.BACKOFF, pattern=r"unable to consistently start tasks|TASK_START_IMPAIRED"),
     Rule(cause=causes.PERCENT_DEADLOCK, pattern=r"because of the service deployment configuration"),
     Rule(cause=causes.PROTECTED, pattern=r"protected tasks|under protection|BY_TASK_PROTECTION|unable to scale in"),
-    Rule(cause=causes.BLOCKED, pattern=r"BlockedException|account (is|was|has been) (currently )?blocked|\bBLOCKED$"),
+    Rule(
+        cause=causes.BLOCKED,
+        pattern=r"BlockedException|account (is|was|has been) (currently )?blocked|\bBLOCKED$|Pending_?Verification",
+    ),
     Rule(
         cause=causes.QUOTA,
         pattern=r"(reached|exceed(s|ed)) (the|your) (maximum )?limit|limit (was|is|has been) (reached|exceeded)|"
@@ -400,7 +407,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=causes.DEPENDENCY,
         pattern=r"dependsOn|dependent container|container.{0,40}dependenc|dependenc.{0,40}container|task dependenc",
-        also=r"fail|timed? ?out|exited|unhealthy|\bnot\b|cannot|never",
+        also=r"fail|timed? ?out|exited|unhealthy|\bnot\b|cannot|never|without",
     ),
     Rule(
         cause=causes.START_FAILED,
@@ -411,13 +418,13 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         cause=causes.PLATFORM,
-        pattern=rf"{_FAULT}|Cannot(Inspect|Stop)ContainerError|CreateVolumeError|"
+        pattern=rf"{_FAULT}|Cannot(Inspect|Stop|Remove|Describe)ContainerError|CreateVolumeError|"
         r"not tran\w{3,10} to (inspecting|stopped)|waiting for \w{1,40} provisioning|cgroup resource|"
         r"SERVICE_HEALTH_UNKNOWN",
     ),
     Rule(
         cause=causes.CONFIGURATION,
-        pattern=r"TASK_CONFIGURATION_FAILURE|invalid configuration|ClientException|InvalidParameter|"
+        pattern=r"TASK_CONFIGURATION_FAILURE|invalid configuration|\bClientException|InvalidParameter|"
         r"not compatible with|Platform(TaskDefinitionIncompat|Unknown)|platform version.{0,40}(retired|not exist)|"
         r"HostConfigError|InvalidVolumeError|volume detection failed|"
         r"task ?definition.{0,120}(is inactive|does not exist|not found)|"

@@ -42,12 +42,10 @@ NOTHING_KNOWN = "Look at status.events and status.stoppedTasks, and at the conta
 
 
 def stopped_task(task: Mapping[str, Any]) -> StoppedTask:
-    """From one of DescribeTasks' tasks. The container told of is the one with a reason, else one with an exit code."""
-    containers = _of_the_task_definition(task.get("containers", ()))
-    guilty: Mapping[str, Any] = next(
-        (c for c in containers if c.get("reason")),
-        next((c for c in containers if c.get("exitCode") not in (None, 0)), containers[0] if containers else {}),
-    )
+    """From one of DescribeTasks' tasks. The container told of is the one with a reason, else the one whose exit code
+    says most.
+    """
+    guilty: Mapping[str, Any] = min(_of_the_task_definition(task.get("containers", ())), key=_innocence, default={})
     reasons = [r for r in (task.get("stoppedReason"), guilty.get("reason")) if r]
     text = "; ".join(dict.fromkeys(reasons))
     stopped = StoppedTask(
@@ -63,6 +61,15 @@ def stopped_task(task: Mapping[str, Any]) -> StoppedTask:
 
 def _of_the_task_definition(containers: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     return [c for c in containers if not c.get("name", "").startswith(ADDED_BY_AWS)]
+
+
+def _innocence(container: Mapping[str, Any]) -> int:
+    """Of containers, the one for which it is least has most to do with why the task stopped. ECS tells of none when it
+    ended; but when one has ended, it sends the others SIGTERM (143), and kills (137) those that don't heed it.
+    """
+    if container.get("reason"):
+        return 0
+    return {None: 4, 0: 4, 143: 3, 137: 2}.get(container.get("exitCode"), 1)
 
 
 def cause_of(task: StoppedTask) -> Cause:
