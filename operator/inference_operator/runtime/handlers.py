@@ -112,7 +112,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.error_backoffs = [1, 2, 5, 10, 20]
     settings.watching.connect_timeout = 10
     settings.background.cancellation_polling = 5
-    settings.process.ultimate_exiting_timeout = 25
+    settings.process.ultimate_exiting_timeout = 28  # a pod has 30
 
 
 def lighten(document: Any) -> None:
