@@ -68,13 +68,13 @@ async def _lead(settings: Settings, state: health.Health, election: Election) ->
     metrics.LEADER.set(1)
     holding = asyncio.create_task(_hold(election))
 
-    def before_try() -> None:
+    def while_leading() -> None:
         """Whoever was frozen in a pass may be the first to run again, before `hold`."""
         if election.overdue():
             _end("it has not been renewed")
 
     try:
-        await _work(settings, state, before_try)
+        await _work(settings, state, while_leading)
     finally:
         # A pass of a deletion goes on when kopf has ended. Until its end the lease is renewed, so that no other begins.
         await asyncio.get_running_loop().shutdown_default_executor()
@@ -96,16 +96,16 @@ def _end(reason: str) -> None:
     os._exit(LOST_LEASE)  # nothing is tidied up: threads may be about to write
 
 
-async def _work(settings: Settings, state: health.Health, before_try: Callable[[], None]) -> None:
+async def _work(settings: Settings, state: health.Health, while_leading: Callable[[], None]) -> None:
     over = threading.Event()
 
-    def unless_over() -> None:
+    def before_try() -> None:
         if over.is_set():
             raise EndingError
-        before_try()
+        while_leading()
 
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, settings, state, unless_over)
+    handlers.register(registry, settings, state, before_try, while_leading)
     where: dict[str, Any] = {"clusterwide": True}
     if settings.namespaces:
         finding = asyncio.create_task(_readable(settings.namespaces))
