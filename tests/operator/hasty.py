@@ -11,6 +11,7 @@ from inference_operator.runtime import loop
 backoff.ROLLING = timedelta(seconds=0.25)
 backoff.FIRST = timedelta(seconds=0.25)
 loop.LOOK_EVERY = 0.25
+loop.CONTESTED = 0.25
 
 if __name__ == "__main__":
     main(["run"])

@@ -28,6 +28,14 @@ async def hold(_):
 election.Election.hold, election.RENEW_DEADLINE = hold, 0.0
 main(["run"])
 """
+UNFENCED = f"""
+from inference_operator.runtime import connections
+
+connect = connections.connect
+connections.connect = lambda *where, before_try, **options: connect(*where, **options)
+{UNRENEWED}
+"""
+"""Asks AWS all the same: what is left of a pass in which it was frozen after its last call."""
 TAKEN_OVER_WITHIN = 20.0
 """Seconds. The lease of a holder that died ends 15 s after its last renewal."""
 
@@ -127,6 +135,18 @@ def test_a_leader_that_was_frozen_ends_before_it_asks_anything_of_aws(stage: Sta
         assert operator.process is not None
         assert operator.process.wait(15) == 3
     assert stage.live.calls() == []
+
+
+def test_a_leader_that_was_frozen_ends_before_it_writes_a_status(stage: Stage) -> None:
+    """Its status is one of long ago, and would stand in place of the next leader's."""
+    environment = {**stage.operator.environment, "INFERENCE_OPERATOR_LEASE": f"{stage.namespace}/operator"}
+    with replace(stage.operator, environment=environment, program=(sys.executable, "-c", UNFENCED)) as operator:
+        stage.apply("recommender")
+        assert operator.process is not None
+        assert operator.process.wait(15) == 3
+    assert stage.live.calls() != []
+    assert "status" not in stage.get("recommender")
+    assert "status" not in (stage.environment() or {})
 
 
 def test_a_replica_that_stands_by_ends_when_it_is_told_to(stage: Stage, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 GOOD, BETTER, BAD = (f"registry.example.com/inference-server:{tag}" for tag in ("1.4.0", "1.5.0", "broken"))
 NO_IMAGE = f"CannotPullContainerError: pull image manifest has been retried 1 time(s): {BAD}: not found"
+EFS_REFUSES = "ResourceInitializationError: failed to invoke EFS utils commands: mount.nfs4: access denied by server"
 EVERY_KIND = ("LogGroup", "AccessPoint", "TargetGroup", "ListenerRule", "TaskDefinition", "Service")
 
 
@@ -893,6 +894,17 @@ def test_a_log_group_that_somebody_has_taken_away_is_there_again_once_a_task_has
     up.live_on(timedelta(minutes=10))
     assert "LogGroupMissing" in {task["cause"] for task in up.status["stoppedTasks"]}
     assert up.ready
+
+
+def test_tasks_that_a_policy_keeps_from_their_models_cost_looks_at_the_access_point_alone(up: Object) -> None:
+    up.world.runner.script = lambda _: failing(EFS_REFUSES)
+    up.world.runner.exit(up.world.runner.starts[0].arn, "app", code=1)
+    mark = up.world.mark
+    up.live_on(timedelta(minutes=30))
+    calls = Counter(call.operation for call in up.world.calls(since=mark))
+    assert 0 < calls.pop("DescribeAccessPoints") <= len(up.world.runner.starts)
+    assert set(calls) == {"DescribeServices", "ListTasks", "DescribeTasks"}
+    assert "EfsAccessDenied" in up.condition("Ready")["message"]
 
 
 def test_a_change_of_the_count_alone_does_not_have_everything_looked_at_again(up: Object) -> None:

@@ -1,25 +1,40 @@
-"""The API server goes away for a while, as when a managed control plane is updated, and comes back."""
+"""The API server goes away for a while, as when a control plane is updated, and comes back. Or AWS is silent."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
 
+from inference_sandbox.control_plane import Cluster
 from tests.operator.live import Stage
+from tests.operator.test_high_availability import holder
 from tests.operator.world import CLUSTER, REGION
 
+PERSISTENT = """
+from botocore.config import Config
+from inference_operator.aws import clients
+
+clients.CONFIG = clients.CONFIG.merge(Config(read_timeout=2, retries={"mode": "standard", "total_max_attempts": 99}))
+from inference_operator.cli import main
+
+main(["run"])
+"""
+"""The operator, with clients that try again and again what is not answered."""
 BETTER = "registry.example.com/inference-server:1.5.0"
 
 
 class Gate:
-    """A way to a server that can be shut: then whoever is inside is thrown out, and nobody is let in."""
+    """A way to a server that can be shut: then whoever is inside is thrown out, and nobody is let in. Or it is a hole:
+    everybody is let in, and hears nothing."""
 
     def __init__(self, host: str, port: int) -> None:
         self._to = (host, port)
@@ -27,6 +42,9 @@ class Gate:
         self._inside: list[socket.socket] = []
         self.port: int = self._door.getsockname()[1]
         self.open = True
+        self.hole = False
+        self.swallowed = 0
+        """Pieces of requests that nobody will answer."""
         threading.Thread(target=self._let_in, daemon=True).start()
 
     def shut(self) -> None:
@@ -56,7 +74,10 @@ class Gate:
     def _pass_on(self, source: socket.socket, to: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                to.sendall(data)
+                if self.hole:
+                    self.swallowed += 1
+                else:
+                    to.sendall(data)
             to.shutdown(socket.SHUT_WR)
 
 
@@ -125,3 +146,23 @@ def test_an_operator_that_starts_while_the_api_server_is_away_works_when_it_is_b
         stage.operator.start(sign="the objects can't be listed yet")
         gate.open = True
         stage.until_ready("recommender")
+
+
+def test_an_operator_that_is_told_to_stop_while_aws_is_silent_ends_in_time_and_gives_its_lease_back(
+    stage: Stage, own_cluster: Cluster
+) -> None:
+    aws = urlsplit(stage.operator.environment["AWS_ENDPOINT_URL"])
+    gate = Gate(aws.hostname or "", aws.port or 0)
+    gate.hole = True
+    environment = {
+        **stage.operator.environment,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{gate.port}",
+        "INFERENCE_OPERATOR_LEASE": f"{stage.namespace}/operator",
+    }
+    stage.apply("recommender")
+    with replace(stage.operator, environment=environment, program=(sys.executable, "-c", PERSISTENT)) as operator:
+        stage.until(lambda: gate.swallowed)
+        assert holder(own_cluster, stage)
+        assert operator.stop(within=20) == 0
+    assert holder(own_cluster, stage) == ""
+    gate.close()

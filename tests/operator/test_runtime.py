@@ -95,11 +95,24 @@ def test_a_status_that_somebody_has_written_is_put_right(stage: Stage) -> None:
         lie = {"status": {"readyReplicas": 7, "url": "https://elsewhere.example.com", "conditions": []}}
         where = (*OBJECT, stage.namespace, DEPLOYMENTS, "recommender")
         stage.custom.patch_namespaced_custom_object_status(*where, lie, _content_type=MERGE)
-        stage.patch("recommender", {"metadata": {"annotations": {PAUSED: "true"}}})  # it is looked at now
         stage.until(lambda: stage.get("recommender")["status"].get("url") == before["url"])
         after = stage.get("recommender")["status"]
         assert after["readyReplicas"] == before["readyReplicas"]
-        assert {c["type"] for c in after["conditions"]} == {*(c["type"] for c in before["conditions"]), "Paused"}
+        assert {c["type"] for c in after["conditions"]} == {c["type"] for c in before["conditions"]}
+
+
+def test_a_status_that_is_taken_away_after_a_restart_is_put_right(stage: Stage) -> None:
+    """The process has written none: it found the one of the process before it as it should be."""
+    with stage.operator:
+        stage.apply("recommender")
+        stage.until_ready("recommender")
+        assert stage.operator.stop() == 0
+        mark = stage.live.mark
+        stage.operator.start()
+        stage.until(lambda: "ecs:DescribeServices" in stage.live.calls(since=mark))
+        where = (*OBJECT, stage.namespace, DEPLOYMENTS, "recommender")
+        stage.custom.patch_namespaced_custom_object_status(*where, {"status": None}, _content_type=MERGE)
+        stage.until_ready("recommender")
 
 
 def test_passes_that_find_nothing_new_write_nothing_to_the_object(stage: Stage, own_cluster: Cluster) -> None:

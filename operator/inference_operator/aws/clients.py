@@ -89,11 +89,12 @@ def connect(
 ) -> Aws:
     """Clients for one region, from the standard AWS configuration (environment, web identity, Pod Identity, …) or with
     the role that is taken on with it. `pace` is that of the account and region; without one, AWS sets it. `before_try`
-    is called before each try of a call; if it does not return, nothing is sent."""
-    session = boto3.Session(botocore_session=_session(), region_name=region)
+    is called before each try of a call, for credentials too; if it raises or does not return, nothing is sent."""
+    session = own = boto3.Session(botocore_session=_session(), region_name=region)
     if role is not None:
-        session = _as(role, session)
-    session.events.register("before-send", lambda **_: before_try())
+        session = _as(role, own)
+    for each in {own, session}:
+        each.events.register("before-send", lambda **_: before_try())
 
     def client(name: str, pace: Pace | None = None) -> Any:
         make: Any = session.client  # its overloads name each service; here the name is a variable
@@ -171,6 +172,12 @@ class WebPageError(BotoCoreError):
 
 class CutShortError(BotoCoreError):
     fmt = "the answer ended before its end"
+
+
+class EndingError(BotoCoreError):
+    """For `before_try` to raise."""
+
+    fmt = "the process is about to end: it asks nothing any more"
 
 
 _WEB_PAGE = re.compile(rb"\s*<(!doctype html|html)\b", flags=re.IGNORECASE)

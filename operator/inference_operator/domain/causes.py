@@ -192,10 +192,6 @@ LOG_GROUP_MISSING = _error(
     "The log group that the container writes to does not exist.",
     "Nothing if the operator makes it (see LogGroupReady); else create it, or allow logs:CreateLogGroup.",
 )
-OURS_MISSING = frozenset(each.name for each in (EFS_DENIED, EFS_ACCESS_POINT, LOG_GROUP_MISSING))
-"""Names of causes that may mean that something is gone which the operator has made. EFS refuses to mount through an
-access point that is not there."""
-
 LOG_DENIED = _error(
     "LogAccessDenied",
     "The execution role may not write to CloudWatch Logs.",

@@ -46,7 +46,9 @@ from inference_operator.engine.reconcile import (
 from inference_operator.engine.status import Refusal
 from inference_operator.engine.verification import Gate
 from inference_operator.resources import KINDS, service_input
+from inference_operator.resources.access_point import AccessPoints
 from inference_operator.resources.base import Context, Failed, Scene, Wait
+from inference_operator.resources.log_group import LogGroups
 from inference_operator.resources.service import Service, Services
 
 log = structlog.get_logger(__name__)
@@ -187,8 +189,8 @@ def look_after(document: Document, world: World, memory: Memory, now: datetime) 
     memory.logs = log_health.look(ctx, memory.logs, running=conditions.running_tasks(done))
     told = status.summarize(ctx, done, gate.told, memory.logs, memory.contest.told(now, WAYS_OUT))
     told = notifications.with_notified(told, world.news.notified)
-    if _miss_something(previous, told):
-        memory.forget()
+    for kind in _missed(previous, told):
+        memory.seen.pop(kind, None)
     memory.interval = _interval(done, world.news)
     return Outcome(
         status=told,
@@ -248,10 +250,19 @@ def _scene(
     )
 
 
-def _miss_something(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> bool:
-    """Whether tasks have failed since that may lack something which is believed to be there."""
+MADE: Mapping[str | None, str] = {
+    causes.EFS_DENIED.name: AccessPoints.name,  # EFS refuses to mount through one that is not there
+    causes.EFS_ACCESS_POINT.name: AccessPoints.name,
+    causes.LOG_GROUP_MISSING.name: LogGroups.name,
+}
+"""By name of the cause of a task's end: the kind of what we make that may be gone then."""
+
+
+def _missed(before: InferenceDeploymentStatus, after: InferenceDeploymentStatus) -> set[str]:
+    """The kinds that tasks have failed for since, though what they lack is believed to be there. No others are looked
+    at again: tasks of a revision whose access point is gone, or that a policy keeps from it, fail for ever."""
     known = {task.task for task in before.stopped_tasks}
-    return any(task.task not in known and task.cause in causes.OURS_MISSING for task in after.stopped_tasks)
+    return {MADE[task.cause] for task in after.stopped_tasks if task.task not in known and task.cause in MADE}
 
 
 def _withheld(object_meta: ObjectMeta, ctx: Context) -> Reason | None:

@@ -41,10 +41,14 @@ PLACE = Duty(environments.look_after, environments.take_away)
 
 
 def register(
-    registry: kopf.OperatorRegistry, settings: Settings, health: Health, before_try: Callable[[], None]
+    registry: kopf.OperatorRegistry,
+    settings: Settings,
+    health: Health,
+    before_try: Callable[[], None],
+    before_write: Callable[[], None],
 ) -> None:
     """Adds the operator's handlers to a registry of kopf's. `health` is told of what they keep. `before_try` is called
-    before each request to AWS."""
+    before each request to AWS, `before_write` before each status and Event."""
     keeper = _LateKeeper()
 
     @kopf.on.login(registry=registry)
@@ -54,7 +58,7 @@ def register(
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
-        await keeper.start(own, health, before_try)
+        await keeper.start(own, health, before_try, before_write)
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
@@ -112,7 +116,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.error_backoffs = [1, 2, 5, 10, 20]
     settings.watching.connect_timeout = 10
     settings.background.cancellation_polling = 5
-    settings.process.ultimate_exiting_timeout = 25
+    settings.process.ultimate_exiting_timeout = 28  # a pod has 30
 
 
 def lighten(document: Any) -> None:
@@ -148,10 +152,12 @@ class _LateKeeper:
     it: Keeper
     comparing: asyncio.Task[None]
 
-    async def start(self, settings: Settings, health: Health, before_try: Callable[[], None]) -> None:
+    async def start(
+        self, settings: Settings, health: Health, before_try: Callable[[], None], before_write: Callable[[], None]
+    ) -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(settings.concurrency + 4, thread_name_prefix="pass"))
-        kube = Kube(settings.namespaces)
+        kube = Kube(settings.namespaces, before_write)
         # Before the first pass: an environment that is merely not seen yet must not read as one that is not there.
         environments = await answer(kube.environments)
         expected = {service_of({"metadata": m}) for m in await answer(kube.metadata)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -44,10 +44,12 @@ def connect() -> client.ApiClient:
 
 
 class Kube:
-    """By the package `kubernetes`, whose configuration has been loaded."""
+    """By the package `kubernetes`, whose configuration has been loaded. `before_write` is called before each write; if
+    it raises or does not return, nothing is written."""
 
-    def __init__(self, namespaces: Sequence[str] = ()) -> None:
+    def __init__(self, namespaces: Sequence[str] = (), before_write: Callable[[], None] = lambda: None) -> None:
         self._namespaces = namespaces
+        self._before_write = before_write
         api = connect()
         self._objects = client.CustomObjectsApi(api)
         self._events = client.EventsV1Api(api)
@@ -173,6 +175,7 @@ class Kube:
             {"op": "add", "path": "/status", "value": after},
         ]
         options: dict[str, Any] = {"_content_type": "application/json-patch+json", "_request_timeout": TIMEOUT}
+        self._before_write()
         try:
             if "namespace" in metadata:
                 stored: Any = self._objects.patch_namespaced_custom_object_status(
@@ -208,6 +211,7 @@ class Kube:
                 uid=metadata["uid"],
             ),
         )
+        self._before_write()
         if count > 1:
             series = client.EventsV1EventSeries(count=count, last_observed_time=micro_time(datetime.now(UTC)))
             try:

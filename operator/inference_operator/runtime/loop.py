@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 Document = Mapping[str, Any]
 SPACING = 1.0
 """Seconds between the beginnings of two passes over an object for the sake of events: they come in bursts."""
+CONTESTED = 5.0
+"""Seconds until a status that somebody else has written is put right: it may be another operator, which does so too."""
 UNHELD = 0.1  # seconds until it is looked again whether an object has its finalizer
 STUCK = timedelta(minutes=1)
 """So long a wait of a deletion is none for AWS, but for somebody to do something."""
@@ -86,7 +88,7 @@ class Slot:
     status: Mapping[str, Any] | None = None
     """The status last written, which the watch may not have brought back yet."""
     written: str | None = None
-    """The resourceVersion that the object had then."""
+    """The resourceVersion that the object had then, or has had since with that status."""
     failures: int = 0
     """Writes to the Kubernetes API that failed in a row."""
     due: float | None = None
@@ -168,7 +170,7 @@ class Keeper:
         if service not in self.slots:
             self._call_environment(document)
         self.slots[service] = (slot, document)
-        _notice_status(slot, document)
+        self._notice_status(slot, document)
         self.expected.discard(service)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
@@ -195,12 +197,13 @@ class Keeper:
 
     def _has_successor(self, document: Document) -> bool:
         """Whether there is another object of the name by now: somebody has taken the first one's finalizer away."""
-        metadata = document["metadata"]
-        if "namespace" in metadata:
-            _, kept = self.slots.get(service_of(document), (None, document))
-        else:
-            kept = self.environments.get(metadata["name"], document)
-        return bool(kept["metadata"]["uid"] != metadata["uid"])
+        return bool(self._as_shown(document)["metadata"]["uid"] != document["metadata"]["uid"])
+
+    def _as_shown(self, document: Document) -> Document:
+        """The object of the name as the watch last brought it."""
+        if "namespace" not in document["metadata"]:
+            return self.environments.get(document["metadata"]["name"], document)
+        return self.slots.get(service_of(document), (None, document))[1]
 
     def environment_noticed(self, document: Document, slot: Slot) -> None:
         """Something happened to an environment: if to what it offers, everything in it is looked at again."""
@@ -208,7 +211,7 @@ class Keeper:
         known = self.environments.get(name)
         self.environments[name] = document
         self.environment_slots[name] = slot
-        _notice_status(slot, document)
+        self._notice_status(slot, document)
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
             slot.seen = seen
@@ -281,6 +284,10 @@ class Keeper:
         if len(slot.stopped) > STOPPED_TASKS_LIMIT:
             slot.stopped.popitem(last=False)[1].kept()  # the status holds no more either
         return "later"
+
+    def _notice_status(self, slot: Slot, document: Document) -> None:
+        if _somebody_else_has_told(slot, document) and slot.due is not None:  # else it is seen to when the pass ends
+            asyncio.get_running_loop().call_later(CONTESTED, self._hint, slot)
 
     def _hint(self, slot: Slot) -> None:
         """Wakes the object, but not so soon that it would be looked at twice within SPACING."""
@@ -462,11 +469,14 @@ class Keeper:
             return outcome
         try:
             written = await asyncio.to_thread(self.kube.write_status, document, known, after)
+            # A status that another process has written is as good as written by this one.
+            slot.written = written or slot.written or document["metadata"].get("resourceVersion")
             if written is not None:
-                slot.written = written
                 log.info("status written", ready=_ready(after))
             slot.status = after
             slot.failures = 0
+            if _somebody_else_has_told(slot, self._as_shown(document)):
+                asyncio.get_running_loop().call_later(CONTESTED, self._hint, slot)
         except GoneError:
             return outcome
         except Exception:  # whatever the API server or the way to it: the next pass writes it
@@ -485,12 +495,14 @@ class Keeper:
         return outcome
 
 
-def _notice_status(slot: Slot, document: Document) -> None:
-    """What the watch brings of a status, beside what was written last: somebody else may have changed it since."""
+def _somebody_else_has_told(slot: Slot, document: Document) -> bool:
+    """Takes what the watch brings of a status, beside what was written last: somebody may have changed it since."""
     shown, version = document.get("status"), document["metadata"].get("resourceVersion")
     since = slot.written is not None and version is not None and int(version) > int(slot.written)
+    changed = since and slot.status != shown
     if since or slot.status == shown:
         slot.status = shown  # if they are equal, one of the two is enough to keep
+    return changed
 
 
 def _slipped_away(document: Document) -> bool:
