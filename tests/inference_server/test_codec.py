@@ -211,6 +211,17 @@ def test_a_model_without_inputs_has_no_usual_request() -> None:
     assert UsualReader(Signature.of([], []), Limits()).read(b'{"inputs": []}') is None
 
 
+def test_inputs_that_are_too_large_together_are_left_to_who_reads_with_care() -> None:
+    reader = UsualReader(Signature.of([TensorSpec(n, "FP32", (-1,)) for n in "ab"], []), Limits(elements=4))
+
+    def ask(size: int) -> object:
+        inputs = [{"name": n, "datatype": "FP32", "shape": [size], "data": [1] * size} for n in "ab"]
+        return reader.read(json.dumps({"inputs": inputs}).encode())
+
+    assert ask(2) is not None
+    assert ask(3) is None
+
+
 def test_what_is_remembered_of_requests_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference_server.protocol.usual._MOST_LAYOUTS", 3)
     reader = UsualReader(MATRIX, Limits())

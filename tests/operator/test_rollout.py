@@ -256,3 +256,50 @@ def test_what_was_given_up_is_told_as_ecs_shows_it_and_else_as_it_was_followed()
     assert (forgotten.deployment, forgotten.started_at) == (HELD.id, HELD.started_at)
     never_followed = followed(old(), known=BEFORE, record=replace(WENT_DOWN, created_at=NOW))
     assert (never_followed.deployment, never_followed.started_at) == (None, NOW)
+
+
+def record(**members: Any) -> Record:
+    return read({"serviceDeploymentArn": "arn:…/2", "status": "IN_PROGRESS", **members})
+
+
+@pytest.mark.parametrize(
+    ("status", "badly"),
+    [
+        ("PENDING", False),
+        ("IN_PROGRESS", False),
+        ("SUCCESSFUL", False),
+        ("STOPPED", True),
+        ("STOP_REQUESTED", True),
+        ("ROLLBACK_REQUESTED", True),
+        ("ROLLBACK_IN_PROGRESS", True),
+        ("ROLLBACK_SUCCESSFUL", True),
+        ("ROLLBACK_FAILED", True),
+    ],
+)
+def test_all_that_does_not_go_on_or_succeed_has_ended_badly(status: str, badly: bool) -> None:
+    assert record(status=status).ended_badly is badly
+
+
+def test_a_deployment_that_was_stopped_is_told_with_the_reason_of_its_end() -> None:
+    told = record(status="STOPPED", statusReason="stopped by a user", stoppedAt=NOW)
+    assert (told.reason, told.given_up_at, told.failed_tasks, told.threshold, told.alarms) == (
+        "stopped by a user",
+        NOW,
+        0,
+        None,
+        (),
+    )
+
+
+def test_a_breaker_that_is_off_has_no_threshold() -> None:
+    assert record(deploymentCircuitBreaker={"status": "DISABLED", "threshold": 3}).threshold is None
+
+
+def test_only_a_hook_that_pauses_and_still_waits_is_a_pause() -> None:
+    hook = {"hookId": "h", "targetType": "PAUSE", "status": "AWAITING_ACTION"}
+    told = record(lifecycleHookDetails=[{**hook, "hookId": "l", "targetType": "AWS_LAMBDA"}, hook])
+    assert told.pause == Pause(id="h", stage=None, expires_at=None, then="ROLLBACK")
+    goes_on = record(lifecycleHookDetails=[{**hook, "timeoutAction": "CONTINUE"}])
+    assert goes_on.pause is not None
+    assert goes_on.pause.then == "CONTINUE"
+    assert record(lifecycleHookDetails=[{**hook, "status": "SUCCEEDED"}]).pause is None
