@@ -72,6 +72,7 @@ def test_where_nothing_can_be_asked_for_nothing_is_put_back() -> None:
     contest = Contest()
     contest.keeps("Service", None)
     assert contest.puts_back("Service", Create(), None) == ()
+    assert not contest.kept
 
 
 @pytest.mark.parametrize("path", [service_input.FORCE, service_input.CONTINUE, service_input.ROLL_BACK])
