@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from inference_operator.engine.contest import Contest
-from inference_operator.engine.plan import Create, Delete, Keep, Update
+from inference_operator.engine.contest import Contest, values
+from inference_operator.engine.plan import Create, Delete, Keep, Step, Update
 from inference_operator.resources import service_input
 from inference_operator.resources.base import Change
 from tests.operator.builders import NOW
@@ -80,3 +80,22 @@ def test_what_the_object_asks_for_once_is_nobody_elses_change(path: str) -> None
     contest = Contest()
     contest.keeps("Service", "this")
     assert contest.puts_back("Service", Update(Change((path, "desiredCount"))), "this") == [COUNT]
+
+
+def test_what_is_told_of_it_has_the_count_the_first_time_and_the_last() -> None:
+    contest, last = put_back(3, every=timedelta(minutes=1))
+    first = f"{NOW:%Y-%m-%dT%H:%M:%SZ}"
+    told = f"{COUNT} (put back 3 times since {first}, last at {NOW + timedelta(minutes=2):%Y-%m-%dT%H:%M:%SZ})"
+    assert told in (contest.told(last) or "")
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (Create(), "it was gone"),
+        (Delete(), "it was there"),
+        (Update(Change(("desiredCount", "tags"), values={"desiredCount": (1, 2)})), "desiredCount (was 2), tags"),
+    ],
+)
+def test_an_event_tells_what_it_was(step: Step, told: str) -> None:
+    assert values(step) == told

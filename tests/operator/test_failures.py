@@ -164,10 +164,11 @@ def test_a_verdict_counts_unless_it_says_no_more_than_that_tasks_failed(
 
 
 def test_without_a_verdict_the_event_of_the_deployments_end_is_one() -> None:
-    ended = f"(deployment deployment) deployment failed: {ALARM}"
-    theirs = f"(deployment another) deployment failed: {BREAKER}"
-    shown = replace(evidence(), events=[at(2, theirs), at(1, ended)])
-    assert failures.failure(shown, generation=1, verdict=None, at=NOW).cause == "DeploymentAlarm"
+    ended = [
+        at(n, f"(deployment {whose}) deployment failed: {ALARM}") for n, whose in ((2, "another"), (1, "deployment"))
+    ]
+    told = failures.failure(replace(evidence(), events=ended), generation=1, verdict=None, at=NOW)
+    assert (told.cause, told.message) == ("DeploymentAlarm", ended[1].message)
 
 
 def test_a_failure_is_unexplained_for_a_while_if_no_task_has_told_yet() -> None:
