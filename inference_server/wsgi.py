@@ -138,15 +138,7 @@ def _hand_in(here: Surroundings, found: Scan, catalog: Catalog, loading: Loading
 
 def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading) -> Application:
     settings, catalog = here.settings, loader.catalog
-    keys = [model.key for versions in catalog.models.values() for model in versions.values()]
-    keys += [(entry.model, str(entry.version)) for entry in loading.after_fork]
-    if settings.threads == 1 and any(
-        model.config.batching for versions in catalog.models.values() for model in versions.values()
-    ):
-        log.warning("batching has no effect with one thread; set INFERENCE_THREADS")
-    store = (Store if settings.threads == 1 else LockedStore)(
-        here.scratch / f"{here.folder.path.name}.counters", keys, settings.workers
-    )
+    store = _counters(here, catalog, loading)
     # A duplicate, as the object closes its descriptor when it is collected.
     listening = socket.socket(fileno=os.dup(uwsgi.sockets[0]))
     overload = Overload(listening, settings.max_waiting)
@@ -190,7 +182,6 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         clock=clock,
         receive=_receiver(settings.threads, settings.client_timeout_seconds),
     )
-
     loiterers = Loiterers(listening.getsockname()[1], settings.request_timeout_seconds, clock)
 
     def start_worker() -> None:
@@ -202,21 +193,38 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
         loiterers.watch()
         if settings.worker_memory_bytes is not None:
             watch_memory(settings.worker_memory_bytes, partial(setattr, application, "leave", _leave))
-        last_words: list[Callable[[], None]] = []
-        if slot == 0 and emf is not None:
-            emf.start(settings.emf_seconds)
-            last_words.append(partial(emf.report, last=True))
-        if tracing is not None:
-            traces = tracing(_VERSION)
-            application.trace = traces.record
-            last_words.append(traces.close)
-        uwsgi.atexit = partial(_call_all, last_words)
+        uwsgi.atexit = partial(_call_all, _report(application, tracing, emf if slot == 0 else None, settings))
         if slot == 0 and settings.model_control == "poll":
             watch_repository(settings.models_dir, found, settings.poll_seconds, ask, ready=catalog.ready)
         here.folder.mark_up()
 
     uwsgi.post_fork_hook = start_worker
     return application
+
+
+def _counters(here: Surroundings, catalog: Catalog, loading: Loading) -> Store:
+    models = [model for versions in catalog.models.values() for model in versions.values()]
+    one_thread = here.settings.threads == 1
+    if one_thread and any(model.config.batching for model in models):
+        log.warning("batching has no effect with one thread; set INFERENCE_THREADS")
+    keys = [model.key for model in models] + [(entry.model, str(entry.version)) for entry in loading.after_fork]
+    path = here.scratch / f"{here.folder.path.name}.counters"
+    return (Store if one_thread else LockedStore)(path, keys, here.settings.workers)
+
+
+def _report(
+    application: Application, tracing: type[Tracing] | None, emf: EmfReporter | None, settings: Settings
+) -> Iterable[Callable[[], None]]:
+    """Begin to tell others what a worker does, and the last words of it."""
+    last_words: list[Callable[[], None]] = []
+    if emf is not None:
+        emf.start(settings.emf_seconds)
+        last_words.append(partial(emf.report, last=True))
+    if tracing is not None:
+        traces = tracing(_VERSION)
+        application.trace = traces.record
+        last_words.append(traces.close)
+    return last_words
 
 
 def _receiver(threads: int, patience: float) -> Receive:

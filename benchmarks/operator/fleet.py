@@ -35,6 +35,7 @@ from inference_sandbox.aws.calls import Call
 from inference_sandbox.aws.faults import Fault
 from inference_sandbox.aws.in_process import CREDENTIALS
 from inference_sandbox.aws.quotas import GROUP_OF, GROUPS
+from inference_sandbox.aws.server import Server
 from inference_sandbox.control_plane import ControlPlane
 from inference_sandbox.ecs.clock import WallClock
 from inference_sandbox.ecs.surroundings import Latencies, Settings
@@ -120,7 +121,7 @@ def stage(folder: Path, settings: Settings = LIKE_FARGATE) -> Iterator[Stage]:
         efs_root=folder / "efs",
         settings=settings,
     )
-    url, over, ticks = cloud.start(), threading.Event(), Ticks()
+    server, over, ticks = Server(cloud), threading.Event(), Ticks()
 
     def tick() -> None:
         while not over.wait(TICK):
@@ -143,7 +144,7 @@ def stage(folder: Path, settings: Settings = LIKE_FARGATE) -> Iterator[Stage]:
                 **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "INFERENCE_"))},
                 **of_the_image(),
                 "KUBECONFIG": str(cluster.kubeconfig),
-                "AWS_ENDPOINT_URL": url,
+                "AWS_ENDPOINT_URL": server.url,
                 "AWS_ACCESS_KEY_ID": CREDENTIALS["aws_access_key_id"],
                 "AWS_SECRET_ACCESS_KEY": CREDENTIALS["aws_secret_access_key"],
                 "AWS_CONFIG_FILE": os.devnull,
@@ -153,7 +154,7 @@ def stage(folder: Path, settings: Settings = LIKE_FARGATE) -> Iterator[Stage]:
         )
     over.set()
     ticking.join()
-    cloud.stop()
+    server.close()
 
 
 def of_the_image() -> dict[str, str]:

@@ -24,7 +24,9 @@ from typing import Any, NamedTuple
 
 import boto3
 
-from inference_sandbox.aws.server import CREDENTIALS, Aws
+from inference_sandbox.aws import Aws
+from inference_sandbox.aws.in_process import CREDENTIALS
+from inference_sandbox.aws.server import Server
 from inference_sandbox.ecs.clock import VirtualClock
 from inference_sandbox.load_balancer.scripted import ScriptedLoadBalancer
 from inference_sandbox.tasks.scripted import ScriptedRunner
@@ -125,7 +127,7 @@ def main() -> int:
             load_balancer=ScriptedLoadBalancer(clock),
             efs_root=Path(folder),
         )
-        url = aws.start()
+        server = Server(aws)
         fleet = Fleet(aws, given.services, given.tasks)
         print(f"{given.services} services of {given.tasks} tasks, one step of a second for each tick")
         print(f"create all, in process      {timed(fleet.create)}")
@@ -134,9 +136,9 @@ def main() -> int:
         rolling = fleet.slowest_tick(180)
         resting = timed(aws.tick, 1000)
         describing = timed(lambda: fleet.describe(aws.client("ecs")), 100)
-        remote = over_http(url)
+        remote = over_http(server.url)
         describing_remote = timed(lambda: fleet.describe(remote), 100)
-        aws.stop()
+        server.close()
         fleet.update(desiredCount=0)
         stopping = fleet.slowest_tick(60)
     print(f"slowest tick, all starting  {starting}")

@@ -298,7 +298,8 @@ def _raw_shape(size: int, itemsize: int, spec: TensorSpec) -> tuple[int, ...]:
     unit = itemsize * math.prod(dimension for dimension in spec.shape if dimension != -1)
     rows, rest = divmod(size, unit) if unit else (0, size)
     if rest or (rows != 1 and -1 not in spec.shape):
-        raise InvalidRequestError(f"the body has {size} bytes; input '{spec.name}' takes a multiple of {unit}")
+        takes = f"a multiple of {unit}" if -1 in spec.shape else unit
+        raise InvalidRequestError(f"the body has {size} bytes; input '{spec.name}' takes {takes}")
     return tuple(rows if dimension == -1 else dimension for dimension in spec.shape)
 
 

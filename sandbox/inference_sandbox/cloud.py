@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from inference_sandbox.aws.server import CREDENTIALS
+from inference_sandbox.aws import Aws, side_door
+from inference_sandbox.aws.in_process import CREDENTIALS
+from inference_sandbox.aws.server import Server
 from inference_sandbox.container_logs import ContainerLogs
 from inference_sandbox.details import Cloud
 from inference_sandbox.ecs.clock import WallClock
@@ -110,12 +113,14 @@ def _details(aws: LiveAws, url: str, *, tasks: str, log_router: str) -> Cloud:
 @contextmanager
 def _serving(aws: LiveAws) -> Iterator[str]:
     """Its URL, while its API is served and its scheduler looks at the clock now and then."""
-    url = aws.start()
-    try:
-        with _ticking(aws):
-            yield url
-    finally:
-        aws.stop()
+
+    def status(_aws: Aws, _given: side_door.Given) -> Any:
+        """What there is in ECS right now."""
+        return aws.status()
+
+    routes = {("GET", "/status"): status, **side_door.ROUTES}
+    with closing(Server(aws, routes)) as server, _ticking(aws):
+        yield server.url
 
 
 @contextmanager

@@ -1,17 +1,14 @@
 """AWS as it is up for people: on a clock that can be moved, with programs for tasks and an account to build in.
 
 What it adds to `Aws`: container output goes to CloudWatch, time that is skipped waits for programs, a reset hands the
-account over anew, and the side door tells the status. What runs behind the ports is not known here.
+account over anew, and there is a status to be told. What runs behind the ports is not known here.
 """
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,7 +16,6 @@ from typing import Any
 
 from moto.elbv2.models import elbv2_backends
 from moto.moto_api._internal import mock_random
-from werkzeug.wrappers import Response
 
 from inference_sandbox.aws import Aws
 from inference_sandbox.checkpoint import Checkpoint
@@ -35,12 +31,10 @@ from inference_sandbox.status import snapshot
 
 REGION = "ap-northeast-1"
 
-_STATUS_PATH = "/_sandbox/status"
 _PROGRAM_SECONDS = 3.0
 """How long skipped time waits for a program that is starting or ending, in real seconds."""
 _POLL_SECONDS = 0.02
 _PORT_SECONDS = 5.0
-_WAKE_SECONDS = 0.002
 
 
 class LiveAws(Aws):
@@ -89,12 +83,6 @@ class LiveAws(Aws):
             super().reset()
             _until(lambda: _is_free(self.listener_port), seconds=_PORT_SECONDS)
             self.account = self._prepare()
-
-    def stop(self) -> None:
-        """Without waiting for the server's next look around: a connection brings it on."""
-        if self._server is not None:
-            threading.Timer(_WAKE_SECONDS, partial(_knock, self._server.server_port)).start()
-        super().stop()
 
     # -- time
 
@@ -169,13 +157,6 @@ class LiveAws(Aws):
                 runs_as=self._runs_as,
             )
 
-    def _application(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) != ("GET", _STATUS_PATH):
-            answered: Iterable[bytes] = super()._application(environ, start_response)
-            return answered
-        response = Response(json.dumps(self.status()), content_type="application/json")
-        return response(environ, start_response)
-
 
 _laid: list[tuple[Checkpoint, Ground]] = []
 """What the first account of this process was built on; those after it are built on copies, which are quick to have."""
@@ -203,11 +184,6 @@ def _until(condition: Callable[[], bool], *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
-
-
-def _knock(port: int) -> None:
-    with suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
 
 def _free_port() -> int:

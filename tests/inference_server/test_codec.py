@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from typing import Any, get_args
 
@@ -49,6 +50,7 @@ def test_a_vector_may_come_as_the_column_that_mlserver_makes_of_it(data: list[An
     array = read(one(data, [3, 1], "INT64"), vector("INT64")).inputs["x"]
     assert array.shape == (3,)
     assert array.tolist() == [1, 2, 3]
+    assert read(one([], [0, 1], "INT64"), vector("INT64")).inputs["x"].shape == (0,)
 
 
 def test_a_vector_may_come_as_a_binary_column() -> None:
@@ -209,6 +211,17 @@ def test_a_model_without_inputs_has_no_usual_request() -> None:
     assert UsualReader(Signature.of([], []), Limits()).read(b'{"inputs": []}') is None
 
 
+def test_inputs_that_are_too_large_together_are_left_to_who_reads_with_care() -> None:
+    reader = UsualReader(Signature.of([TensorSpec(n, "FP32", (-1,)) for n in "ab"], []), Limits(elements=4))
+
+    def ask(size: int) -> object:
+        inputs = [{"name": n, "datatype": "FP32", "shape": [size], "data": [1] * size} for n in "ab"]
+        return reader.read(json.dumps({"inputs": inputs}).encode())
+
+    assert ask(2) is not None
+    assert ask(3) is None
+
+
 def test_what_is_remembered_of_requests_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inference_server.protocol.usual._MOST_LAYOUTS", 3)
     reader = UsualReader(MATRIX, Limits())
@@ -277,6 +290,7 @@ def test_json_data_may_be_written_to_by_the_model() -> None:
         (one([1, 2], [1, 2], outputs=[{"name": "z"}]), "output \"z\" is not known; the model gives 'y'"),
         (one([1, 2], [1, 2], outputs=[{"name": "y"}, {"name": "y"}]), "asked for twice"),
         (one([1, 2], [1, 2], outputs="y"), "'outputs' is a JSON string"),
+        (one([1, 2], [1, 2], outputs={}), "'outputs' is {}; it must be an array"),
         (one([1, 2], [1, 2], outputs=["y"]), "JSON string"),
         (one([1, 2], [1, 2], outputs=[{"name": "y", "parameters": {"binary_data": "yes"}}]), "must be true or false"),
         ({"inputs": one([1, 2], [1, 2])["inputs"] * 2}, "given twice"),
@@ -289,7 +303,7 @@ def test_a_malformed_request_is_refused_with_words_that_help(document: Any, word
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 5000, b'{"inputs": NaN}', b"nul"])
 def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
-    with pytest.raises(InvalidRequestError):
+    with pytest.raises(InvalidRequestError, match="the body is not JSON" if body else "the body is empty"):
         Reader(MATRIX, Limits()).read(body, None)
 
 
@@ -341,6 +355,26 @@ def test_an_optional_input_may_be_left_out() -> None:
 @pytest.mark.parametrize(("timeout", "seconds"), [(None, None), (0, None), (1_500_000, 1.5)])
 def test_the_reserved_parameter_timeout_is_microseconds(timeout: int | None, seconds: float | None) -> None:
     assert read(one([1, 2], [1, 2], parameters={"timeout": timeout})).timeout_seconds == seconds
+
+
+@pytest.mark.parametrize("timeout", [-1, "5", True])
+def test_a_timeout_that_is_no_span_of_time_is_refused(timeout: Any) -> None:
+    request = read(one([1, 2], [1, 2], parameters={"timeout": timeout}))
+    with pytest.raises(InvalidRequestError, match=r"parameter 'timeout' is .*; give microseconds"):
+        _ = request.timeout_seconds
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((3, 2), 3), ((), 1)])
+def test_a_request_has_as_many_rows_as_its_first_input_and_a_number_is_one(shape: tuple[int, ...], rows: int) -> None:
+    signature = Signature.of([TensorSpec("x", "FP32", shape)], [])
+    assert read(one([0] * math.prod(shape), [*shape]), signature).rows == rows
+    assert InferRequest({}, {}, None, {}).rows == 1
+
+
+def test_an_id_and_the_outputs_asked_for_are_kept() -> None:
+    request = read(one([1, 2], [1, 2], id="a", outputs=[{"name": "y", "parameters": {"binary_data": True}}]))
+    assert (request.id, request.outputs) == ("a", {"y": True})
+    assert read(one([1, 2], [1, 2], outputs=[])).outputs == {"y": False}
 
 
 # --- Binary -----------------------------------------------------------------------------------------------------------
@@ -442,24 +476,38 @@ def test_a_raw_request_takes_its_open_dimension_from_its_size() -> None:
     assert request.outputs == {"y": True}
 
 
-def test_a_raw_bytes_request_is_one_element() -> None:
-    assert Reader(vector("BYTES"), Limits()).read(b"ab\0", "0").inputs["x"].tolist() == [b"ab\0"]
+def test_a_raw_request_may_have_as_many_rows_as_the_limit_and_no_more() -> None:
+    reader = Reader(MATRIX, Limits(rows=2))
+    assert reader.read(b"\0" * 16, "0").rows == 2
+    with pytest.raises(InvalidRequestError, match="input 'x' has 3 rows; the limit is 2"):
+        reader.read(b"\0" * 24, "0")
+
+
+@pytest.mark.parametrize("size", [1, -1])
+def test_a_raw_bytes_request_is_one_element(size: int) -> None:
+    signature = Signature.of([TensorSpec("x", "BYTES", (size,))], [])
+    assert Reader(signature, Limits()).read(b"ab\0", "0").inputs["x"].tolist() == [b"ab\0"]
 
 
 @pytest.mark.parametrize(
-    "signature",
+    ("inputs", "words"),
     [
-        Signature.of([TensorSpec("a", "FP32", (1,)), TensorSpec("b", "FP32", (1,))], []),
-        Signature.of([TensorSpec("a", "FP32", (-1, -1))], []),
-        Signature.of([TensorSpec("a", "FP32", (-1, 3))], []),
-        Signature.of([TensorSpec("a", "FP32", (1,))], []),
-        Signature.of([TensorSpec("a", "FP32", (-1, 0))], []),
-        Signature.of([TensorSpec("a", "BYTES", (-1, 2))], []),
+        ([TensorSpec("a", "FP32", (1,)), TensorSpec("b", "FP32", (1,))], "for models of one input"),
+        ([TensorSpec("a", "FP32", (-1, -1))], "at most one open dimension"),
+        ([TensorSpec("a", "FP32", (-1, 3))], "takes a multiple of 12"),
+        ([TensorSpec("a", "FP32", (1,))], "has 8 bytes; input 'a' takes 4$"),
+        ([TensorSpec("a", "FP32", (-1, 0))], "takes a multiple of 0"),
+        ([TensorSpec("a", "BYTES", (-1, 2))], r"of shape \[1\], not \[-1, 2\]"),
     ],
 )
-def test_a_raw_request_that_no_shape_fits_is_refused(signature: Signature) -> None:
-    with pytest.raises(InvalidRequestError):
-        Reader(signature, Limits()).read(b"\0" * 8, "0")
+def test_a_raw_request_that_no_shape_fits_is_refused(inputs: list[TensorSpec], words: str) -> None:
+    with pytest.raises(InvalidRequestError, match=words):
+        Reader(Signature.of(inputs, []), Limits()).read(b"\0" * 8, "0")
+
+
+def test_a_raw_request_to_a_model_of_one_shape_has_its_size() -> None:
+    signature = Signature.of([TensorSpec("x", "FP32", (1, 2))], [])
+    assert Reader(signature, Limits()).read(b"\0" * 8, "0").inputs["x"].shape == (1, 2)
 
 
 # --- Responses --------------------------------------------------------------------------------------------------------

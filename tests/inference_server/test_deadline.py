@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -47,6 +48,21 @@ def test_a_late_model_is_answered_by_the_watch_and_once(ends: tuple[socket.socke
     answer = received(caller)
     assert answer.startswith(b"HTTP/1.1 504 ")
     assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_a_caller_that_reads_nothing_holds_up_neither_the_watch_nor_the_worker(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    worker, _ = ends
+    worker.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            worker.send(bytes(65536))
+    worker.setblocking(True)
+    watch = Watch()
+    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
+    watch.look(10.0)
+    assert not watch.finish()
 
 
 def test_a_late_request_leaves_the_next_one_alone(ends: tuple[socket.socket, socket.socket]) -> None:

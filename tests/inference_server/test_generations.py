@@ -39,6 +39,27 @@ def test_a_change_starts_another_generation_and_stops_the_old_one_once_it_is_up(
     assert generations.on_request(Request("3", "load", "b")) == [Start(3, {}, wanted=("b",))]
 
 
+def test_an_old_generation_that_ends_while_another_starts_fails_no_change() -> None:
+    generations = serving()
+    generations.on_request(UNLOAD_B)
+    generations.on_up(2)
+    generations.on_request(LOAD_A)
+    assert generations.on_exit(1, 0, Trouble()) == []
+    assert generations.on_up(3) == [Stop(2), Reply("1", None)]
+
+
+def test_a_worker_that_comes_up_again_is_no_other_generation() -> None:
+    generations = serving()
+    assert generations.on_up(1) == []
+    assert generations.serving == 1
+
+
+def test_a_change_whose_generation_ends_unexpectedly_is_told_how_it_ended() -> None:
+    generations = serving()
+    generations.on_request(LOAD_A)
+    assert generations.on_exit(2, -6, Trouble()) == [Reply("1", "the server was killed by SIGABRT while it started")]
+
+
 def test_changes_that_come_while_one_starts_wait_and_go_together() -> None:
     generations = serving()
     generations.on_request(UNLOAD_B)

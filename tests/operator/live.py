@@ -22,6 +22,7 @@ from typing import Any, Self
 from inference_operator.api.meta import GROUP, VERSION
 from inference_sandbox.aws import Aws as Sandbox
 from inference_sandbox.aws.in_process import CREDENTIALS
+from inference_sandbox.aws.server import Server
 from inference_sandbox.control_plane import Cluster
 from inference_sandbox.ecs.clock import WallClock
 from inference_sandbox.ecs.surroundings import Latencies, Settings, TargetGroupFacts
@@ -101,7 +102,7 @@ def live_cloud(folder: Path) -> Iterator[LiveCloud]:
         return replace(facts, health_check_interval=MOMENT) if facts is not None else None
 
     cloud.surroundings.target_group = checked_often  # type: ignore[method-assign]  # the interval is the operator's choice
-    url, over = cloud.start(), threading.Event()
+    server, over = Server(cloud), threading.Event()
 
     def tick() -> None:
         while not over.wait(TICK):
@@ -111,11 +112,11 @@ def live_cloud(folder: Path) -> Iterator[LiveCloud]:
     ticking.start()
     try:
         account = Account(lambda service: cloud.client(service, REGION))
-        yield LiveCloud(cloud=cloud, account=account, runner=runner, url=url)
+        yield LiveCloud(cloud=cloud, account=account, runner=runner, url=server.url)
     finally:
         over.set()
         ticking.join()
-        cloud.stop()
+        server.close()
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -111,3 +112,103 @@ def test_tasks_are_lost_if_wanted_ones_are_missing_or_were_replaced(
     what: tuple[str, ...], before: int, now: int, desired: int, lost: bool
 ) -> None:
     assert failures.tells_of_a_loss(said(*what), before=before, now=now, desired=desired) is lost
+
+
+def test_tasks_of_another_revision_or_of_another_deployment_of_the_same_are_no_evidence() -> None:
+    mine, older = stopped(FAILED, age=1), stopped(FAILED, age=4)
+    others = {**stopped(FAILED, age=2), "startedBy": "another"}, {**stopped(FAILED, age=3), "taskDefinitionArn": "r:1"}
+    assert [task.task for task in evidence(*others, mine).stopped()] == ["1"]
+    unknown = replace(evidence(*others, mine, older), deployment=None)
+    assert [task.task for task in unknown.stopped()] == ["2", "1", "4"]
+
+
+@pytest.mark.parametrize(
+    ("containers", "told"),
+    [
+        ([{"name": "a", "exitCode": 0}, {"name": "b", "exitCode": 3}], ("b", 3)),
+        ([{"name": "a", "exitCode": 3}, {"name": "b", "reason": "CannotPullContainerError"}], ("b", None)),
+        ([{"name": "a", "exitCode": 0}, {"name": "b"}], ("a", 0)),
+        ([{"name": "aws-guardduty-agent-1", "exitCode": 137}, {"name": "b", "exitCode": 1}], ("b", 1)),
+        ([], (None, None)),
+    ],
+)
+def test_the_container_that_a_task_stopped_for_is_told(containers: list[dict[str, Any]], told: tuple[Any, Any]) -> None:
+    found = failures.stopped_task({**stopped("Essential container in task exited", age=1), "containers": containers})
+    assert (found.container, found.exit_code) == told
+
+
+def at(minutes: int, text: str) -> ServiceEvent:
+    message = {
+        "id": f"{minutes} {text}",
+        "createdAt": NOW + timedelta(minutes=minutes),
+        "message": f"(service s) {text}",
+    }
+    return failures.service_event(message)
+
+
+def test_what_an_event_says_counts_where_no_task_says_more_if_it_came_since_the_deployment_began() -> None:
+    before = replace(evidence(), events=[at(-1, UNHEALTHY)])
+    assert failures.trouble(before) is None
+    since = replace(evidence(), events=[at(2, "has reached a steady state."), at(1, UNHEALTHY), at(0, UNHEALTHY)])
+    found = failures.trouble(since)
+    assert found is not None
+    assert (found.cause.name, found.text) == ("TargetHealthCheckTimeout", UNHEALTHY)
+
+
+def test_of_a_task_that_failed_the_load_balancers_checks_its_own_event_tells_why() -> None:
+    task = stopped("Task failed ELB health checks in (target-group g)", age=1)
+    other, mine = UNHEALTHY.replace("task c", "task x"), UNHEALTHY.replace("task c", "task 1")
+    found = failures.trouble(replace(evidence(task), events=[at(2, other), at(1, mine)]))
+    assert found is not None
+    assert found.text == mine
+
+
+BREAKER = "ECS deployment circuit breaker: tasks failed to start."
+ALARM = "alarm detected."
+
+
+@pytest.mark.parametrize(
+    ("verdict", "tasks", "cause", "message"),
+    [
+        (BREAKER, [stopped(FAILED, age=1)], "ContainerHealthCheckFailed", FAILED),
+        (ALARM, [stopped(FAILED, age=1)], "DeploymentAlarm", ALARM),
+        (ALARM, [], "DeploymentAlarm", ALARM),
+        ("ECS deployment ecs-svc/1 in progress.", [stopped(FAILED, age=1)], "ContainerHealthCheckFailed", FAILED),
+        (None, [], "Unknown", None),
+    ],
+)
+def test_a_verdict_counts_unless_it_says_no_more_than_that_tasks_failed(
+    verdict: str | None, tasks: list[dict[str, Any]], cause: str, message: str | None
+) -> None:
+    told = failures.failure(evidence(*tasks), generation=1, verdict=verdict, at=NOW)
+    assert (told.cause, told.message) == (cause, message)
+
+
+def test_without_a_verdict_the_event_of_the_deployments_end_is_one() -> None:
+    ended = [
+        at(n, f"(deployment {whose}) deployment failed: {ALARM}") for n, whose in ((2, "another"), (1, "deployment"))
+    ]
+    told = failures.failure(replace(evidence(), events=ended), generation=1, verdict=None, at=NOW)
+    assert (told.cause, told.message) == ("DeploymentAlarm", ended[1].message)
+
+
+def test_a_failure_is_unexplained_for_a_while_if_no_task_has_told_yet() -> None:
+    told = failures.failure(evidence(), generation=1, verdict=BREAKER, at=NOW)
+    assert failures.unexplained(told, NOW + timedelta(seconds=119))
+    assert not failures.unexplained(told, NOW + timedelta(seconds=120))
+    assert not failures.unexplained(None, NOW)
+    explained = failures.failure(evidence(stopped(FAILED, age=1)), generation=1, verdict=BREAKER, at=NOW)
+    assert not failures.unexplained(explained, NOW)
+    alarm = failures.failure(evidence(), generation=1, verdict=ALARM, at=NOW)
+    assert not failures.unexplained(alarm, NOW)
+
+
+def test_events_are_kept_once_and_newest_first() -> None:
+    shown = [{"id": str(n), "createdAt": NOW + timedelta(minutes=n), "message": "m"} for n in (2, 1)]
+    known = [at(0, "old").model_copy(update={"id": "0"}), at(1, "kept as it was").model_copy(update={"id": "1"})]
+    told = failures.merged(known, shown)
+    assert [(event.id, event.message) for event in told] == [
+        ("2", "m"),
+        ("1", "(service s) kept as it was"),
+        ("0", "(service s) old"),
+    ]

@@ -27,6 +27,10 @@ def refused(policy: dict[str, Any] | None, *, labels: dict[str, str] | None = No
         ({"images": ["registry.example.com/*"]}, {}),
         ({"images": ["other/*", "registry.example.com/inference-server:1.?.0"]}, {}),
         ({"maximum": {"cpu": "1", "memory": "2Gi", "replicas": 3}}, {"cpu": 1, "memory": "2048Mi", "replicas": 3}),
+        ({"maximum": {"replicas": 1}}, {}),
+        ({"maximum": {"cpu": "1"}}, {"replicas": 20}),
+        ({"maximum": {"memory": "8Gi"}}, {"autoscaling": {"maxReplicas": 20, "cpuPercent": 60}}),
+        ({"ingress": {"paths": ["/ours/*"]}}, {"ingress": {"paths": ["/ours/a/*"]}}),
     ],
 )
 def test_what_the_policy_allows_is_not_refused(policy: dict[str, Any] | None, spec: dict[str, Any]) -> None:
@@ -48,6 +52,17 @@ def test_a_refusal_names_the_field_the_value_and_the_limit() -> None:
         "spec.cpu 2 is more than the allowed 1",
         "spec.memory 4Gi is more than the allowed 2Gi",
         "spec.replicas 3 is more than the allowed 2",
+    ]
+
+
+def test_an_autoscaler_and_each_of_its_schedules_are_held_to_the_most_replicas() -> None:
+    schedule = {"name": "night", "schedule": "cron(0 20 * * ? *)", "minReplicas": 1, "maxReplicas": 4}
+    told = refused(
+        {"maximum": {"replicas": 3}}, autoscaling={"maxReplicas": 5, "cpuPercent": 60, "schedules": [schedule]}
+    )
+    assert told == [
+        "spec.autoscaling.maxReplicas 5 is more than the allowed 3",
+        "spec.autoscaling.schedules[0].maxReplicas 4 is more than the allowed 3",
     ]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from inference_operator.domain.rollout import Asked, Known, Rollout, Stand, State, follow
-from inference_operator.domain.service_deployment import Record, read
+from inference_operator.domain.rollout import ROLLBACK_ASKED, Asked, Known, Rollout, Stand, State, follow
+from inference_operator.domain.service_deployment import Pause, Record, read
 from tests.operator.builders import NOW, ecs_deployment
 
 OLD, NEW = "arn:…:task-definition/f:1", "arn:…:task-definition/f:2"
@@ -19,6 +19,10 @@ SENT = Known(id="ecs-svc/2", record="arn:…/2", asked="new", state="InProgress"
 HELD = replace(SENT, state="RolledBack")
 RELEASED = replace(HELD, asked="what was asked for before")
 WENT_DOWN = Record(arn="arn:…/2", status="ROLLBACK_SUCCESSFUL", target="r", created_at=NOW - timedelta(minutes=5))
+
+PAUSED = replace(
+    WENT_DOWN, status="IN_PROGRESS", pause=Pause(id="h", stage="POST_SCALE_UP", expires_at=None, then="ROLLBACK")
+)
 
 
 def old(**members: Any) -> dict[str, Any]:
@@ -144,6 +148,33 @@ def followed(
             ),
             State.NOT_SENT,
         ),
+        (
+            "sent a moment ago, and ECS goes back from it already",
+            followed(
+                old(),
+                new(status="ACTIVE", state="FAILED"),
+                known=replace(SENT, started_at=NOW - timedelta(seconds=20)),
+            ),
+            State.ROLLED_BACK,
+        ),
+        (
+            "rolled back, and the status is lost",
+            followed(old(state="COMPLETED"), known=Known(), record=WENT_DOWN),
+            State.ROLLED_BACK,
+        ),
+        (
+            "what was under way is rolled back, and something else is asked for by now",
+            followed(old(state="COMPLETED"), known=replace(SENT, asked="what was asked for before")),
+            State.NOT_SENT,
+        ),
+        (
+            "brought once, and on its way out for somebody else's",
+            followed(of_somebody_else(), new(status="ACTIVE", state="IN_PROGRESS")),
+            State.NOT_SENT,
+        ),
+        ("at a hook that waits for somebody", followed(new(), known=SENT, record=PAUSED), State.PAUSED),
+        ("up, and ECS's record is late", followed(new(state="COMPLETED"), known=SENT, record=PAUSED), State.COMPLETED),
+        ("past the hook", followed(new(), known=SENT, record=replace(PAUSED, pause=None)), State.IN_PROGRESS),
         ("failed before, tried again, and up", followed(new(state="COMPLETED"), known=HELD), State.COMPLETED),
         ("a service without deployments", followed(), State.NOT_SENT),
     ],
@@ -158,8 +189,11 @@ def test_a_rollout_that_takes_longer_than_its_deadline_is_overdue_and_one_that_c
     assert not followed(new(state="COMPLETED"), minutes=4).overdue
 
 
-def test_only_a_deployment_that_failed_is_held() -> None:
+def test_only_a_deployment_that_failed_is_held_and_only_one_that_goes_on_is_under_way() -> None:
     assert followed(new(state="FAILED")).held
+    assert followed(new()).under_way
+    assert followed(new(), record=PAUSED).under_way
+    assert not followed(new(state="COMPLETED")).under_way
     assert not followed(new()).held
     assert not followed(old(state="COMPLETED")).held
 
@@ -196,3 +230,76 @@ def test_a_deployment_that_was_given_up_is_not_told_with_what_ecs_said_of_its_pr
     assert followed(old(), new(status="ACTIVE", state="IN_PROGRESS"), known=HELD).reason is None
     told = followed(old(), new(status="ACTIVE", state="FAILED", rolloutStateReason="tasks failed"), known=HELD)
     assert told.reason == "tasks failed"
+
+
+def test_a_rollback_that_was_asked_for_is_told_as_such_whatever_ecs_says_of_it() -> None:
+    asked, theirs = replace(SENT, reason=ROLLBACK_ASKED), {"rolloutStateReason": "stopped by a user"}
+    assert followed(new(state="FAILED", **theirs), known=asked).reason == ROLLBACK_ASKED
+    assert followed(new(state="FAILED", **theirs), known=replace(asked, id="ecs-svc/1")).reason == "stopped by a user"
+    assert followed(new(state="FAILED", **theirs), known=replace(SENT, reason="before")).reason == "stopped by a user"
+    gone = replace(asked, state="RolledBack")
+    assert followed(old(), record=replace(WENT_DOWN, reason="stopped by a user"), known=gone).reason == ROLLBACK_ASKED
+
+
+def test_failed_tasks_are_as_many_as_either_list_or_record_tells() -> None:
+    record = replace(WENT_DOWN, status="IN_PROGRESS", failed_tasks=2)
+    assert followed(new(failedTasks=1), record=record).failed_tasks == 2
+    assert followed(new(failedTasks=3), record=record).failed_tasks == 3
+    assert followed(new(failedTasks=3)).failed_tasks == 3
+
+
+def test_what_was_given_up_is_told_as_ecs_shows_it_and_else_as_it_was_followed() -> None:
+    went = new(status="ACTIVE", state="FAILED", createdAt=NOW - timedelta(minutes=4), updatedAt=NOW)
+    shown = followed(old(), went, known=replace(HELD, id="ecs-svc/0"))
+    assert (shown.deployment, shown.started_at, shown.updated_at) == ("ecs-svc/2", NOW - timedelta(minutes=4), NOW)
+    forgotten = followed(old(), known=HELD)
+    assert (forgotten.deployment, forgotten.started_at) == (HELD.id, HELD.started_at)
+    never_followed = followed(old(), known=BEFORE, record=replace(WENT_DOWN, created_at=NOW))
+    assert (never_followed.deployment, never_followed.started_at) == (None, NOW)
+
+
+def record(**members: Any) -> Record:
+    return read({"serviceDeploymentArn": "arn:…/2", "status": "IN_PROGRESS", **members})
+
+
+@pytest.mark.parametrize(
+    ("status", "badly"),
+    [
+        ("PENDING", False),
+        ("IN_PROGRESS", False),
+        ("SUCCESSFUL", False),
+        ("STOPPED", True),
+        ("STOP_REQUESTED", True),
+        ("ROLLBACK_REQUESTED", True),
+        ("ROLLBACK_IN_PROGRESS", True),
+        ("ROLLBACK_SUCCESSFUL", True),
+        ("ROLLBACK_FAILED", True),
+    ],
+)
+def test_all_that_does_not_go_on_or_succeed_has_ended_badly(status: str, badly: bool) -> None:
+    assert record(status=status).ended_badly is badly
+
+
+def test_a_deployment_that_was_stopped_is_told_with_the_reason_of_its_end() -> None:
+    told = record(status="STOPPED", statusReason="stopped by a user", stoppedAt=NOW)
+    assert (told.reason, told.given_up_at, told.failed_tasks, told.threshold, told.alarms) == (
+        "stopped by a user",
+        NOW,
+        0,
+        None,
+        (),
+    )
+
+
+def test_a_breaker_that_is_off_has_no_threshold() -> None:
+    assert record(deploymentCircuitBreaker={"status": "DISABLED", "threshold": 3}).threshold is None
+
+
+def test_only_a_hook_that_pauses_and_still_waits_is_a_pause() -> None:
+    hook = {"hookId": "h", "targetType": "PAUSE", "status": "AWAITING_ACTION"}
+    told = record(lifecycleHookDetails=[{**hook, "hookId": "l", "targetType": "AWS_LAMBDA"}, hook])
+    assert told.pause == Pause(id="h", stage=None, expires_at=None, then="ROLLBACK")
+    goes_on = record(lifecycleHookDetails=[{**hook, "timeoutAction": "CONTINUE"}])
+    assert goes_on.pause is not None
+    assert goes_on.pause.then == "CONTINUE"
+    assert record(lifecycleHookDetails=[{**hook, "status": "SUCCEEDED"}]).pause is None

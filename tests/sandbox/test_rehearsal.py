@@ -168,6 +168,12 @@ def test_what_the_sandbox_does_to_prepare_the_account_is_not_among_the_calls(up:
     assert done("calls") == ""
 
 
+def test_the_side_door_lists_all_that_it_answers(up: LiveCloud) -> None:
+    door = Door(up.details.aws_endpoint_url)
+    assert {"GET /_sandbox/status", "POST /_sandbox/advance"} <= set(door.get("/")["routes"])
+    assert door.get("/status")["services"] == []
+
+
 def test_calls_are_followed_also_when_the_record_begins_anew(up: LiveCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "_FOLLOW_SECONDS", 0)
     followed = rehearsal._calls(Door(up.details.aws_endpoint_url), follow=True, service="ecs", operation=None)

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from inference_operator.api.status import EVENTS_LIMIT
 from inference_operator.aws.errors import AwsError, NotFound, Paced, Throttled
 from inference_operator.aws.ports import ANY_AGE, Answer, Discovery, Ecs, Efs, Elb, Listing, Scaling
-from inference_operator.domain import tags
+from inference_operator.domain import rollout, tags
 
 BATCH = 10  # DescribeServices: services, 10 at most
 TARGET_GROUPS_PAGE = 400  # ELB DescribeTargetGroups: PageSize, 400 at most
@@ -199,7 +199,7 @@ def _lags(found: Answer | None, entry: _Entry) -> bool:
         return False
     if found is None:
         return bool(entry.written["status"] != "DRAINING")  # what drains is soon gone
-    written = next((d for d in entry.written.get("deployments", ()) if d["status"] == "PRIMARY"), None)
+    written = rollout.primary_of(entry.written.get("deployments", ()))
     if written is None or found["status"] != entry.written["status"]:
         return False
     shown = {d["id"]: d for d in found.get("deployments", ())}

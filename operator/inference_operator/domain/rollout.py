@@ -11,7 +11,7 @@ that is not sent again, while that hash is the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,6 +22,11 @@ from inference_operator.domain.service_deployment import Record
 
 Deployment = Mapping[str, Any]
 """One of DescribeServices' `services[].deployments[]`."""
+
+
+def primary_of(deployments: Iterable[Deployment]) -> Deployment | None:
+    """The one that ECS works towards; a service that goes has none."""
+    return next((each for each in deployments if each["status"] == "PRIMARY"), None)
 
 
 class State(StrEnum):
@@ -81,10 +86,6 @@ class Stand:
     record: Record | None = None
     """ECS's record of the latest deployment, if that brings what is asked for and it was looked at."""
 
-    @property
-    def primary(self) -> Deployment | None:
-        return next((d for d in self.deployments if d["status"] == "PRIMARY"), None)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
@@ -112,7 +113,7 @@ class Rollout:
 
 def follow(asked: Asked, stand: Stand, known: Known, *, now: datetime | None) -> Rollout:
     """The rollout of what is asked for. Without a time nothing is overdue."""
-    primary = stand.primary
+    primary = primary_of(stand.deployments)
     if primary is None:
         return Rollout(state=State.NOT_SENT, revision=asked.revision, asked=asked.hash)
     if stand.current:

@@ -80,7 +80,7 @@ class Service:
 
     @property
     def primary(self) -> rollout.Deployment | None:
-        return next((d for d in self.deployments if d["status"] == "PRIMARY"), None)
+        return rollout.primary_of(self.deployments)
 
 
 def follow(want: Want, have: Service, *, now: datetime | None = None) -> Rollout:

@@ -1,11 +1,11 @@
-"""AWS on loopback: one moto server whose ECS is live and whose EFS, ELBv2, Logs and Auto Scaling answer as AWS does.
+"""AWS on loopback: one moto whose ECS is live, and whose other services answer as AWS does where moto does not.
 
-Where to look: `server` (the `Aws` that everybody uses), `gateway` (what happens to each request), `faults` and `calls`
-(what can go wrong on request, and the record of what was asked), `operations` (ECS over HTTP), `elbv2`, `efs`, `logs`
-and `autoscaling` (what moto gets wrong for our calls, put right), `surroundings` (what ECS needs of the rest: subnets,
-secrets, file systems, EventBridge).
+Where to look: `composition` (the `Aws` that everybody uses), `server` (how other processes reach it, and its side
+door), `gateway` (what happens to each request), `faults` and `calls` (what can go wrong on request, and the record of
+what was asked), `surroundings` (what ECS needs of the rest: subnets, secrets, file systems, EventBridge). A module that
+is named after a service puts right what moto gets wrong of it.
 """
 
-from inference_sandbox.aws.server import Aws
+from inference_sandbox.aws.composition import Aws
 
 __all__ = ["Aws"]

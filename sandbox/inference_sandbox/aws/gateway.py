@@ -42,13 +42,11 @@ from inference_sandbox.ports import Clock
 
 CREDENTIAL = re.compile(r"Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 BOTOCORE_NAMES = {"elasticfilesystem": "efs", "elasticloadbalancing": "elbv2", "monitoring": "cloudwatch"}
-ADMINISTRATION = "/_sandbox"
 WAITS = frozenset({"ReceiveMessage"})
 """Operations that may wait for something to happen: nothing else has to wait for them."""
 MOTO = DomainDispatcherApplication(create_backend_app)
 """Holds moto's URL maps, which are slow to build, and no state."""
 
-Administration = Callable[[str, str, dict[str, Any]], Any]
 Perform = Callable[[Caller, str, dict[str, Any]], dict[str, Any]]
 """An operation by its name: the request to the answer, both in the API's shape; AwsError if AWS would refuse."""
 
@@ -90,7 +88,6 @@ class Gateway:
         known: authorization.Own,
         overrides: Mapping[str, type[Any]],
         after: Mapping[str, Callable[[], None]],
-        administration: Administration,
     ) -> None:
         self.calls = Calls()
         self.faults = Faults()
@@ -105,14 +102,11 @@ class Gateway:
         self._known = known
         self._overrides = overrides
         self._after = after
-        self._administration = administration
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         return self.handle(ServerRequest(environ))(environ, start_response)
 
     def handle(self, request: Request) -> Response:
-        if request.path.startswith(ADMINISTRATION):
-            return self._administer(request)
         body = request.get_data()  # read once; what handles the request reads the cached bytes
         found = identify(request, body, self._own)
         if found is None:
@@ -192,15 +186,6 @@ class Gateway:
         if missing is not None:
             raise invalid_parameter(f"{missing} can not be blank.")
         return self.stale_reads.apply(operation, perform(caller, request))
-
-    def _administer(self, request: Request) -> Response:
-        try:
-            given = json.loads(request.get_data() or b"{}")
-            given |= dict(request.args.items())
-            answer = self._administration(request.method, request.path.removeprefix(ADMINISTRATION), given)
-        except (ValueError, LookupError) as error:
-            return Response(json.dumps({"error": str(error)}), 400, content_type="application/json")
-        return Response(json.dumps(answer), 200, content_type="application/json")
 
 
 def _input_of(found: Identified) -> Any:

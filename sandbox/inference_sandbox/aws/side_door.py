@@ -1,43 +1,34 @@
 """What another process may ask of the sandbox itself, over HTTP under /_sandbox: look at calls, switch faults, let
 tasks fail, move time, begin anew. `GET /_sandbox/` lists it.
 
-This module must not know how a request reaches it (`gateway` does).
+This module must not know how a request reaches it (`server` does).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from inference_sandbox.aws.composition import Aws
 from inference_sandbox.aws.faults import Fault
 from inference_sandbox.ecs.failures import CAUSES, Failure
 
-if TYPE_CHECKING:
-    from inference_sandbox.aws.server import Aws
-
 Given = dict[str, Any]
 """The JSON body and the query's parameters together."""
+Routes = Mapping[tuple[str, str], Callable[[Aws, Given], Any]]
+"""By method and path. A list of them tells their docstrings."""
 
 
-def answer(aws: Aws, method: str, path: str, given: Given) -> Any:
+def answer(aws: Aws, routes: Routes, method: str, path: str, given: Given) -> Any:
     """A JSON-able answer; LookupError or ValueError says what is wrong with the request."""
-    route = ROUTES.get((method, path))
+    if (method, path) == ("GET", "/"):
+        return {"routes": {f"{how} /_sandbox{where}": route.__doc__ for (how, where), route in routes.items()}}
+    route = routes.get((method, path))
     if route is None:
         raise LookupError(f"there is no {method} /_sandbox{path}: see GET /_sandbox/")
     return route(aws, given) or {}
-
-
-def _routes(_aws: Aws, _given: Given) -> Any:
-    return {
-        "routes": {
-            f"{method} /_sandbox{path}": (route.__doc__ or "").strip() for (method, path), route in ROUTES.items()
-        }
-    }
-
-
-_routes.__doc__ = "This list."
 
 
 def _calls(aws: Aws, given: Given) -> Any:
@@ -131,8 +122,7 @@ def _tick(aws: Aws, _given: Given) -> None:
     aws.tick()
 
 
-ROUTES: dict[tuple[str, str], Callable[[Aws, Given], Any]] = {
-    ("GET", "/"): _routes,
+ROUTES: Routes = {
     ("GET", "/calls"): _calls,
     ("DELETE", "/calls"): _forget_calls,
     ("GET", "/faults"): _faults,

@@ -78,7 +78,6 @@ def test_without_tagging_authorization_leave_to_make_something_is_enough_to_tag_
     world.ecs.put_account_setting_default(name="tagResourceAuthorization", value="on")
     again: dict[str, Any] = request | {"serviceName": "second"}
     assert "ecs:TagResource" in refusal(ecs.create_service, **again)[1]
-    world.aws.stop()
 
 
 @follows("API reference, DescribeCapacityProviders, CapacityProvider")

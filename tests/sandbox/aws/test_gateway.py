@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
 from typing import Any
@@ -14,15 +13,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from inference_sandbox.aws.faults import Fault
-from inference_sandbox.aws.server import CREDENTIALS
+from inference_sandbox.aws.in_process import CREDENTIALS
 from tests.sandbox.aws.fidelity import follows
 from tests.sandbox.aws.world import World, refusal
 
 
 @pytest.fixture
-def url(world: World) -> Iterator[str]:
-    yield world.aws.start()
-    world.aws.stop()
+def url(world: World) -> str:
+    return world.url
 
 
 def over_http(service: str, url: str, attempts: int = 1) -> Any:

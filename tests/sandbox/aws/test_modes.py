@@ -104,7 +104,7 @@ class Role:
         document = {"Version": "2012-10-17", "Statement": list(statements)}
         iam.put_role_policy(RoleName="operator", PolicyName="all", PolicyDocument=json.dumps(document))
         self._credentials = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-        self._url = world.aws.start()
+        self._url = world.url
         self._world = world
         world.aws.enforce_iam()
 
@@ -136,7 +136,6 @@ def test_what_no_policy_allows_is_denied_and_the_denial_names_it(world: World) -
     assert "ecs:DescribeClusters" in message
     assert "cluster/inference" in message
     role.client("sts").get_caller_identity()
-    world.aws.stop()
 
 
 @follows(LOGIC)
@@ -147,7 +146,6 @@ def test_an_explicit_deny_wins(world: World) -> None:
     code, message, _ = refusal(ecs.delete_cluster, cluster="inference")
     assert code == "AccessDeniedException"
     assert message.endswith("with an explicit deny in an identity-based policy")
-    world.aws.stop()
 
 
 @follows("Service authorization reference, “Actions, resources, and condition keys for Amazon ECS”")
@@ -160,7 +158,6 @@ def test_services_are_allowed_by_their_name(world: World) -> None:
     ecs.describe_services(cluster="inference", services=["shop-web"])
     mixed = {"cluster": "inference", "services": ["shop-web", "other"]}
     assert refusal(ecs.describe_services, **mixed)[0] == "AccessDeniedException"
-    world.aws.stop()
 
 
 @follows("Developer guide, “Grant permission to tag Amazon ECS resources on creation”")
@@ -168,7 +165,6 @@ def test_making_something_with_tags_needs_leave_to_tag_it(world: World) -> None:
     request = world.service_request(tags=[{"key": "team", "value": "shop"}])
     ecs = Role(world, allow("ecs:CreateService")).client("ecs")
     assert "ecs:TagResource" in refusal(ecs.create_service, **request)[1]
-    world.aws.stop()
 
 
 @follows("Developer guides of ECS, EFS, ELB and EC2, “Grant permission to tag resources on creation”: CreateAction")
@@ -199,7 +195,6 @@ def test_leave_to_tag_may_be_given_for_the_making_of_things_alone(world: World) 
     assert "elasticfilesystem:TagResource" in refusal(efs.tag_resource, ResourceId=point, Tags=[tag])[1]
     assert "elasticloadbalancing:AddTags" in refusal(elb.add_tags, ResourceArns=[targets], Tags=[tag])[1]
     assert "ec2:CreateTags" in refusal(ec2.create_tags, Resources=[group], Tags=[tag])[1]
-    world.aws.stop()
 
 
 @follows("IAM user guide, “Grant a user permissions to pass a role to an AWS service”")
@@ -225,7 +220,6 @@ def test_handing_a_role_to_a_task_needs_leave_to_pass_it(world: World) -> None:
     refused = refusal(ecs.register_task_definition, **request, **roles, **other)
     assert refused[0] == "AccessDeniedException"
     assert "iam:PassRole on resource: arn:aws:iam::123456789012:role/admin" in refused[1]
-    world.aws.stop()
 
 
 @follows(
@@ -242,7 +236,6 @@ def test_tags_and_the_cluster_are_conditions(world: World) -> None:
     assert refused[0] == "AccessDeniedException"
     ecs.list_tasks(cluster="inference")
     assert refusal(ecs.list_tasks, cluster="other")[0] == "AccessDeniedException"
-    world.aws.stop()
 
 
 @follows("Service authorization reference, “Actions, resources, and condition keys for Amazon Elastic File System”")
@@ -258,7 +251,6 @@ def test_access_points_are_allowed_by_file_system_and_tag(world: World) -> None:
     request = {"ClientToken": "t", "FileSystemId": system}
     assert refusal(efs.create_access_point, **request)[::2] == ("AccessDeniedException", 403)
     efs.create_access_point(**request, Tags=[{"Key": "owner", "Value": "us"}])
-    world.aws.stop()
 
 
 @follows(LOGIC)

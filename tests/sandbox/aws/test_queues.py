@@ -466,7 +466,6 @@ def test_in_iam_mode_what_is_made_with_tags_needs_leave_to_tag_by_its_service_s_
         method = getattr(role.client(service), call)
         assert leave in refusal(method, **plain, **tags)[1]
         method(**plain)
-    world.aws.stop()
 
 
 @follows("SQS developer guide, “Amazon SQS API permissions”: batches")
@@ -478,7 +477,6 @@ def test_in_iam_mode_a_batch_of_messages_needs_leave_for_one(world: World, sqs: 
     [message] = theirs.receive_message(QueueUrl=url)["Messages"]
     theirs.delete_message_batch(QueueUrl=url, Entries=[{"Id": "1", "ReceiptHandle": message["ReceiptHandle"]}])
     assert "sqs:SendMessage" in refusal(theirs.send_message_batch, QueueUrl=url, Entries=[])[1]
-    world.aws.stop()
 
 
 @follows("STS API reference, AssumeRole; Service authorization reference, “AWS Security Token Service”")
@@ -487,7 +485,6 @@ def test_in_iam_mode_roles_are_taken_on_by_their_arns(world: World) -> None:
     sts = Role(world, allow("sts:AssumeRole", Resource=arn)).client("sts")
     sts.assume_role(RoleArn=arn, RoleSessionName="test")
     assert refusal(sts.assume_role, RoleArn=f"{arn}-not", RoleSessionName="test")[0] == "AccessDenied"
-    world.aws.stop()
 
 
 @follows("S3 user guide, “Required permissions for Amazon S3 API operations”")
@@ -505,7 +502,6 @@ def test_in_iam_mode_objects_are_written_and_read_as_allowed(world: World) -> No
     assert s3.list_objects_v2(Bucket="archive")["KeyCount"] == 1
     assert refusal(s3.put_object, Bucket="archive", Key="other", Body=b"x")[::2] == ("AccessDenied", 403)
     assert refusal(s3.get_object, Bucket="archive", Key="logs/1")[::2] == ("AccessDenied", 403)
-    world.aws.stop()
 
 
 @follows("SNS developer guide, “Amazon SNS API permissions”; Secrets Manager and ECR likewise by their ARNs")
@@ -532,7 +528,6 @@ def test_in_iam_mode_topics_secrets_parameters_and_images_are_allowed_by_their_a
         method = getattr(role.client(service), call)
         method(**request("ours"))
         assert refusal(method, **request("theirs"))[0].startswith(("AccessDenied", "AuthorizationError")), service
-    world.aws.stop()
 
 
 @follows(
@@ -560,7 +555,6 @@ def test_in_iam_mode_queues_rules_log_groups_and_cloud_map_services_are_allowed_
         method = getattr(role.client(service), call)
         assert refusal(method, **{member: named["theirs"]})[0].startswith("AccessDenied"), service
         method(**{member: named["ours"]})
-    world.aws.stop()
 
 
 @follows("Application Auto Scaling user guide, “Identity-based policies”; Service authorization reference")
@@ -585,4 +579,3 @@ def test_in_iam_mode_scalable_targets_are_allowed_by_their_tags_and_namespace(wo
     root.register_scalable_target(**theirs, **limits)
     assert refusal(scaling.deregister_scalable_target, **theirs)[0] == "AccessDeniedException"
     scaling.deregister_scalable_target(**web)
-    world.aws.stop()

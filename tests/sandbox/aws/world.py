@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from inference_sandbox.aws import Aws
+from inference_sandbox.aws.server import Server
 from inference_sandbox.ecs.clock import VirtualClock
 from inference_sandbox.load_balancer.scripted import ScriptedLoadBalancer
 from inference_sandbox.tasks.scripted import ScriptedRunner
@@ -22,6 +24,7 @@ class World:
         self.balancer = ScriptedLoadBalancer(self.clock)
         self.efs_root = folder / "efs"
         self.aws = Aws(clock=self.clock, runner=self.runner, load_balancer=self.balancer, efs_root=self.efs_root)
+        self._server: Server | None = None
         self.ecs = self.aws.client("ecs")
         self.elb = self.aws.client("elbv2")
         self.efs = self.aws.client("efs")
@@ -32,6 +35,16 @@ class World:
         self.subnets = [subnet["SubnetId"] for subnet in subnets[:2]]
         self.security_group: str = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
         self.ecs.create_cluster(clusterName="inference", capacityProviders=["FARGATE", "FARGATE_SPOT"])
+
+    @cached_property
+    def url(self) -> str:
+        """Where it is served over HTTP until the world ends."""
+        self._server = Server(self.aws)
+        return self._server.url
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
 
     def advance(self, seconds: float) -> None:
         self.aws.advance(timedelta(seconds=seconds))

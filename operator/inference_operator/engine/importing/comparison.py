@@ -11,6 +11,7 @@ from typing import Any
 
 from inference_operator.api.ingress import EVERYTHING
 from inference_operator.aws.ports import Answer
+from inference_operator.domain import rollout
 from inference_operator.engine.importing import tasks
 from inference_operator.engine.importing.hints import next_step
 from inference_operator.engine.importing.live import Behind, Live, Scaled
@@ -132,7 +133,7 @@ def _service(ctx: Context, live: Live) -> Iterator[Difference]:
         if member not in OF_NO_MATTER and (want, have) != (0, None):
             yield from differences(f"service.{member}", want, have)
     rest = {m: v for m, v in shown.items() if m not in OF_NO_MATTER and m not in settings}
-    primary: Mapping[str, Any] = next((d for d in live.service["deployments"] if d["status"] == "PRIMARY"), {})
+    primary = rollout.primary_of(live.service["deployments"]) or {}
     rest |= {member: primary[member] for member in OF_DEPLOYMENTS if member in primary}
     for member, have in rest.items():
         if have and have != AS_OURS.get(member) and not _switched_off(have):
