@@ -65,11 +65,9 @@ def test_an_object_that_always_tells_something_else_has_a_budget_of_its_own() ->
 
 
 def test_the_api_server_shows_the_series(stage: Stage) -> None:
-    kube, document = (
-        object.__new__(Kube),
-        stage.apply("recommender"),
-    )  # its connection is the process's, not the stage's
-    kube._events, kube._instance = stage.posted, "test"
+    kube = object.__new__(Kube)  # its connection is the process's, not the stage's
+    kube._events, kube._instance, kube._before_write = stage.posted, "test", lambda: None
+    document = stage.apply("recommender")
     for count in (1, 2, 7):
         kube.publish(document, READY, "recommender.0123", count)
     kube.publish(document, ROLLING, "recommender.4567", 3)  # forgotten meanwhile: it is posted anew
