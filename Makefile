@@ -4,8 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Of pytest. A test waits about as long as it works, so three of them keep two cores busy.
-WORKERS ?= 3
+WORKERS ?= 2
 SIZES ?= 20 100
 PACKAGES := operator/inference_operator sandbox/inference_sandbox inference_server tests demo benchmarks tools
 PINS := operator server sandbox
@@ -37,7 +36,7 @@ demo-failures: control-plane ## Show releases that fail: their causes, and the o
 	@$(BIN)/python -m demo failures
 
 test: control-plane $(BIN)/helm ## Run every test
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	@$(BIN)/pytest -n $(WORKERS)
 
 check: $(VENV)/.installed ## Lint, types, layers, and that generated files are up to date
 	$(BIN)/ruff check $(PACKAGES)
