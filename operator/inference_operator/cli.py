@@ -14,7 +14,7 @@ from typing import Any, Protocol, TextIO
 import click
 
 from inference_operator import __version__
-from inference_operator.files import objects_in, with_deployments, with_some
+from inference_operator.files import objects_in, with_some
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,7 +73,7 @@ def plan(files: tuple[Path, ...], output: str, *, live: bool) -> None:
     from inference_operator.engine.offline import plan_documents, plan_live  # noqa: PLC0415
 
     _keep_quiet()
-    documents = with_deployments(files)
+    documents = with_some(["InferenceDeployment"], files)
     with _outside():
         plans = plan_live(documents, *_world()) if live else plan_documents(documents)
     _print(plans, output)
@@ -215,7 +215,7 @@ def verify(files: tuple[Path, ...], output: str) -> None:
     from inference_operator.engine.preflight import verify_documents  # noqa: PLC0415
 
     _keep_quiet()
-    documents = with_some(files, "InferenceDeployment", "InferenceEnvironment")
+    documents = with_some(["InferenceDeployment", "InferenceEnvironment"], files)
     with _outside():
         reports = verify_documents(documents, *_world())
     _print(reports, output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,9 @@ def objects_in(files: Iterable[Path]) -> list[Any]:
     return [found for file in files for document in _documents(file) for found in _unpacked(file, document)]
 
 
-def with_deployments(files: Iterable[Path]) -> list[Any]:
-    return with_some(files, "InferenceDeployment")
-
-
-def with_some(files: Iterable[Path], *kinds: str) -> list[Any]:
-    """Of a wrong file nothing can be said, which must not look as if all were well."""
+def with_some(kinds: Sequence[str], files: Iterable[Path]) -> list[Any]:
+    """The same, of these kinds one at least: that of a wrong file nothing can be said must not look as if all were
+    well."""
     files = list(files)
     found = objects_in(files)
     if not any(document.get("kind") in kinds for document in found):

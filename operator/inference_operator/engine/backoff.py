@@ -10,9 +10,9 @@ RESYNC = timedelta(minutes=5)
 AUDIT = timedelta(hours=1)
 """What changes only by other people's hands is looked at this often."""
 
-OTHERWISE = {"LogGroup": timedelta(hours=6), "SecurityGroupRules": RESYNC}
-"""Kinds that are looked at less often than that, as each of a service's log groups costs a call for its tags alone; or
-more often, as another environment takes away a rule that this one uses too, and then nothing is reached."""
+AUDITS = {"LogGroup": timedelta(hours=6), "SecurityGroupRules": RESYNC}
+"""By kind, where it is not that: each of a service's log groups costs a call for its tags alone; and a rule of a
+security group is missed at once, if another environment that used it too takes it away."""
 
 ROLLING = timedelta(seconds=5)
 """While tasks come up, drain or go."""

@@ -9,12 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from inference_operator.api.errors import sentences
-from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec
 from inference_operator.checks import CHECKS, OF_ENVIRONMENTS
 from inference_operator.checks.base import Case, Place, Result
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine.manifests import Cluster, Manifest, manifests, of_kind
-from inference_operator.engine.objects import Connect, Document
+from inference_operator.engine.objects import Connect, Document, environment_of
 from inference_operator.engine.status import Refusal
 from inference_operator.engine.verification import Told, verify, verify_place
 
@@ -63,10 +62,9 @@ def verify_documents(documents: Sequence[Document], connect: Connect, cluster: C
 
 def _of_environment(document: Document, connect: Connect) -> Report:
     name = f"InferenceEnvironment {document['metadata']['name']}"
-    try:
-        spec = InferenceEnvironmentSpec.model_validate(document.get("spec") or {})
-    except ValidationError as error:
-        return Report(name=name, refusal=f"{Reason.INVALID_SPEC}: {sentences(error)}")
+    spec = environment_of(document)
+    if isinstance(spec, ValidationError):
+        return Report(name=name, refusal=f"{Reason.INVALID_SPEC}: {sentences(spec)}")
     told = verify_place(Place(environment=spec, aws=connect(spec)))
     return Report(name=name, told=told, checks=len(OF_ENVIRONMENTS))
 

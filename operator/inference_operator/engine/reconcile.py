@@ -19,7 +19,7 @@ from inference_operator.aws.errors import AwsError, Gone, Paced, PlaceNotFound, 
 from inference_operator.domain import tags
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import contest, drift
-from inference_operator.engine.backoff import AUDIT, OTHERWISE, RESYNC
+from inference_operator.engine.backoff import AUDIT, AUDITS, RESYNC
 from inference_operator.engine.contest import Contest
 from inference_operator.engine.log_health import Look
 from inference_operator.engine.plan import (
@@ -298,7 +298,7 @@ def _mended(change: Change, retag: tags.Retag) -> Step:
 
 def _look(kind: AnyKind, scene: Scene, memory: Memory) -> Any:
     known = memory.seen.get(kind.name)
-    if known is not None and not kind.volatile and scene.now - known[0] < OTHERWISE.get(kind.name, AUDIT):
+    if known is not None and not kind.volatile and scene.now - known[0] < AUDITS.get(kind.name, AUDIT):
         return known[1]
     have = kind.observe(scene)
     memory.seen[kind.name] = (scene.now, have)

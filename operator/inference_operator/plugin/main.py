@@ -21,7 +21,7 @@ from rich.console import Console
 
 from inference_operator import __version__
 from inference_operator.api.meta import CONTAINER, CONTINUE_AT, PAUSED, RECONCILE_AT, ROLLBACK_AT
-from inference_operator.files import with_deployments
+from inference_operator.files import with_some
 from inference_operator.plugin import render
 from inference_operator.plugin.cluster import Cluster
 from inference_operator.plugin.timeline import beside, lines, rollouts, timeline
@@ -190,7 +190,7 @@ def tree(wanted: _Wanted, name: str) -> None:
 def plan(wanted: _Wanted, name: str | None, files: Sequence[Path], output: str) -> None:
     """The AWS calls that make NAME, or what is in the files, from nothing. Asks no AWS."""
     cluster = wanted.cluster()
-    documents = with_deployments(files) if files else [cluster.get(_needed(name))]
+    documents = with_some(["InferenceDeployment"], files) if files else [cluster.get(_needed(name))]
     plans = _plans(cluster, documents)
     if output == "json":
         click.echo(json.dumps([p.document() for p in plans], indent=2, default=str))
@@ -209,12 +209,12 @@ def diff(wanted: _Wanted, name: str | None, files: Sequence[Path]) -> None:
     """
     cluster = wanted.cluster()
     differs = False
-    for document in with_deployments(files) if files else []:
+    for document in with_some(["InferenceDeployment"], files) if files else []:
         if document.get("kind") == "InferenceDeployment":
             differs |= _diff_file(cluster, document)
         elif document.get("kind") == "InferenceEnvironment":
-            name = document["metadata"]["name"]
-            click.echo(f"InferenceEnvironment {name} is not compared; `kubectl diff -f` shows what changes", err=True)
+            passed_over = f"InferenceEnvironment {document['metadata']['name']}"
+            click.echo(f"{passed_over} is not compared; `kubectl diff -f` shows what changes", err=True)
     if not files:
         differs = _diff_running(cluster.get(_needed(name)))
     sys.exit(FAILED if differs else 0)

@@ -114,12 +114,10 @@ class ScalableTargets:
         shown = listed(scene)
         if shown is None:
             return None
-        try:
-            found = scene.aws.scaling.list_tags_for_resource(ResourceARN=shown["ScalableTargetARN"])["Tags"]
-        except NotFound:  # gone since it was listed
-            scene.aws.listings.forget("scalable targets")
+        found = _tags_of(scene, shown)
+        if found is None:
             return None
-        have = read(shown, tags.parse(found))
+        have = read(shown, found)
         as_sent = have.tags.get(tags.SPEC_HASH) == digest(have.limits)
         return have if as_sent else replace(have, moved_by=foreign_schedules(scene))
 
@@ -185,18 +183,27 @@ def foreign_schedules(scene: Scene) -> tuple[str, ...]:
 
 
 def moved(ctx: Context) -> Moved | None:
-    """None: nobody else scales the service. A target of ours that is no longer asked for goes, and nobody's is its."""
+    """None: nobody else scales the service. What is on a target of ours that is not asked for any more goes with it."""
     shown = listed(ctx)
-    if shown is None:
+    found = _tags_of(ctx, shown) if shown is not None else None
+    if shown is None or found is None:
         return None
-    found = ctx.aws.scaling.list_tags_for_resource(ResourceARN=shown["ScalableTargetARN"])["Tags"]
-    if not tags.owned(tags.parse(found), ctx.identity):
+    if not tags.owned(found, ctx.identity):
         where = address(shown["ResourceId"])
         policies = pages(ctx.aws.scaling.describe_scaling_policies, "ScalingPolicies", where)
         by = (*sorted(policy["PolicyName"] for policy in policies), *_schedules(ctx))
     else:
         by = foreign_schedules(ctx) if ctx.spec.autoscaling is not None else ()
     return Moved(limits=(shown["MinCapacity"], shown["MaxCapacity"]), by=by) if by else None
+
+
+def _tags_of(scene: Scene, shown: Answer) -> Mapping[str, str] | None:
+    """None: the scalable target is gone since it was listed."""
+    try:
+        return tags.parse(scene.aws.scaling.list_tags_for_resource(ResourceARN=shown["ScalableTargetARN"])["Tags"])
+    except NotFound:
+        scene.aws.listings.forget("scalable targets")
+        return None
 
 
 def _schedules(scene: Scene) -> tuple[str, ...]:

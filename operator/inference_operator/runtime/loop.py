@@ -286,7 +286,7 @@ class Keeper:
         return "later"
 
     def _notice_status(self, slot: Slot, document: Document) -> None:
-        if _somebody_else_has_told(slot, document) and slot.due is not None:  # else it is seen to when the pass ends
+        if _take_status(slot, document) and slot.due is not None:  # else it is seen to when the pass ends
             asyncio.get_running_loop().call_later(CONTESTED, self._hint, slot)
 
     def _hint(self, slot: Slot) -> None:
@@ -475,7 +475,7 @@ class Keeper:
                 log.info("status written", ready=_ready(after))
             slot.status = after
             slot.failures = 0
-            if _somebody_else_has_told(slot, self._as_shown(document)):
+            if _take_status(slot, self._as_shown(document)):
                 asyncio.get_running_loop().call_later(CONTESTED, self._hint, slot)
         except GoneError:
             return outcome
@@ -495,8 +495,8 @@ class Keeper:
         return outcome
 
 
-def _somebody_else_has_told(slot: Slot, document: Document) -> bool:
-    """Takes what the watch brings of a status, beside what was written last: somebody may have changed it since."""
+def _take_status(slot: Slot, document: Document) -> bool:
+    """Takes what the watch brings of a status. Whether somebody else has changed it since it was written last."""
     shown, version = document.get("status"), document["metadata"].get("resourceVersion")
     since = slot.written is not None and version is not None and int(version) > int(slot.written)
     changed = since and slot.status != shown
