@@ -306,7 +306,8 @@ def stage(cluster: Cluster, folder: Path, namespace: str, *, program: Sequence[s
             custom.patch_cluster_custom_object(
                 *OBJECT, ENVIRONMENTS, namespace, {"metadata": {"finalizers": None}}, _content_type=MERGE
             )
-            custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, namespace)
+            if made.environment() is not None:  # as it is not, if it was being deleted
+                custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, namespace)
 
 
 def free_port() -> int:

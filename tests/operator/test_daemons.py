@@ -164,6 +164,17 @@ def test_a_deletion_that_makes_headway_goes_on_though_somebody_has_taken_the_fin
     assert asyncio.run(deletion.finish(deletion.object)) == 4
 
 
+def test_an_environment_is_looked_at_once_an_object_s_end_is_over_and_once_more_when_it_is_to_be_seen_no_more() -> None:
+    deletion, place = Deletion(wait=timedelta(0)), Slot()
+    deletion.keeper.environment_noticed(deletion.environment, place)
+    place.wake.clear()
+    asyncio.run(deletion.finish(deletion.object))
+    assert place.wake.is_set()
+    place.wake.clear()  # its pass lists what is in it, before kopf has let the object go
+    deletion.keeper.gone(deletion.object, deletion.slot)
+    assert place.wake.is_set()
+
+
 def test_the_next_environment_of_a_name_wakes_those_that_the_one_before_did_not_take() -> None:
     keeper, slot = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1)), Slot()
     before, after = environment_document(), environment_document()

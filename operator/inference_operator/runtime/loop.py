@@ -184,6 +184,9 @@ class Keeper:
         while slot.stopped:  # no status will have it; until it is kept, it would come again
             slot.stopped.popitem()[1].kept()
         self.forget(document)
+        if "namespace" in document["metadata"]:
+            # Again: when it was forgotten, whoever listed what is in the environment may have seen it still.
+            self._call_environment(document)
 
     def forget(self, document: Document) -> None:
         if self._has_successor(document):
