@@ -75,6 +75,11 @@ class Router:
     def log(self) -> str:
         return (self.folder / "router.log").read_text(errors="replace")
 
+    def peak_mib(self) -> int:
+        """The most memory that it has had."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
     def stop(self) -> int:
         """As ECS does; the exit code."""
         if self.process.poll() is None:

@@ -177,6 +177,17 @@ def test_a_line_that_is_nested_too_deep_stays_text_and_takes_no_other_line_along
     assert [record["level"] for record in got["errors"] if "level" in record] == ["ERROR", "ERROR"]
 
 
+@pytest.mark.parametrize("members", [{"a": "x" * 3_000_000}, {"a": ["xy"] * 500_000}], ids=["a text", "a list"])
+def test_a_long_json_line_takes_a_few_times_its_length_of_memory(members: Any, tmp_path: Path) -> None:
+    """The task's memory is the server's. Tried as one object, a line of 5 MB took up to 590 MB."""
+    rendered = render(intent_of({"to": ["archive"]}))
+    configuration = to_files(replace(rendered, main=hasty(rendered.main)), tmp_path)
+    with running(tmp_path, configuration) as router:
+        router.send(as_line(json.dumps(members)))
+        eventually(lambda: [record["a"] for record in read(tmp_path, "archive")] == [members["a"]], 20)
+        assert router.peak_mib() < 150
+
+
 def test_a_member_without_a_name_does_not_end_the_router() -> None:
     got = sent(intent_of({"to": ["archive"]}), list(map(as_line, ['{"": 1}', '{"_rt": 95, "b": {"": ""}}'])))
     assert list(map(essence, got["archive"])) == ['{"": 1}', '{"_rt": 95, "b": {"": ""}}']

@@ -70,7 +70,7 @@ def hashes(ctx: Context) -> tuple[str, str]:
     ("environment", "spec", "tasks", "deployment"),
     [
         pytest.param({}, PLAIN, "6320c51b1b87", "277bddf5da66", id="plain"),
-        pytest.param({"logging": LOGS}, ROUTED, "a48004f37fca", "2508b3a041ae", id="routed logs"),
+        pytest.param({"logging": LOGS}, ROUTED, "fb2391b1020d", "2508b3a041ae", id="routed logs"),
         pytest.param({}, FULL, "5b5bb697ad6e", "0b11dd4351f0", id="full"),
     ],
 )

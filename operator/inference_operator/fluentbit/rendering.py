@@ -51,11 +51,14 @@ DEBUG = "debug_until"
 
 def _one_object(depth: int) -> str:
     """From its first brace to the one that closes it, those in strings aside, with so many objects and lists in one
-    another at most. Written out: a pattern that calls itself has no such limit, and takes the square of the depth."""
-    nested = ""
-    for _ in range(depth):
-        nested = rf"[\[{{](?>\g<s>{nested and '|'}{nested})*+[\]}}]"
-    return rf"(?<s>[^\[\]{{}}\x22]++|\x22(?>[^\\\x22]+|\\.)*+\x22){{0}}\A\s*(?=\{{){nested}\s*\z"
+    another at most. Written out: a pattern that calls itself has no such limit, and takes the square of the depth.
+    Each turn of a repeat of more than single characters is remembered, up to a hundred times its length: what has none
+    of a string's escapes, and no brace, is one turn each."""
+    nested = r"[\[{]\g<s>[\]}]"
+    for _ in range(depth - 1):
+        nested = rf"[\[{{]\g<s>(?:{nested}\g<s>)*+[\]}}]"
+    plain, string = r"[^\[\]{}\x22]*+", r"\x22[^\\\x22]*+(?:\\.[^\\\x22]*+)*+\x22"
+    return rf"(?<s>{plain}(?:{string}{plain})*+){{0}}\A\s*(?=\{{){nested}\s*\z"
 
 
 ONE_OBJECT = _one_object(routing.DEPTH)

@@ -55,7 +55,7 @@ HELPER: Final = "_rt_"
 """What the names of the router's own members begin with."""
 _UNDERSCORE: Final = r"(?:_|\\u005[fF])"
 HELPER_IN_JSON: Final = (
-    rf"(?<!\\)\x22{_UNDERSCORE}(?:r|\\u0072)(?:t|\\u0074){_UNDERSCORE}(?>[^\x22\\]+|\\[\s\S])*+\x22\s*:"
+    rf"(?<!\\)\x22{_UNDERSCORE}(?:r|\\u0072)(?:t|\\u0074){_UNDERSCORE}(?>[^\x22\\]++|\\[\s\S])*+\x22\s*:"
 )
 """A line that has such a member, spelled out or escaped. It is not parsed. What a text says or quotes makes no
 difference: else who writes it could keep a line's secrets from being redacted."""
