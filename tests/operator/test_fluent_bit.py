@@ -321,14 +321,18 @@ def _holds(folder: Path, count: int) -> bool:
 
 @pytest.mark.parametrize("indent", ["  ", "\t", "      "], ids=["two blanks", "a tab", "six blanks"])
 def test_a_configuration_of_ones_own_is_indented_as_one_likes(tmp_path: Path, indent: str) -> None:
-    text = (
-        f"[OUTPUT]\n    Name file\n  \n    Match app-firelens-*\n    Path {tmp_path}\n    Format plain\n    File out\n"
+    """As a whole too, and its parsers."""
+    outputs = (
+        f"  @SET format=plain\n  [OUTPUT]\n    Name file\n  \n    Match app-firelens-*\n    Path {tmp_path}\n"
+        "    Format ${format}\n    File out\n"
     )
-    own = CustomRouter(configuration=text.replace("    ", indent))
+    parse = "[FILTER]\n    Name parser\n    Match *\n    Key_Name log\n    Parser first\n    Reserve_Data On\n"
+    parsers = "[PARSER]\n    Name first\n    Format json\n  \n[PARSER]\n Name second\n Format json\n"
+    own = CustomRouter(configuration=(outputs + parse).replace("    ", indent), parsers=parsers.replace("    ", indent))
     assert custom.refusals(own) == []
     with running(tmp_path, custom.wrapped(own)) as router:
-        router.send(Line(text="hello"))
-        eventually(lambda: [record["log"] for record in read(tmp_path, "out")] == ["hello"], 20)
+        router.send(Line(text='{"said": "hello"}'))
+        eventually(lambda: [record["said"] for record in read(tmp_path, "out")] == ["hello"], 20)
 
 
 def test_a_share_of_the_lines_is_about_that_share() -> None:

@@ -105,6 +105,14 @@ def test_routes_that_make_too_long_a_configuration_are_told_the_limit() -> None:
         ),
         ("[PARSER]\n    Name x\n", "a [PARSER] section, which belongs to another file; move it to parsers"),
         ("[OUTPUT]\n    Name stdout\n", "an [OUTPUT] without Match, which gets nothing; add one"),
+        (
+            "[OUTPUT]\n    Name stdout\n    Match * # all\n",
+            "an [OUTPUT] with Match * # all, which gets nothing: no tag has a blank; move a comment to its own line",
+        ),
+        (
+            "[FILTERS]\n    Name grep\n    Match *\n",
+            "a [FILTERS] section, which Fluent Bit passes over here; write [INPUT], [FILTER] or [OUTPUT]",
+        ),
     ],
 )
 def test_what_would_break_in_a_configuration_of_ones_own_is_named(configuration: str, problem: str) -> None:

@@ -16,6 +16,7 @@ _FORWARD_PORT: Final = "24224"
 _SOCKET: Final = "fluent.sock"
 _MAIN_FILE: Final = "/fluent-bit/etc/fluent-bit.conf"
 _PARSING: Final = ("parser", "multiline_parser")
+_KINDS: Final = ("service", *_PARSING, "custom", "input", "filter", "output", "plugins")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 Section = tuple[str, Mapping[str, str]]
@@ -60,10 +61,14 @@ def _of_section(kind: str, entries: Mapping[str, str]) -> Iterator[str]:
         yield f"a [SERVICE] section, and the operator writes that one; remove it{moved}"
     if kind in _PARSING:
         yield f"a {told} section, which belongs to another file; move it to parsers"
+    if kind not in _KINDS:
+        yield f"a {told} section, which Fluent Bit passes over here; write [INPUT], [FILTER] or [OUTPUT], or remove it"
     if kind in ("input", "filter", "output") and not name:
         yield f"an {told} without Name, with which the router does not start; add one"
     if kind in ("filter", "output") and not {"match", "match_regex"} & entries.keys():
         yield f"an {told} without Match, which gets nothing; add one, such as Match *"
+    if re.search(r"\s", matched := entries.get("match", "")):
+        yield f"an {told} with Match {matched}, which gets nothing: no tag has a blank; move a comment to its own line"
     if kind == "input":
         yield from _of_input(name, entries)
     if name == "s3" and not entries.get("store_dir", "").startswith(f"{FOLDER}/"):
@@ -116,9 +121,11 @@ def _sections(text: str) -> Iterator[Section]:
 def wrapped(custom: CustomRouter) -> Configuration:
     """With the section that the router's reports and its parsers need."""
     own = _indented(custom.configuration) if custom.configuration is not None else f"@INCLUDE {custom.file}"
-    return Configuration(main=f"{document([service()])}\n{own}", parsers=custom.parsers or "# none")
+    return Configuration(main=f"{document([service()])}\n{own}", parsers=_indented(custom.parsers or "# none"))
 
 
 def _indented(text: str) -> str:
-    """As deep as that section: Fluent Bit takes one depth in a file, and no line of blanks."""
-    return re.sub(r"^[ \t]+(\S?)", lambda line: f"    {line[1]}" if line[1] else "", text, flags=re.MULTILINE)
+    """As deep as that section: Fluent Bit takes one depth in a file, no line of blanks, and none before [ and @."""
+    return re.sub(
+        r"^[ \t]+(\S?)", lambda line: line[1] if line[1] in "[@" else f"    {line[1]}", text, flags=re.MULTILINE
+    )
