@@ -165,14 +165,16 @@ def test_lines_that_are_too_long_for_their_destination_are_lost_lines(world: Wor
     assert not seen.fine
 
 
-def test_what_s3_s_output_counts_as_dropped_but_sends_again_is_late(world: World) -> None:
-    def archive(**counted: int) -> str:
-        return counters(**counted).replace('"archive"', '"x"').replace('"errors": {"proc', '"archive": {"proc')
+@pytest.mark.parametrize("name", ["archive", "s3.0"], ids=["a destination", "an output of one's own"])
+def test_what_s3_s_output_counts_as_dropped_but_sends_again_is_late(world: World, name: str) -> None:
+    def told_of(**counted: int) -> str:
+        return counters(**counted).replace('"archive"', '"x"').replace('"errors": {"proc', f'"{name}": {{"proc')
 
-    again = Logs(told((10, archive()), (5, archive(dropped_records=5, errors=1))))
+    failed = (6, f"[2026/11/24 11:54:00.1] [error] [output:s3:{name}] PutObject request failed")
+    again = Logs(told((10, told_of()), failed, (5, told_of(dropped_records=5, errors=1))))
     assert stands(log_health.look(context(world, again), None, running=1)) == ("False", "LogsDelayed")
-    never = Logs(told((10, archive()), (5, archive(dropped_records=9, retries_failed=1))))
-    assert "(9 for archive)" in log_health.said(log_health.look(context(world, never), None, running=1)).message
+    never = Logs(told((10, told_of()), failed, (5, told_of(dropped_records=9, retries_failed=1))))
+    assert f"(9 for {name})" in log_health.said(log_health.look(context(world, never), None, running=1)).message
 
 
 def test_what_was_late_and_is_no_longer_is_over(world: World) -> None:

@@ -53,9 +53,8 @@ def look(ctx: Context, before: Look | None, *, running: int) -> Look | None:
     if running == 0 or (before is not None and ctx.retry is None and ctx.now - before.at < _due(before) * SHARE):
         return before
     tries = 0 if before is None or before.fine else before.tries + 1
-    in_s3 = {name for name, kind in ctx.environment.logging.destinations.items() if kind.s3 is not None}
     try:
-        return Look(at=ctx.now, report=reports.report(_lines(ctx), in_s3), tries=tries)
+        return Look(at=ctx.now, report=reports.report(_lines(ctx)), tries=tries)
     except AwsError as error:
         return Look(at=ctx.now, report=Report(), trouble=f"{error}. Next: {error.next_step()}", tries=tries)
 

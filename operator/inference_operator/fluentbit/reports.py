@@ -26,6 +26,7 @@ PERIOD: Final = timedelta(minutes=5)
 
 _ERROR: Final = "[error] ["
 """With the name of a part of Fluent Bit. Without one it is about a line that is passed on as it is."""
+_OF_S3: Final = "[output:s3:"
 _GIVEN_UP: Final = "will not retry"
 _TOO_LONG: Final = ("Discarding massive", "Discarding large")
 """Of CloudWatch's output and of Firehose's, which do not count such a line as dropped."""
@@ -116,8 +117,8 @@ Counters = Mapping[str, Mapping[str, int]]
 Series = Sequence[tuple[datetime, Counters]]
 
 
-def report(lines: Iterable[Said], in_s3: Collection[str] = ()) -> Report:
-    """Of the lines of some minutes, in any order. `in_s3` names the destinations that are buckets."""
+def report(lines: Iterable[Said]) -> Report:
+    """Of the lines of some minutes, in any order."""
     told: dict[str, dict[datetime, Counters]] = {}
     errors: list[Said] = []
     lost: Counter[str] = Counter()
@@ -136,6 +137,7 @@ def report(lines: Iterable[Said], in_s3: Collection[str] = ()) -> Report:
         else:
             answer = _answer(line.text) or answer
     lately = max((max(series) for series in told.values()), default=_EVER) - PERIOD
+    in_s3 = {_output(error.text) for error in errors if _OF_S3 in error.text}
     flows: dict[str, Flow] = {}
     for series in told.values():
         for name, flow in _flows(list(series.items()), lately, in_s3).items():
