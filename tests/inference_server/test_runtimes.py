@@ -89,6 +89,31 @@ def xgboost_margin_in_json(folder: Path) -> Made:
     return "xgboost", {"file": "booster.json", "parameters": {"margin": True}}, {"predict": expected}
 
 
+def xgboost_stopped_early(folder: Path) -> Made:
+    """By scikit-learn's interface, which answers with the best iteration, not with the last."""
+    need("xgboost", "sklearn")
+    import xgboost as library  # noqa: PLC0415
+
+    model = library.XGBClassifier(learning_rate=1, early_stopping_rounds=3, n_jobs=1)
+    model.fit(ROWS[:80], LABELS[:80], eval_set=[(ROWS[80:], LABELS[80:])], verbose=False)
+    assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    model.save_model(folder / "model.ubj")
+    return "xgboost", {}, {"predict": model.predict_proba(ASKED)[:, 1]}
+
+
+def xgboost_of_classes(folder: Path) -> Made:
+    """Stopped early as well, by the library's own interface, which answers with all that it has."""
+    need("xgboost")
+    import xgboost as library  # noqa: PLC0415
+
+    parameters = {"objective": "multi:softprob", "num_class": 3, "nthread": 1}
+    rows = library.DMatrix(ROWS, np.arange(len(ROWS)) % 3)
+    booster = library.train(parameters, rows, 5)
+    booster.set_attr(best_iteration="2")
+    booster.save_model(folder / "model.json")
+    return "xgboost", {}, {"predict": booster.predict(library.DMatrix(ASKED.astype(np.float32)))}
+
+
 def skops_pipeline(folder: Path) -> Made:
     need("skops", "sklearn")
     import skops.io  # noqa: PLC0415
@@ -215,6 +240,8 @@ KINDS = [
     lightgbm_of_classes,
     xgboost,
     xgboost_margin_in_json,
+    xgboost_stopped_early,
+    xgboost_of_classes,
     skops_pipeline,
     skops_threaded,
     skops_parallel,
@@ -304,7 +331,16 @@ def test_predictions_are_those_of_the_library(tmp_path: Path, make: Callable[[Pa
 
 @pytest.mark.parametrize(
     "make",
-    [onnx, lightgbm, lightgbm_of_classes, xgboost, skops_pipeline, skops_parallel, skops_of_targets],
+    [
+        onnx,
+        lightgbm,
+        lightgbm_of_classes,
+        xgboost,
+        xgboost_of_classes,
+        skops_pipeline,
+        skops_parallel,
+        skops_of_targets,
+    ],
     ids=lambda make: make.__name__,
 )
 def test_no_rows_get_no_predictions(tmp_path: Path, make: Callable[[Path], Made]) -> None:
