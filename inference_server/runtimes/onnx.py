@@ -146,7 +146,8 @@ class Onnx(Runtime):
         return {
             node.name: np.empty((0, *node.shape[1:]), self._signature.outputs[node.name].type.array)
             for node in session.get_outputs()
-            if names == {*node.shape[:1]}
+            if node.shape
+            and names == {node.shape[0]}
             and not isinstance(node.shape[0], int)
             and all(isinstance(size, int) for size in node.shape[1:])
         }

@@ -246,6 +246,11 @@ def test_what_a_model_lacks_in_other_inputs_than_its_first_is_its_own_business(t
     assert loaded(tmp_path / "models").predict(given, ["z"], {}).outputs["z"].tolist() == [[1.0]]
 
 
+def test_an_onnx_model_without_inputs_may_give_a_number_without_dimensions(tmp_path: Path) -> None:
+    write_onnx(tmp_path / "models", [node("Constant", [], ["z"], value_float=3.0)], {}, {"z": (FLOAT, [])})
+    assert loaded(tmp_path / "models").predict({}, ["z"], {}).outputs["z"] == 3
+
+
 def test_such_a_request_is_a_400_and_no_error_in_the_log(tmp_path: Path) -> None:
     write_onnx(tmp_path / "models", ADD, {"x": (FLOAT, ["n"]), "y": (FLOAT, ["n"])}, {"z": (FLOAT, ["n"])})
     entries = [
