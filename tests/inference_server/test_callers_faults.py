@@ -114,6 +114,18 @@ REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] =
         {"x": rows(1, 1)},
         "the model's TopK does not take these inputs: k argument [2]",
     ),
+    "a size below zero": (
+        [node("ConstantOfShape", ["x"], ["z"])],
+        {"x": (INT, ["n"])},
+        {"x": np.array([-5])},
+        "the model's ConstantOfShape does not take these inputs: ",
+    ),
+    "a dimension that is not there": (
+        [node("ReduceSum", ["table", "x"], ["z"])],
+        {"x": (INT, ["n"])},
+        {"x": np.array([9])},
+        "the model's ReduceSum does not take these inputs: axis 9 is not in valid range",
+    ),
     "a category that the model does not know": (
         ENCODE,
         {"x": (INT, ["n"])},
