@@ -2,17 +2,21 @@
 
 A worker answers one request at a time, and native code can't be interrupted. So a second thread watches: at the
 deadline it writes the 504 to the client's connection itself, and the late prediction is thrown away when it comes. What
-never comes is ended by the process manager's own, harder timeout: so that it is counted, the counters are told before.
+never comes is ended by the process manager's own, harder timeout, and of some requests a worker dies. So what each
+thread is at is noted in memory that outlives it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import mmap
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from inference_server.http import error_answer
 from inference_server.logs import Logger
@@ -30,12 +34,9 @@ LATE = "the model did not answer in time"
 Asked = tuple[float, int, Key]
 """Deadline, connection and model of a request."""
 
-CountLate = Callable[[Key, int], None]
-"""Told 1 when a request to a model has been answered for its worker, and -1 when the worker is back."""
-
-
-def _count_nothing(model: Key, change: int) -> None:
-    del model, change
+Note: TypeAlias = "memoryview[int]"
+"""For each thread of a worker: 0, or the number of the model that it has asked, below 0 if that was too late and the
+caller has been answered."""
 
 
 class Watch:
@@ -45,15 +46,20 @@ class Watch:
     too late: it must not close the connection while the watch is writing to it.
     """
 
-    __slots__ = ("_answered", "_count", "_writing", "asked")
+    __slots__ = ("_note", "_numbers", "_place", "_writing", "asked")
 
-    def __init__(self, count: CountLate = _count_nothing) -> None:
-        self._count = count
-        self._answered: Key = ("", "")
-        """The model that was late last."""
+    def __init__(self, note: Note, place: int, numbers: Mapping[Key, int]) -> None:
+        self._note = note
+        self._place = place
+        """Of this thread's in the note."""
+        self._numbers = numbers
         self.asked: list[Asked] = []
-        """Where the thread puts a request before it asks the model."""
         self._writing = threading.Lock()
+
+    def begin(self, deadline: float, connection: int, model: Key) -> None:
+        """The model is about to be asked."""
+        self._note[self._place] = self._numbers[model]
+        self.asked.append((deadline, connection, model))
 
     def finish(self) -> bool:
         """The model is back. False if the request has been answered already."""
@@ -61,8 +67,9 @@ class Watch:
             self.asked.pop()
         except IndexError:
             with self._writing:
-                self._count(self._answered, -1)
+                self._note[self._place] = 0
             return False
+        self._note[self._place] = 0
         return True
 
     def look(self, now: float) -> None:
@@ -75,21 +82,21 @@ class Watch:
                 self.asked.remove(late)
             except ValueError:  # the model has come back in this moment
                 return
-            _, descriptor, self._answered = late
-            self._count(self._answered, 1)
+            _, descriptor, model = late
+            self._note[self._place] = -self._numbers[model]
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
                 connection.settimeout(1)
                 answer = error_answer(504, LATE)
                 connection.sendall(head_of(answer) + answer.body)
                 connection.shutdown(socket.SHUT_RDWR)
-        log.error("a request passed its deadline", model=self._answered[0])
+        log.error("a request passed its deadline", model=model[0])
 
 
 class _Own:
     """What the one thread that asks models has."""
 
-    def __init__(self, watches: list[Watch], count: CountLate) -> None:
-        self.watch = Watch(count)
+    def __init__(self, watches: list[Watch], note: Note, places: Iterator[int], numbers: Mapping[Key, int]) -> None:
+        self.watch = Watch(note, next(places), numbers)
         watches.append(self.watch)
 
 
@@ -98,14 +105,30 @@ class _EachItsOwn(_Own, threading.local):
 
 
 class Watchdog:
-    """Watches what the threads of one worker process are at."""
+    """Watches what the threads of one worker process are at, and notes it for the worker that takes its place."""
 
-    def __init__(self, clock: Callable[[], float], threads: int, count: CountLate = _count_nothing) -> None:
+    def __init__(self, clock: Callable[[], float], models: Sequence[Key], workers: int, threads: int) -> None:
         """`threads`: how many of a worker's ask models."""
         self._clock = clock
+        self._models = models
+        self._threads = threads
+        self._memory = memoryview(mmap.mmap(-1, workers * threads * 4)).cast("i")
+        """Shared by all processes that are forked from this one."""
+        self.use_slot(0)
+
+    def use_slot(self, slot: int) -> list[tuple[Key, bool]]:
+        """Called in a worker, after the fork. What an earlier one was at when it died: models, and whether the caller
+        has been answered nevertheless."""
+        note = self._memory[slot * self._threads : (slot + 1) * self._threads]
+        left = [(self._models[abs(number) - 1], number < 0) for number in note if number]
+        for place in range(self._threads):
+            note[place] = 0
         self._watches: list[Watch] = []
-        self.own = (_Own if threads == 1 else _EachItsOwn)(self._watches, count)
+        numbers = {model: number for number, model in enumerate(self._models, 1)}
+        own = _Own if self._threads == 1 else _EachItsOwn
+        self.own = own(self._watches, note, itertools.count(), numbers)
         """The calling thread's watch is in it."""
+        return left
 
     def start(self) -> None:
         """Called in a worker, after the fork: a thread from before it would not exist here."""

@@ -91,7 +91,7 @@ class Inference:
         if now >= deadline:
             raise DeadlineError("the deadline passed before the model was asked")
         watch = self._watchdog.own.watch
-        watch.asked.append((deadline, connection, model.key))
+        watch.begin(deadline, connection, model.key)
         try:
             return model.predict(inputs, wanted, parameters)
         except RequestError:

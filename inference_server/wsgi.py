@@ -138,11 +138,16 @@ def _hand_in(here: Surroundings, found: Scan, catalog: Catalog, loading: Loading
 
 def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading) -> Application:
     settings, catalog = here.settings, loader.catalog
-    store = _counters(here, catalog, loading)
+    models = [model for versions in catalog.models.values() for model in versions.values()]
+    if settings.threads == 1 and any(model.config.batching for model in models):
+        log.warning("batching has no effect with one thread; set INFERENCE_THREADS")
+    keys = [model.key for model in models] + [(entry.model, str(entry.version)) for entry in loading.after_fork]
+    counters = here.scratch / f"{here.folder.path.name}.counters"
+    store = (Store if settings.threads == 1 else LockedStore)(counters, keys, settings.workers)
     # A duplicate, as the object closes its descriptor when it is collected.
     listening = socket.socket(fileno=os.dup(uwsgi.sockets[0]))
     overload = Overload(listening, settings.max_waiting)
-    watchdog = Watchdog(clock, settings.threads, store.late)
+    watchdog = Watchdog(clock, keys, settings.workers, settings.threads)
     inference = Inference(
         limits=InferenceLimits(settings.max_body_bytes, settings.request_timeout_seconds, settings.compress_from_bytes),
         overload=overload,
@@ -187,6 +192,10 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
     def start_worker() -> None:
         slot = uwsgi.worker_id() - 1
         store.use_slot(slot)
+        for model, answered in watchdog.use_slot(slot):
+            store.died_of(model, 504 if answered else 500)
+            if not answered:
+                log.error("a worker died of a request, which got no answer", model=model[0], version=model[1])
         _load_after_fork(here, loader, loading, slot)
         application.refresh()
         watchdog.start()
@@ -200,16 +209,6 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
 
     uwsgi.post_fork_hook = start_worker
     return application
-
-
-def _counters(here: Surroundings, catalog: Catalog, loading: Loading) -> Store:
-    models = [model for versions in catalog.models.values() for model in versions.values()]
-    one_thread = here.settings.threads == 1
-    if one_thread and any(model.config.batching for model in models):
-        log.warning("batching has no effect with one thread; set INFERENCE_THREADS")
-    keys = [model.key for model in models] + [(entry.model, str(entry.version)) for entry in loading.after_fork]
-    path = here.scratch / f"{here.folder.path.name}.counters"
-    return (Store if one_thread else LockedStore)(path, keys, here.settings.workers)
 
 
 def _report(

@@ -57,13 +57,12 @@ def ours(repository: Path, folder: Path) -> WSGIApplication:
     overload = Overload(socket.create_server(("127.0.0.1", 0)), 512)
     overload.next_check = float("inf")
     limits = InferenceLimits(2**26, 30, 1024)
-    inference = Inference(
-        limits=limits, overload=overload, watchdog=Watchdog(time.perf_counter, threads=1), clock=time.perf_counter
-    )
     pairs = [socket.socketpair() for _ in range(_WARM_UP + REQUESTS)]
     _clients.extend(client for client, _ in pairs)
     number = os.dup(pairs[0][1].fileno())
     keys = [model.key for versions in catalog.models.values() for model in versions.values()]
+    watchdog = Watchdog(time.perf_counter, keys, 1, 1)
+    inference = Inference(limits=limits, overload=overload, watchdog=watchdog, clock=time.perf_counter)
     application = Application(
         catalog,
         nothing(repository, folder),

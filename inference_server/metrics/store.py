@@ -40,15 +40,13 @@ RESPONSE_BYTES = REQUEST_BYTES + 1
 LAST = RESPONSE_BYTES + 1
 """When the last request ended, by time.perf_counter, which is one clock for all processes; `read_stores` tells it in
 seconds of the epoch. Its maximum is read, not its sum."""
-LATE = LAST + 1
-"""Requests that have been answered with 504 for a worker that is not back yet: it counts them when it is."""
-COLUMNS = LATE + 1
+COLUMNS = LAST + 1
 
 _SUMS = _CODE_COLUMN[OK]
 """First of the columns that nearly every request adds to, but for the last one."""
 _SUMS_AT = _SUMS * 8
 _read_sums = struct.Struct(f"{LAST - _SUMS}d").unpack_from
-_write_sums = struct.Struct(f"{LATE - _SUMS}d").pack_into
+_write_sums = struct.Struct(f"{COLUMNS - _SUMS}d").pack_into
 
 Amounts = tuple[float, float, float, float, float, float, float, float]
 """What a request adds to the columns from DURATION_SUM on: the seconds that it took, those of each stage in the order
@@ -79,21 +77,19 @@ class Store:
         self.use_slot(0)
 
     def use_slot(self, slot: int) -> None:
-        """Called in a worker, after the fork. Counts what an earlier one was late with when it was killed."""
+        """Called in a worker, after the fork."""
         starts = range(slot * len(self._keys) * COLUMNS, (slot + 1) * len(self._keys) * COLUMNS, COLUMNS)
         self._rows = {key: self._memory[start : start + COLUMNS] for key, start in zip(self._keys, starts, strict=True)}
-        for row in self._rows.values():
-            row[_CODE_COLUMN[504]] += row[LATE]
-            row[DURATION.stop - 1] += row[LATE]  # they had no end
-            row[LATE] = 0.0
 
     def row(self, key: Key) -> Row:
         """Where this process counts a model's requests; UNKNOWN's if it has none of its own."""
         return self._rows.get(key) or self._rows[UNKNOWN]
 
-    def late(self, key: Key, change: int) -> None:
-        """See LATE."""
-        self.row(key)[LATE] += change
+    def died_of(self, key: Key, code: int) -> None:
+        """Count a request that an earlier worker of this slot died of."""
+        row = self.row(key)
+        row[_CODE_COLUMN[code]] += 1.0
+        row[DURATION.stop - 1] += 1.0  # it had no end
 
     def observe(self, row: Row, code: int, amounts: Amounts, now: float) -> None:
         """Count one request, which ends now. One thread of a process may: see LockedStore."""
@@ -128,10 +124,6 @@ class LockedStore(Store):
     def __init__(self, path: Path, keys: Iterable[Key], slots: int) -> None:
         super().__init__(path, keys, slots)
         self._lock = threading.Lock()
-
-    def late(self, key: Key, change: int) -> None:
-        with self._lock:
-            super().late(key, change)
 
     def observe(self, row: Row, code: int, amounts: Amounts, now: float) -> None:
         with self._lock:

@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Self
 import mlflow.pyfunc
 import numpy as np
 
-from inference_server.protocol.errors import InvalidRequestError
 from inference_server.protocol.signature import Signature, TensorSpec
 from inference_server.repository.model_config import ModelConfig, ModelError
 from inference_server.runtimes.base import NoParameters, Prediction, Runtime, read_parameters
+from inference_server.runtimes.columns import data_frame
 
 _COLUMNS = {
     "boolean": "BOOL",
@@ -76,16 +76,7 @@ class MLflow(Runtime):
         if not self._columns:
             arrays = dict(inputs)
             return next(iter(arrays.values())) if len(self._signature.inputs) == 1 else arrays
-        import pandas as pd  # noqa: PLC0415  (only models with a column signature need it)
-
-        if len({len(array) for array in inputs.values()}) > 1:
-            rows = ", ".join(f"{len(array)} in '{name}'" for name, array in inputs.items())
-            raise InvalidRequestError(f"the inputs must agree in rows, and there are {rows}")
-        return pd.DataFrame({name: _text(array) if array.dtype == object else array for name, array in inputs.items()})
-
-
-def _text(array: np.ndarray) -> list[str]:
-    return [element.decode(errors="replace") for element in array]
+        return data_frame(inputs, inputs)
 
 
 def _column(spec: Any) -> TensorSpec:

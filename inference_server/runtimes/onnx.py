@@ -56,6 +56,10 @@ _OF_INPUTS = re.compile(
 a category that the model does not know, an index beyond the end, a divisor, a text that is no number, fewer elements
 than are to be chosen."""
 
+_WHOLE = {"INT32", "INT64"}
+"""What onnxruntime's operators take sizes, axes and places as. Of a request with such inputs nobody can tell beforehand
+whether the model can do anything with it."""
+
 _NO_MEMORY = "Failed to allocate memory"
 
 _DEADLY = tuple(
@@ -80,6 +84,7 @@ class Onnx(Runtime):
         self._strings = [spec.name for spec in self._signature.inputs.values() if spec.datatype == "BYTES"]
         self._shared = _shared_dimensions(session.get_inputs())
         self._sizes_are_free = any(-1 in spec.shape[1:] for spec in self._signature.inputs.values())
+        self._takes_whole_numbers = any(spec.datatype in _WHOLE for spec in self._signature.inputs.values())
         self._no_rows = self._outputs_without_rows(session)
         self._deadly = deadly
         self._first = next(iter(self._signature.inputs), "")
@@ -146,7 +151,8 @@ class Onnx(Runtime):
         return {
             node.name: np.empty((0, *node.shape[1:]), self._signature.outputs[node.name].type.array)
             for node in session.get_outputs()
-            if names == {*node.shape[:1]}
+            if node.shape
+            and names == {node.shape[0]}
             and not isinstance(node.shape[0], int)
             and all(isinstance(size, int) for size in node.shape[1:])
         }
@@ -171,14 +177,15 @@ class Onnx(Runtime):
         if failed is None:
             return
         operator, reason = failed[1], failed[2].rpartition(" was false. ")[2]
-        if _OF_INPUTS.search(str(error)):
-            raise InvalidRequestError(f"the model's {operator} does not take these inputs: {reason}") from error
-        if self._sizes_are_free and _NO_MEMORY not in str(error):
+        of_inputs, of_memory = _OF_INPUTS.search(str(error)), _NO_MEMORY in str(error)
+        if self._sizes_are_free and not of_inputs and not of_memory:
             # A text may be too long, an image too small. That rows may be of any number the model has said itself.
             shapes = ", ".join(f"'{name}' {list(array.shape)}" for name, array in inputs.items())
             raise InvalidRequestError(
                 f"the model's {operator} does not take inputs of these shapes, {shapes}: {reason}"
             ) from error
+        if of_inputs or (self._takes_whole_numbers and not of_memory):
+            raise InvalidRequestError(f"the model's {operator} does not take these inputs: {reason}") from error
 
     def _with_text(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**inputs, **{name: _as_text(inputs[name], name) for name in self._strings}}

@@ -7,8 +7,10 @@ refused unless `parameters` of model.json lists them in `trusted`.
 INFERENCE_UNSAFE_MODELS pins its content.
 
 Input: a matrix `x`, FP64 (or FP32, INT64 if model.json states so), [-1, features]; a text pipeline states its input in
-model.json as BYTES [-1]. Outputs: `predict`, and on request `predict_proba`, `decision_function` and `transform`, those
-of them that the estimator has. `predict_proba` of several targets has the classes of all of them side by side.
+model.json as BYTES [-1]. What was fitted to a DataFrame and picks its columns by name, as a ColumnTransformer may, has
+an input [-1] for each column, which model.json states, and needs pandas. Outputs: `predict`, and on request
+`predict_proba`, `decision_function` and `transform`, those of them that the estimator has. `predict_proba` of several
+targets has the classes of all of them side by side.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from sklearn.exceptions import InconsistentVersionWarning
 
 from inference_server.protocol.errors import InvalidRequestError
 from inference_server.protocol.signature import Signature, TensorSpec
-from inference_server.repository.model_config import ModelConfig, ModelError
+from inference_server.repository.model_config import ModelConfig, ModelError, TensorConfig
 from inference_server.runtimes.base import NoParameters, Prediction, Runtime, model_file, read_parameters
+from inference_server.runtimes.columns import data_frame, texts
 from inference_server.runtimes.matrix import matrix_input
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
@@ -50,16 +53,22 @@ class Sklearn(Runtime):
 
     def __init__(self, estimator: Any, config: ModelConfig) -> None:
         _use_one_thread(estimator)
-        self._input = _input_of(estimator, config)
+        self._names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+        """Of the columns of the DataFrame that it was fitted to, in their order."""
+        columns = _columns(config.inputs or (), self._names)
+        self._by_column = bool(columns)
+        """Whether each of them is an input."""
+        self._inputs = columns or [_input_of(estimator, config)]
         self._methods: dict[str, Callable[[Any], Any]] = {
             name: getattr(estimator, name) for name in METHODS if hasattr(estimator, name)
         }
         if not self._methods:
             raise ModelError(f"a {type(estimator).__name__} has none of the methods {', '.join(METHODS)}")
+        self._trial = self._rows({each.name: _blank(each) for each in self._inputs})
         stated = {tensor.name: tensor.spec() for tensor in config.outputs or ()}
         outputs = [self._output(name, stated.get(name)) for name in self._methods]
         outputs = [replace(spec, optional=number > 0) for number, spec in enumerate(outputs)]
-        self._signature = Signature.of([self._input], outputs)
+        self._signature = Signature.of(self._inputs, outputs)
 
     @classmethod
     def load(cls, folder: Path, config: ModelConfig) -> Self:
@@ -88,41 +97,43 @@ class Sklearn(Runtime):
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
     ) -> Prediction:
         del parameters
-        array = inputs[self._input.name]
-        if not len(array):  # which most estimators refuse
+        rows = self._rows(inputs)
+        if not len(rows):  # which most estimators refuse
             return Prediction({name: self._no_rows(name) for name in wanted})
-        rows = self._rows(array)
         try:
             with np.errstate(all="ignore"):  # or each request with such numbers would have its warnings in the log
                 return Prediction({name: _dense(self._methods[name](rows)) for name in wanted})
         except ValueError as error:  # which is scikit-learn's word for what an estimator does not take
-            raise InvalidRequestError(self._refusal(array, error)) from error
+            raise InvalidRequestError(self._refusal(inputs, error)) from error
 
-    def _refusal(self, array: np.ndarray, error: ValueError) -> str:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            return f"input '{self._input.name}' has NaN or infinity, which this model does not take"
+    def _refusal(self, inputs: Mapping[str, np.ndarray], error: ValueError) -> str:
+        for name, array in inputs.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                return f"input '{name}' has NaN or infinity, which this model does not take"
         reason, *_ = str(error).splitlines() or [""]
-        return f"the model does not take input '{self._input.name}': {reason[:_REASON]}"
+        names = ", ".join(f"'{name}'" for name in inputs)
+        return f"the model does not take input {names}: {reason[:_REASON]}"
 
     def _no_rows(self, output: str) -> np.ndarray:
         spec = self._signature.outputs[output]
         return np.empty((0, *spec.shape[1:]), spec.type.array)
 
-    def _rows(self, array: np.ndarray) -> Any:
-        if self._input.datatype != "BYTES":
-            return array
-        return [element.decode(errors="replace") for element in array]
+    def _rows(self, inputs: Mapping[str, np.ndarray]) -> Any:
+        if self._by_column:
+            return data_frame(inputs, self._names)
+        (array,) = inputs.values()
+        return texts(array) if array.dtype == object else array
 
     def _output(self, name: str, stated: TensorSpec | None) -> TensorSpec:
         """What a method gives, as it gives it for one row; what model.json states, if it does not take that row."""
-        columns = self._input.shape[1:]
-        row = [""] if self._input.datatype == "BYTES" else np.zeros((1, *columns), self._input.type.array)
         try:
-            trial = _dense(self._methods[name](row))
+            trial = _dense(self._methods[name](self._trial))
         except Exception as error:  # an estimator may raise anything
             if stated is not None:
                 return stated
             hint = "; if it takes no zeros, state outputs in model.json"
+            if self._names and not self._by_column:
+                hint = f"; if it picks columns by name, {_to_state(self._names)}"
             raise ModelError(f"{name} fails for a row of zeros: {error!r}{hint}") from error
         datatype = _DATATYPES.get(trial.dtype.kind)
         if datatype is None:
@@ -166,6 +177,25 @@ class SklearnPickle(Sklearn):
             raise
         except Exception as error:  # a pickle may raise anything
             raise ModelError(f"joblib can't load {path.name}: {error!r}") from error
+
+
+def _columns(stated: Sequence[TensorConfig], names: Sequence[str]) -> list[TensorSpec]:
+    """The inputs, if each is one of the columns of these names; none if there is one input for all of them."""
+    if names and {each.name for each in stated} == {*names} and all(each.shape == [-1] for each in stated):
+        return [each.spec() for each in stated]
+    if names and len(stated) > 1:
+        raise ModelError(f"the inputs in model.json are not the columns that it was fitted to: {_to_state(names)}")
+    return []
+
+
+def _to_state(names: Sequence[str]) -> str:
+    return f"state an input [-1] for each in model.json: {', '.join(names)}"
+
+
+def _blank(spec: TensorSpec) -> np.ndarray:
+    """One row of zeros, or of empty text."""
+    shape = (1, *spec.shape[1:])
+    return np.full(shape, b"", object) if spec.datatype == "BYTES" else np.zeros(shape, spec.type.array)
 
 
 def _input_of(estimator: Any, config: ModelConfig) -> TensorSpec:

@@ -1,7 +1,8 @@
 """XGBoost models in its binary or JSON format. The file is `model.ubj` or `model.json` unless model.json names another.
 
 Input `x`, FP32, [-1, features]; NaN, which only binary tensors carry, is a missing value. Output `predict`, FP32: [-1]
-for one value a row, [-1, classes] for several.
+for one value a row, [-1, classes] for several. As in the library, a model that its scikit-learn interface has stopped
+early answers with its best iteration, and one of `xgboost.train` with all that it has.
 
 `parameters` of model.json: `margin` (false): margins instead of probabilities.
 """
@@ -34,8 +35,10 @@ class XGBoost(Runtime):
     def __init__(self, booster: xgboost.Booster, config: ModelConfig, parameters: XGBoostParameters) -> None:
         self._booster = booster
         self._kind = "margin" if parameters.margin else "value"
+        self._rounds = _rounds(booster)
         self._input = matrix_input(config, ("FP32",), booster.num_features())
         trial = self._values(np.zeros((1, booster.num_features()), dtype=np.float32))
+        self._no_rows = trial[:0]
         self._signature = Signature.of([self._input], [TensorSpec("predict", "FP32", (-1, *trial.shape[1:]))])
 
     @classmethod
@@ -58,8 +61,17 @@ class XGBoost(Runtime):
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str], parameters: Mapping[str, Any]
     ) -> Prediction:
         del wanted, parameters
-        return Prediction({"predict": self._values(inputs[self._input.name])})
+        rows = inputs[self._input.name]
+        return Prediction({"predict": self._values(rows) if len(rows) else self._no_rows})
 
     def _values(self, rows: np.ndarray) -> np.ndarray:
-        values = self._booster.inplace_predict(rows, predict_type=self._kind, validate_features=False)
+        values = self._booster.inplace_predict(
+            rows, iteration_range=self._rounds, predict_type=self._kind, validate_features=False
+        )
         return np.asarray(values, dtype=np.float32)
+
+
+def _rounds(booster: xgboost.Booster) -> tuple[int, int]:
+    """The iterations that answer, as a half-open range; (0, 0) is all of them."""
+    best = booster.attr("best_iteration")
+    return (0, 0) if best is None or booster.attr("scikit_learn") is None else (0, int(best) + 1)

@@ -114,6 +114,18 @@ REFUSED: dict[str, tuple[list[NodeProto], Shapes, dict[str, np.ndarray], str]] =
         {"x": rows(1, 1)},
         "the model's TopK does not take these inputs: k argument [2]",
     ),
+    "a size below zero": (
+        [node("ConstantOfShape", ["x"], ["z"])],
+        {"x": (INT, ["n"])},
+        {"x": np.array([-5])},
+        "the model's ConstantOfShape does not take these inputs: ",
+    ),
+    "a dimension that is not there": (
+        [node("ReduceSum", ["table", "x"], ["z"])],
+        {"x": (INT, ["n"])},
+        {"x": np.array([9])},
+        "the model's ReduceSum does not take these inputs: axis 9 is not in valid range",
+    ),
     "a category that the model does not know": (
         ENCODE,
         {"x": (INT, ["n"])},
@@ -244,6 +256,11 @@ def test_what_a_model_lacks_in_other_inputs_than_its_first_is_its_own_business(t
     given = {"x": rows(1, 3), "past": rows(1, 0)}
     write_onnx(tmp_path / "models", nodes, {"x": (FLOAT, ["n", 3]), "past": (FLOAT, ["n", "p"])}, {"z": (FLOAT, None)})
     assert loaded(tmp_path / "models").predict(given, ["z"], {}).outputs["z"].tolist() == [[1.0]]
+
+
+def test_an_onnx_model_without_inputs_may_give_a_number_without_dimensions(tmp_path: Path) -> None:
+    write_onnx(tmp_path / "models", [node("Constant", [], ["z"], value_float=3.0)], {}, {"z": (FLOAT, [])})
+    assert loaded(tmp_path / "models").predict({}, ["z"], {}).outputs["z"] == 3
 
 
 def test_such_a_request_is_a_400_and_no_error_in_the_log(tmp_path: Path) -> None:

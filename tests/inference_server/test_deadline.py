@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from inference_server.deadline import Watch, Watchdog
-from inference_server.metrics.store import DURATION, Key, LockedStore, Store, by_code, read_stores
+from inference_server.metrics.store import DURATION, LockedStore, Store, by_code, read_stores
+
+MODEL = ("m", "1")
+
+
+def a_watch() -> Watch:
+    return Watchdog(lambda: 0.0, [MODEL], workers=1, threads=1).own.watch
 
 
 @pytest.fixture
@@ -29,8 +35,8 @@ def received(caller: socket.socket) -> bytes:
 
 def test_a_model_in_time_is_answered_by_its_worker(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, caller = ends
-    watch = Watch()
-    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
+    watch = a_watch()
+    watch.begin(10.0, worker.fileno(), MODEL)
     watch.look(9.9)
     assert watch.finish()
     watch.look(20.0)
@@ -40,8 +46,8 @@ def test_a_model_in_time_is_answered_by_its_worker(ends: tuple[socket.socket, so
 
 def test_a_late_model_is_answered_by_the_watch_and_once(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, caller = ends
-    watch = Watch()
-    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
+    watch = a_watch()
+    watch.begin(10.0, worker.fileno(), MODEL)
     watch.look(10.0)
     watch.look(11.0)
     assert not watch.finish()
@@ -59,53 +65,63 @@ def test_a_caller_that_reads_nothing_holds_up_neither_the_watch_nor_the_worker(
         while True:
             worker.send(bytes(65536))
     worker.setblocking(True)
-    watch = Watch()
-    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
+    watch = a_watch()
+    watch.begin(10.0, worker.fileno(), MODEL)
     watch.look(10.0)
     assert not watch.finish()
 
 
 def test_a_late_request_leaves_the_next_one_alone(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, _ = ends
-    watch = Watch()
-    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
+    watch = a_watch()
+    watch.begin(10.0, worker.fileno(), MODEL)
     watch.look(10.0)
     watch.finish()
-    watch.asked.append((20.0, worker.fileno(), ("m", "1")))
+    watch.begin(20.0, worker.fileno(), MODEL)
     watch.look(19.0)
     assert watch.finish()
 
 
-def test_what_is_late_is_told_when_it_is_answered_and_when_the_model_is_back(
-    ends: tuple[socket.socket, socket.socket],
+@pytest.mark.parametrize("threads", [1, 2])
+def test_who_takes_a_dead_workers_place_hears_what_it_was_at_and_who_has_been_answered(
+    ends: tuple[socket.socket, socket.socket], threads: int
 ) -> None:
-    worker, _ = ends
-    told: list[tuple[Key, int]] = []
-    watch = Watch(lambda model, change: told.append((model, change)))
-    watch.asked.append((10.0, worker.fileno(), ("m", "1")))
-    watch.look(10.0)
-    assert told == [(("m", "1"), 1)]
-    assert not watch.finish()
-    assert told == [(("m", "1"), 1), (("m", "1"), -1)]
+    other = ("n", "2")
+    watchdog = Watchdog(lambda: 10.0, [MODEL, other], workers=2, threads=threads)
+    watchdog.use_slot(1)
+    at = [watchdog.own.watch]
+    if threads > 1:
+        thread = threading.Thread(target=lambda: at.append(watchdog.own.watch))
+        thread.start()
+        thread.join()
+    for watch in at:
+        watch.begin(20.0, ends[0].fileno(), other)
+        assert watch.finish()
+        watch.begin(20.0, ends[0].fileno(), other)
+    assert watchdog.use_slot(0) == []
+    assert watchdog.use_slot(1) == [(other, False)] * threads
+    assert watchdog.use_slot(1) == []
+    watchdog.own.watch.begin(10.0, ends[0].fileno(), MODEL)
+    watchdog.look()
+    assert watchdog.use_slot(1) == [(MODEL, True)]
+    watchdog.own.watch.begin(10.0, ends[0].fileno(), MODEL)
+    watchdog.look()
+    assert not watchdog.own.watch.finish()
+    assert watchdog.use_slot(1) == []
 
 
 @pytest.mark.parametrize("kind", [Store, LockedStore])
-def test_what_a_killed_worker_was_late_with_is_counted_by_the_next_one(tmp_path: Path, kind: type[Store]) -> None:
-    key = ("m", "1")
-    counters = kind(tmp_path / "a.counters", [key], 2)
+def test_a_request_that_a_worker_died_of_is_counted_and_had_no_end(tmp_path: Path, kind: type[Store]) -> None:
+    counters = kind(tmp_path / "a.counters", [MODEL], 2)
     counters.use_slot(1)
-    counters.late(key, 1)
-    assert by_code(read_stores(tmp_path)[key])[504] == 0
-    for _ in range(2):
-        counters.use_slot(0)
-        counters.use_slot(1)
-        cells = read_stores(tmp_path)[key]
-        assert by_code(cells)[504] == sum(cells[DURATION]) == 1
+    counters.died_of(MODEL, 500)
+    cells = read_stores(tmp_path)[MODEL]
+    assert by_code(cells)[500] == sum(cells[DURATION]) == cells[DURATION.stop - 1] == 1
 
 
 def test_each_thread_has_a_watch_of_its_own_and_the_watchdog_looks_at_all() -> None:
     now = 0.0
-    watchdog = Watchdog(lambda: now, threads=2)
+    watchdog = Watchdog(lambda: now, [MODEL], workers=1, threads=2)
     mine = watchdog.own.watch
     others: list[Watch] = []
     thread = threading.Thread(target=lambda: others.append(watchdog.own.watch))
@@ -114,7 +130,7 @@ def test_each_thread_has_a_watch_of_its_own_and_the_watchdog_looks_at_all() -> N
     assert watchdog.own.watch is mine is not others[0]
     worker, caller = socket.socketpair()
     with worker, caller:
-        others[0].asked.append((5.0, worker.fileno(), ("m", "1")))
+        others[0].begin(5.0, worker.fileno(), MODEL)
         watchdog.start()
         now = 6.0
         caller.settimeout(5)

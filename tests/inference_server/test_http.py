@@ -394,10 +394,15 @@ def test_a_worker_that_dies_costs_its_own_request_only(server: RunningServer) ->
         caller.start()
     raw = json.dumps(awkward(what="die")).encode()
     head = b"POST /v2/models/awkward/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(raw)
+    counted = ("inference_requests_total", frozenset({"awkward", "1", "500"}))
+    before = samples(server).get(counted, 0)
     assert exchange(server, head + raw) == b""
     for caller in callers:
         caller.join()
     assert codes == [200] * 100
+    (record,) = eventually(lambda: server.logged("a worker died of a request, which got no answer"), DEADLINE)
+    assert (record["level"], record["model"], record["version"]) == ("ERROR", "awkward", "1")
+    assert samples(server)[counted] == before + 1
 
 
 # --- What it tells of itself ------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 
 from inference_server.catalog import Catalog, LoadedModel
 from inference_server.loading import Loader
-from inference_server.protocol.errors import InvalidRequestError
+from inference_server.protocol.errors import InvalidRequestError, UnavailableError
 from inference_server.repository.scan import scan
 from tests.inference_server.models import need, published, write_linear, write_version
 from tests.inference_server.running import RunningServer, running
@@ -87,6 +87,31 @@ def xgboost_margin_in_json(folder: Path) -> Made:
     booster.save_model(folder / "booster.json")
     expected = booster.predict(library.DMatrix(ASKED.astype(np.float32)), output_margin=True)
     return "xgboost", {"file": "booster.json", "parameters": {"margin": True}}, {"predict": expected}
+
+
+def xgboost_stopped_early(folder: Path) -> Made:
+    """By scikit-learn's interface, which answers with the best iteration, not with the last."""
+    need("xgboost", "sklearn")
+    import xgboost as library  # noqa: PLC0415
+
+    model = library.XGBClassifier(learning_rate=1, early_stopping_rounds=3, n_jobs=1)
+    model.fit(ROWS[:80], LABELS[:80], eval_set=[(ROWS[80:], LABELS[80:])], verbose=False)
+    assert model.best_iteration + 1 < model.get_booster().num_boosted_rounds()
+    model.save_model(folder / "model.ubj")
+    return "xgboost", {}, {"predict": model.predict_proba(ASKED)[:, 1]}
+
+
+def xgboost_of_classes(folder: Path) -> Made:
+    """Stopped early as well, by the library's own interface, which answers with all that it has."""
+    need("xgboost")
+    import xgboost as library  # noqa: PLC0415
+
+    parameters = {"objective": "multi:softprob", "num_class": 3, "nthread": 1}
+    rows = library.DMatrix(ROWS, np.arange(len(ROWS)) % 3)
+    booster = library.train(parameters, rows, 5)
+    booster.set_attr(best_iteration="2")
+    booster.save_model(folder / "model.json")
+    return "xgboost", {}, {"predict": booster.predict(library.DMatrix(ASKED.astype(np.float32)))}
 
 
 def skops_pipeline(folder: Path) -> Made:
@@ -215,6 +240,8 @@ KINDS = [
     lightgbm_of_classes,
     xgboost,
     xgboost_margin_in_json,
+    xgboost_stopped_early,
+    xgboost_of_classes,
     skops_pipeline,
     skops_threaded,
     skops_parallel,
@@ -304,7 +331,16 @@ def test_predictions_are_those_of_the_library(tmp_path: Path, make: Callable[[Pa
 
 @pytest.mark.parametrize(
     "make",
-    [onnx, lightgbm, lightgbm_of_classes, xgboost, skops_pipeline, skops_parallel, skops_of_targets],
+    [
+        onnx,
+        lightgbm,
+        lightgbm_of_classes,
+        xgboost,
+        xgboost_of_classes,
+        skops_pipeline,
+        skops_parallel,
+        skops_of_targets,
+    ],
     ids=lambda make: make.__name__,
 )
 def test_no_rows_get_no_predictions(tmp_path: Path, make: Callable[[Path], Made]) -> None:
@@ -323,6 +359,51 @@ def test_the_classes_of_several_targets_are_side_by_side_and_rows_come_first(tmp
     answer = model.predict({"x": ASKED}, list(expected), {}).outputs
     for name, array in expected.items():
         np.testing.assert_allclose(answer[name], array)
+
+
+def of_columns(folder: Path) -> Made:
+    need("sklearn", "skops", "pandas")
+    import pandas as pd  # noqa: PLC0415
+    import skops.io  # noqa: PLC0415
+    from sklearn.compose import make_column_transformer  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import OneHotEncoder  # noqa: PLC0415
+
+    table = pd.DataFrame({"city": ["Łódź", "Oslo", "Rome"] * 4, "age": range(12), "income": ROWS[:12, 0]})
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city"]), remainder="passthrough")
+    model = make_pipeline(columns, LogisticRegression(max_iter=1000)).fit(table, LABELS[:12])
+    skops.io.dump(model, folder / "model.skops")
+    trusted = skops.io.get_untrusted_types(file=folder / "model.skops")
+    kinds = {"income": "FP64", "age": "INT64", "city": "BYTES"}
+    inputs = [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in kinds.items()]
+    model_json = {"inputs": inputs, "parameters": {"trusted": trusted}}
+    return "sklearn_skops", model_json, {"predict_proba": model.predict_proba(table[:7])}
+
+
+def test_what_picks_the_columns_of_a_dataframe_by_name_takes_each_as_an_input(tmp_path: Path) -> None:
+    model, expected = loaded(tmp_path, of_columns)
+    cities = np.array([city.encode() for city in ("Łódź", "Oslo", "Rome") * 3][:7], object)
+    asked = {"income": ROWS[:7, 0], "age": np.arange(7), "city": cities}
+    for rows in (7, 1, 0):
+        answer = model.predict({name: array[:rows] for name, array in asked.items()}, ["predict_proba"], {}).outputs
+        np.testing.assert_allclose(answer["predict_proba"], expected["predict_proba"][:rows])
+    with pytest.raises(
+        InvalidRequestError, match="must agree in rows, and there are 7 in 'income', 1 in 'age', 7 in 'c"
+    ):
+        model.predict({**asked, "age": np.arange(1)}, ["predict"], {})
+    with pytest.raises(InvalidRequestError, match="input 'income' has NaN or infinity"):
+        model.predict({**asked, "income": np.full(7, np.nan)}, ["predict"], {})
+
+
+@pytest.mark.parametrize("stated", [0, 2])
+def test_a_model_that_picks_columns_by_name_says_which_inputs_to_state(tmp_path: Path, stated: int) -> None:
+    def unstated(folder: Path) -> Made:
+        runtime, model_json, expected = of_columns(folder)
+        return runtime, {**model_json, "inputs": model_json["inputs"][:stated] or None}, expected
+
+    with pytest.raises(UnavailableError, match=r"state an input \[-1\] for each in model.json: city, age, income"):
+        loaded(tmp_path, unstated)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
