@@ -155,9 +155,8 @@ class Keeper:
         self.inboxes = Inboxes(hear=self.hear, lost=self.queue_lost, complete=lambda: not self.expected)
 
     def documents(self) -> list[Document]:
-        """The objects, with the status last written."""
-        kept = list(self.slots.values())
-        return [{**document, "status": slot.status or document.get("status")} for slot, document in kept]
+        """Objects and environments, with the status last written."""
+        return [{**document, "status": slot.status or document.get("status")} for slot, document in self.kept()]
 
     def kept(self) -> list[tuple[Slot, Document]]:
         """Objects and environments, as last seen."""
