@@ -87,6 +87,16 @@ def patches(cluster: Cluster) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in ours)
 
 
+def test_an_object_that_is_full_of_annotations_is_let_go(stage: Stage) -> None:
+    with stage.operator:
+        stage.apply("recommender")
+        stage.until_ready("recommender")
+        notes = {"example.com/notes": "x" * 200_000}  # of 262144 bytes
+        stage.patch("recommender", {"metadata": {"annotations": notes}})
+        stage.delete("recommender")
+        stage.until_gone("recommender")
+
+
 def test_a_status_that_somebody_has_written_is_put_right(stage: Stage) -> None:
     with stage.operator:
         stage.apply("recommender")
