@@ -97,11 +97,15 @@ def test_an_object_that_is_full_of_annotations_is_let_go(stage: Stage) -> None:
         stage.until_gone("recommender")
 
 
-def test_a_status_that_somebody_has_written_is_put_right(stage: Stage) -> None:
+NOT_OURS = "the status is not as written"
+
+
+def test_a_status_that_somebody_has_written_is_put_right_and_told(stage: Stage) -> None:
     with stage.operator:
         stage.apply("recommender")
         stage.until_ready("recommender")
         before = stage.get("recommender")["status"]
+        assert NOT_OURS not in stage.operator.log.read_text()
         lie = {"status": {"readyReplicas": 7, "url": "https://elsewhere.example.com", "conditions": []}}
         where = (*OBJECT, stage.namespace, DEPLOYMENTS, "recommender")
         stage.custom.patch_namespaced_custom_object_status(*where, lie, _content_type=MERGE)
@@ -109,6 +113,7 @@ def test_a_status_that_somebody_has_written_is_put_right(stage: Stage) -> None:
         after = stage.get("recommender")["status"]
         assert after["readyReplicas"] == before["readyReplicas"]
         assert {c["type"] for c in after["conditions"]} == {c["type"] for c in before["conditions"]}
+        assert NOT_OURS in stage.operator.log.read_text()
 
 
 def test_a_status_that_is_taken_away_after_a_restart_is_put_right(stage: Stage) -> None:
