@@ -149,7 +149,9 @@ class Deletion:
 def test_a_deletion_that_is_stuck_ends_when_somebody_has_taken_the_finalizer_away() -> None:
     deletion = Deletion(wait=STUCK)
     assert asyncio.run(deletion.finish(deletion.object)) == 2
-    assert deletion.keeper.documents() == []
+    assert [document["metadata"]["uid"] for document in deletion.keeper.documents()] == [
+        deletion.environment["metadata"]["uid"]
+    ]
 
 
 def test_an_environment_whose_deletion_is_stuck_is_no_more_when_somebody_has_taken_the_finalizer_away() -> None:

@@ -87,11 +87,25 @@ def patches(cluster: Cluster) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in ours)
 
 
-def test_a_status_that_somebody_has_written_is_put_right(stage: Stage) -> None:
+def test_an_object_that_is_full_of_annotations_is_let_go(stage: Stage) -> None:
+    with stage.operator:
+        stage.apply("recommender")
+        stage.until_ready("recommender")
+        notes = {"example.com/notes": "x" * 200_000}  # of 262144 bytes
+        stage.patch("recommender", {"metadata": {"annotations": notes}})
+        stage.delete("recommender")
+        stage.until_gone("recommender")
+
+
+NOT_OURS = "the status is not as written"
+
+
+def test_a_status_that_somebody_has_written_is_put_right_and_told(stage: Stage) -> None:
     with stage.operator:
         stage.apply("recommender")
         stage.until_ready("recommender")
         before = stage.get("recommender")["status"]
+        assert NOT_OURS not in stage.operator.log.read_text()
         lie = {"status": {"readyReplicas": 7, "url": "https://elsewhere.example.com", "conditions": []}}
         where = (*OBJECT, stage.namespace, DEPLOYMENTS, "recommender")
         stage.custom.patch_namespaced_custom_object_status(*where, lie, _content_type=MERGE)
@@ -99,6 +113,7 @@ def test_a_status_that_somebody_has_written_is_put_right(stage: Stage) -> None:
         after = stage.get("recommender")["status"]
         assert after["readyReplicas"] == before["readyReplicas"]
         assert {c["type"] for c in after["conditions"]} == {c["type"] for c in before["conditions"]}
+        assert NOT_OURS in stage.operator.log.read_text()
 
 
 def test_a_status_that_is_taken_away_after_a_restart_is_put_right(stage: Stage) -> None:

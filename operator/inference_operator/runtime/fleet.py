@@ -1,4 +1,5 @@
-"""The objects as Prometheus shows them, read from their last status when it asks: no series outlives its object."""
+"""Objects and environments as Prometheus shows them, read from their last status when it asks: no series outlives what
+it is of."""
 
 from __future__ import annotations
 
@@ -13,13 +14,14 @@ Document = Mapping[str, Any]
 
 TOLD = ("Accepted", "Ready", "Progressing", "Degraded", "Stalled")
 """Conditions that have series of their own: one for each object."""
+TOLD_OF_ENVIRONMENTS = ("Ready", "Verified")
 
 
 class Fleet(Collector):
-    """`objects` gives each object's metadata, spec and last status."""
+    """`documents` gives the metadata, the spec and the last status of each object and environment."""
 
-    def __init__(self, objects: Callable[[], Iterable[Document]]) -> None:
-        self._objects = objects
+    def __init__(self, documents: Callable[[], Iterable[Document]]) -> None:
+        self._documents = documents
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         return self._families().values()
@@ -27,13 +29,16 @@ class Fleet(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         families = self._families()
         states: Counter[str] = Counter()
-        for document in self._objects():
+        for document in self._documents():
             metadata, status = document["metadata"], document.get("status") or {}
-            name = [metadata["namespace"], metadata["name"]]
             conditions = {c["type"]: c for c in status.get("conditions", ())}
+            if "namespace" not in metadata:
+                for type_ in TOLD_OF_ENVIRONMENTS:
+                    families["environment"].add_metric([metadata["name"], type_], _is_true(conditions, type_))
+                continue
+            name = [metadata["namespace"], metadata["name"]]
             for type_ in TOLD:
-                value = conditions.get(type_, {}).get("status") == "True"
-                families["condition"].add_metric([*name, type_], float(value))
+                families["condition"].add_metric([*name, type_], _is_true(conditions, type_))
             reason = conditions.get("Ready", {}).get("reason", "Unknown")
             families["reason"].add_metric([*name, reason], 1.0)
             families["replicas"].add_metric(name, float(status.get("replicas", 0)))
@@ -60,4 +65,13 @@ class Fleet(Collector):
             "rollouts": GaugeMetricFamily(
                 "inference_operator_rollouts", "Objects, by the state of their latest rollout.", labels=["state"]
             ),
+            "environment": GaugeMetricFamily(
+                "inference_operator_environment_condition",
+                "1 while the condition of an environment is True.",
+                labels=["environment", "type"],
+            ),
         }
+
+
+def _is_true(conditions: Mapping[str, Mapping[str, Any]], type_: str) -> float:
+    return float(conditions.get(type_, {}).get("status") == "True")

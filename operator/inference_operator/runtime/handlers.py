@@ -53,7 +53,9 @@ def register(
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_via_client(**kwargs)
+        """At the address that the client has: kopf's own way to be a service account asks for `kubernetes.default.svc`,
+        which needs a DNS, and passes over a KUBERNETES_SERVICE_HOST that somebody has set."""
+        return kopf.login_via_client(**kwargs)
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -110,13 +112,27 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.loggers = False
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP, v1=False)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, v1=False)
+    settings.persistence.diffbase_storage = _NothingKept()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = [1, 2, 5, 10, 20]
     settings.watching.connect_timeout = 10
     settings.background.cancellation_polling = 5
     settings.process.ultimate_exiting_timeout = 28  # a pod has 30
+
+
+class _NothingKept(kopf.DiffBaseStorage):
+    """Nobody here asks kopf what has changed. It would write the whole object into an annotation of it before it lets
+    it go, and never let go of one in which there is no room for that."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def store(self, **_: Any) -> None:
+        pass
 
 
 def lighten(document: Any) -> None:

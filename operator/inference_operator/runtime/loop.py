@@ -155,9 +155,8 @@ class Keeper:
         self.inboxes = Inboxes(hear=self.hear, lost=self.queue_lost, complete=lambda: not self.expected)
 
     def documents(self) -> list[Document]:
-        """The objects, with the status last written."""
-        kept = list(self.slots.values())
-        return [{**document, "status": slot.status or document.get("status")} for slot, document in kept]
+        """Objects and environments, with the status last written."""
+        return [{**document, "status": slot.status or document.get("status")} for slot, document in self.kept()]
 
     def kept(self) -> list[tuple[Slot, Document]]:
         """Objects and environments, as last seen."""
@@ -290,7 +289,14 @@ class Keeper:
 
     def _notice_status(self, slot: Slot, document: Document) -> None:
         if _take_status(slot, document) and slot.due is not None:  # else it is seen to when the pass ends
-            asyncio.get_running_loop().call_later(CONTESTED, self._hint, slot)
+            self._put_right(slot, document)
+
+    def _put_right(self, slot: Slot, document: Document) -> None:
+        if not slot.failures:  # else it may be our own, whose answer was lost
+            metadata = document["metadata"]
+            where = {"namespace": metadata.get("namespace"), "name": metadata["name"]}
+            log.warning("the status is not as written: another operator runs here, or the CRDs are older", **where)
+        asyncio.get_running_loop().call_later(CONTESTED, self._hint, slot)
 
     def _hint(self, slot: Slot) -> None:
         """Wakes the object, but not so soon that it would be looked at twice within SPACING."""
@@ -479,7 +485,7 @@ class Keeper:
             slot.status = after
             slot.failures = 0
             if _take_status(slot, self._as_shown(document)):
-                asyncio.get_running_loop().call_later(CONTESTED, self._hint, slot)
+                self._put_right(slot, document)
         except GoneError:
             return outcome
         except Exception:  # whatever the API server or the way to it: the next pass writes it
