@@ -18,6 +18,7 @@ from inference_operator.api.meta import FINALIZER
 from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
 from inference_operator.engine.notifications import Kind, Notice
 from inference_operator.engine.objects import Outcome, World
+from inference_operator.engine.reconcile import Memory
 from inference_operator.runtime.kube import GoneError
 from inference_operator.runtime.loop import STUCK, Duty, Keeper, Slot
 from tests.operator.builders import NOW, deployment_document, environment_document
@@ -247,3 +248,31 @@ def test_an_environment_that_goes_during_a_pass_does_not_end_the_daemon_of_who_h
     asyncio.run(keep())
     [(_, environment, notice, _)] = [call.args for call in notifier.offer.call_args_list]
     assert (environment.cluster, notice) == ("inference", NOTICE)
+
+
+def test_a_pass_under_way_goes_on_with_what_it_has_seen_when_its_environment_changes_and_the_next_looks_anew() -> None:
+    keeper = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1))
+    before, after = environment_document(), environment_document(cluster="another")
+    document, slot = held(), Slot()
+    seen: list[list[str]] = []
+
+    async def live() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def change() -> None:
+            keeper.environment_noticed(after, Slot())
+
+        def look_after(_document: object, _world: World, memory: Memory, *_: object) -> Outcome:
+            seen.append([*memory.seen])
+            memory.seen["LogGroup"] = (NOW, "as it is")
+            asyncio.run_coroutine_threadsafe(change(), loop).result(GOES_OFF)
+            seen.append([*memory.seen])
+            return Outcome(status=InferenceDeploymentStatus(replicas=1), requeue_after=timedelta(hours=1))
+
+        keeper.environment_noticed(before, Slot())
+        keeper.notice(document, slot)
+        for _ in range(3):
+            await keeper._pass(look_after, document, slot)
+
+    asyncio.run(live())
+    assert seen == [[], ["LogGroup"], [], ["LogGroup"], ["LogGroup"], ["LogGroup"]]

@@ -83,6 +83,8 @@ class Slot:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     memory: Memory = field(default_factory=Memory)
+    doubted: bool = False
+    """What the memory has seen may be otherwise by now. The next pass forgets it: one under way rests on it."""
     seen: object = None
     """The fingerprint that last woke it."""
     status: Mapping[str, Any] | None = None
@@ -218,7 +220,7 @@ class Keeper:
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
             slot.seen = seen
-            slot.memory.forget()
+            slot.doubted = True
             slot.call()
         if known is None or _offers(known) != _offers(document):
             self._call_those_in(name)
@@ -232,7 +234,7 @@ class Keeper:
     def _call_those_in(self, name: str) -> None:
         for slot, used_by in list(self.slots.values()):
             if environment_of(used_by) == name:
-                slot.memory.forget()
+                slot.doubted = True
                 slot.call()
 
     def _call_environment(self, document: Document) -> None:
@@ -256,7 +258,7 @@ class Keeper:
         """The queue of its events is gone: it is looked at again."""
         slot = self.environment_slots.get(environment)
         if slot is not None:
-            slot.memory.forget()
+            slot.doubted = True
             self._hint(slot)
 
     def _listen(self, environment: str, status: InferenceEnvironmentStatus | None) -> None:
@@ -394,6 +396,9 @@ class Keeper:
             started = time.perf_counter()
             slot.began = asyncio.get_running_loop().time()
             log.debug("a pass begins", monotonic=slot.began)
+            if slot.doubted:
+                slot.doubted = False
+                slot.memory.forget()
             stopped = dict(slot.stopped)
             world = replace(await self._world(document, slot), stopping=stopping)
             if metadata.get("deletionTimestamp") and "namespace" not in metadata and not self._has_successor(document):
