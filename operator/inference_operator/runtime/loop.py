@@ -194,7 +194,7 @@ class Keeper:
         if self._has_successor(document):
             return
         if "namespace" not in document["metadata"]:
-            self._forget_environment(document["metadata"]["name"])
+            self._forget_environment(document)
             return
         if self.slots.pop(service_of(document), None) is not None:
             self._call_environment(document)
@@ -225,10 +225,11 @@ class Keeper:
         if known is None or _offers(known) != _offers(document):
             self._call_those_in(name)
 
-    def _forget_environment(self, name: str) -> None:
+    def _forget_environment(self, document: Document) -> None:
+        name = document["metadata"]["name"]
         self.environments.pop(name, None)
         self.environment_slots.pop(name, None)
-        self._listen(name, None)
+        self._listen({**document, "spec": {}}, None)
         self._call_those_in(name)
 
     def _call_those_in(self, name: str) -> None:
@@ -261,15 +262,15 @@ class Keeper:
             slot.doubted = True
             self._hint(slot)
 
-    def _listen(self, environment: str, status: InferenceEnvironmentStatus | None) -> None:
-        """Events are read where the status of an environment, which has just been looked at, says."""
-        spec = (self.environments.get(environment) or {}).get("spec")
+    def _listen(self, environment: Document, status: InferenceEnvironmentStatus | None) -> None:
+        """Events are read where the status of an environment, which has just been looked at as it is given, says."""
+        name, spec = environment["metadata"]["name"], environment.get("spec") or {}
         self.inboxes.follow(
-            environment,
+            name,
             queue_url(status) if status is not None else None,
             lambda: self.connect(InferenceEnvironmentSpec.model_validate(spec)).sqs,
         )
-        metrics.events_asked_for(environment, asked=bool(spec and spec.get("events")))
+        metrics.events_asked_for(name, asked=bool(spec.get("events")))
 
     def hear(
         self, environment: str, news: ecs_events.News, kept: Callable[[], None]
@@ -402,7 +403,7 @@ class Keeper:
             stopped = dict(slot.stopped)
             world = replace(await self._world(document, slot), stopping=stopping)
             if metadata.get("deletionTimestamp") and "namespace" not in metadata and not self._has_successor(document):
-                self._listen(metadata["name"], None)
+                self._listen(document, None)
             outcome = await asyncio.to_thread(
                 work, {**document, "status": known}, world, slot.memory, datetime.now(UTC)
             )
@@ -412,8 +413,9 @@ class Keeper:
             if slot.status == outcome.status.document():
                 _settle(slot, world.news, stopped, outcome)
                 self._notify(document, slot, outcome, world)
-            if isinstance(outcome.status, InferenceEnvironmentStatus) and not metadata.get("deletionTimestamp"):
-                self._listen(metadata["name"], outcome.status)
+            stays = not (metadata.get("deletionTimestamp") or slot.gone or self._has_successor(document))
+            if isinstance(outcome.status, InferenceEnvironmentStatus) and stays:
+                self._listen(document, outcome.status)
             return told
 
     def _notify(self, document: Document, slot: Slot, outcome: Outcome, world: World) -> None:
@@ -483,8 +485,7 @@ class Keeper:
                 log.info("status written", ready=_ready(after))
             slot.status = after
             slot.failures = 0
-            if _take_status(slot, self._as_shown(document)):
-                asyncio.get_running_loop().call_later(CONTESTED, self._hint, slot)
+            _take_status(slot, self._as_shown(document))
         except GoneError:
             return outcome
         except Exception:  # whatever the API server or the way to it: the next pass writes it
@@ -500,6 +501,8 @@ class Keeper:
                     await asyncio.to_thread(self.kube.publish, document, event, posting.name, posting.count)
                 except Exception as error:  # noqa: BLE001 an Event is a courtesy; in a namespace that goes it can't be posted at all
                     log.warning("event not posted", reason=event.reason, error=str(error))
+        if slot.status != after:  # somebody else has written it since, maybe while Events were posted
+            asyncio.get_running_loop().call_later(CONTESTED, self._hint, slot)
         return outcome
 
 
