@@ -190,6 +190,18 @@ def test_the_next_environment_of_a_name_wakes_those_that_the_one_before_did_not_
     assert slot.wake.is_set()
 
 
+def test_an_object_that_asks_for_another_port_has_its_environment_looked_at_which_opens_it() -> None:
+    keeper, place, slot = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1)), Slot(), Slot()
+    keeper.environment_noticed(environment_document(), place)
+    woken = []
+    specs: list[dict[str, Any]] = [{}, {"replicas": 2}, {"replicas": 2, "port": 9000}]
+    for spec in specs:
+        place.wake.clear()
+        keeper.notice(deployment_document(**spec), slot)
+        woken.append(place.wake.is_set())
+    assert woken == [True, False, True]
+
+
 def test_a_wake_starts_one_pass_and_then_it_rests() -> None:
     it, document, slot = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1)), held(), Slot()
     passes: list[float] = []
@@ -348,7 +360,7 @@ def test_events_are_read_as_the_pass_over_an_environment_saw_it_unless_it_is_gon
         await keeper._pass(look_after, document, slot)
 
     asyncio.run(live())
-    calls = [call.args for call in keeper.inboxes.follow.call_args_list]  # type: ignore[attr-defined]
+    calls = [call.args for call in keeper.inboxes.follow.call_args_list]
     connecting = [connect for _, url, connect in calls if url is not None]
     assert len(connecting) == followed
     for connect in connecting:

@@ -169,7 +169,7 @@ class Keeper:
     def notice(self, document: Document, slot: Slot) -> None:
         """Something happened to an object."""
         service = service_of(document)
-        if service not in self.slots:
+        if service not in self.slots or _port_of(self.slots[service][1]) != _port_of(document):
             self._call_environment(document)
         self.slots[service] = (slot, document)
         self._notice_status(slot, document)
@@ -547,6 +547,11 @@ def environment_of(document: Document) -> str:
     """The name of the environment that an object runs in."""
     name: str = (document.get("spec") or {}).get("environment", "default")
     return name
+
+
+def _port_of(document: Document) -> object:
+    """What of an object is opened by its environment."""
+    return (document.get("spec") or {}).get("port")
 
 
 def _offers(environment: Document) -> object:
