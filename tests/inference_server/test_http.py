@@ -367,18 +367,18 @@ def test_a_model_that_gives_no_output_is_a_500(server: RunningServer) -> None:
 
 
 def test_a_late_model_is_a_504_at_the_deadline_and_the_worker_serves_on(server: RunningServer) -> None:
-    response = server.post("/v2/models/awkward/infer", json=awkward(what="sleep", seconds=2))
+    response = server.post("/v2/models/awkward/infer", json=awkward(what="sleep", seconds=3))
     assert response.status_code == 504
     assert response.json() == {"error": "the model did not answer in time"}
-    assert 0.9 < response.elapsed.total_seconds() < 1.8
+    assert 0.9 < response.elapsed.total_seconds() < 2.8
     for _ in range(4):
         assert server.post("/v2/models/awkward/infer", json=awkward()).status_code == 200
 
 
 def test_the_callers_own_timeout_is_held(server: RunningServer) -> None:
-    response = server.post("/v2/models/awkward/infer", json=awkward(what="sleep", seconds=0.6, timeout=200_000))
+    response = server.post("/v2/models/awkward/infer", json=awkward(what="sleep", seconds=2, timeout=200_000))
     assert response.status_code == 504
-    assert response.elapsed.total_seconds() < 0.55
+    assert response.elapsed.total_seconds() < 0.9, "before the server's own deadline"
     assert server.post("/v2/models/awkward/infer", json=awkward(timeout=0)).status_code == 200
     assert server.post("/v2/models/awkward/infer", json=awkward(timeout="x")).status_code == 400
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -149,7 +149,7 @@ class Operator:
                 raise RuntimeError(f"the operator ended with {self.process.returncode}:\n{text}")
             return f'"message": "{sign}"' in text
 
-        eventually(started, 30)
+        eventually(started, GOES_OFF)
 
     def stop(self, *, within: float = 30) -> int:
         """SIGTERM; the exit code."""
@@ -301,12 +301,11 @@ def stage(cluster: Cluster, folder: Path, namespace: str, *, program: Sequence[s
         finally:
             operator.kill()
             for name in made.names():
-                made.patch(name, {"metadata": {"finalizers": None}})
-                made.delete(name)
-            custom.patch_cluster_custom_object(
-                *OBJECT, ENVIRONMENTS, namespace, {"metadata": {"finalizers": None}}, _content_type=MERGE
-            )
-            if made.environment() is not None:  # as it is not, if it was being deleted
+                with suppress(client.exceptions.NotFoundException):  # what is being deleted goes with its finalizer
+                    made.patch(name, {"metadata": {"finalizers": None}})
+                    made.delete(name)
+            with suppress(client.exceptions.NotFoundException):
+                made.patch_environment({"metadata": {"finalizers": None}})
                 custom.delete_cluster_custom_object(*OBJECT, ENVIRONMENTS, namespace)
 
 

@@ -15,9 +15,12 @@ from unittest import mock
 import pytest
 
 from inference_operator.api.meta import FINALIZER
-from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
+from inference_operator.api.v1alpha1 import InferenceDeploymentStatus, InferenceEnvironmentStatus
+from inference_operator.engine.events import Event
 from inference_operator.engine.notifications import Kind, Notice
 from inference_operator.engine.objects import Outcome, World
+from inference_operator.engine.reconcile import Memory
+from inference_operator.runtime import loop
 from inference_operator.runtime.kube import GoneError
 from inference_operator.runtime.loop import STUCK, Duty, Keeper, Slot
 from tests.operator.builders import NOW, deployment_document, environment_document
@@ -189,17 +192,29 @@ def test_the_next_environment_of_a_name_wakes_those_that_the_one_before_did_not_
     assert slot.wake.is_set()
 
 
+def test_an_object_that_asks_for_another_port_has_its_environment_looked_at_which_opens_it() -> None:
+    keeper, place, slot = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1)), Slot(), Slot()
+    keeper.environment_noticed(environment_document(), place)
+    woken = []
+    specs: list[dict[str, Any]] = [{}, {"replicas": 2}, {"replicas": 2, "port": 9000}]
+    for spec in specs:
+        place.wake.clear()
+        keeper.notice(deployment_document(**spec), slot)
+        woken.append(place.wake.is_set())
+    assert woken == [True, False, True]
+
+
 def test_a_wake_starts_one_pass_and_then_it_rests() -> None:
     it, document, slot = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1)), held(), Slot()
     passes: list[float] = []
 
     async def live() -> None:
-        loop = asyncio.get_running_loop()
+        running = asyncio.get_running_loop()
 
         def look_after(*_: object) -> Outcome:
             passes.append(time.monotonic())
             if len(passes) == 3:
-                loop.call_soon_threadsafe(it.gone, document, slot)
+                running.call_soon_threadsafe(it.gone, document, slot)
             return Outcome(status=InferenceDeploymentStatus(replicas=1), requeue_after=timedelta(seconds=0.3))
 
         it.notice(document, slot)  # which wakes
@@ -249,3 +264,106 @@ def test_an_environment_that_goes_during_a_pass_does_not_end_the_daemon_of_who_h
     asyncio.run(keep())
     [(_, environment, notice, _)] = [call.args for call in notifier.offer.call_args_list]
     assert (environment.cluster, notice) == ("inference", NOTICE)
+
+
+def test_a_pass_under_way_goes_on_with_what_it_has_seen_when_its_environment_changes_and_the_next_looks_anew() -> None:
+    keeper = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1))
+    before, after = environment_document(), environment_document(cluster="another")
+    document, slot = held(), Slot()
+    seen: list[list[str]] = []
+
+    async def live() -> None:
+        running = asyncio.get_running_loop()
+
+        async def change() -> None:
+            keeper.environment_noticed(after, Slot())
+
+        def look_after(_document: object, _world: World, memory: Memory, *_: object) -> Outcome:
+            seen.append([*memory.seen])
+            memory.seen["LogGroup"] = (NOW, "as it is")
+            asyncio.run_coroutine_threadsafe(change(), running).result(GOES_OFF)
+            seen.append([*memory.seen])
+            return Outcome(status=InferenceDeploymentStatus(replicas=1), requeue_after=timedelta(hours=1))
+
+        keeper.environment_noticed(before, Slot())
+        keeper.notice(document, slot)
+        for _ in range(3):
+            await keeper._pass(look_after, document, slot)
+
+    asyncio.run(live())
+    assert seen == [[], ["LogGroup"], [], ["LogGroup"], ["LogGroup"], ["LogGroup"]]
+
+
+def test_a_status_that_somebody_writes_while_events_of_the_pass_are_posted_is_put_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "CONTESTED", 0.0)
+    keeper = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1))
+    keeper.kube.write_status.return_value = "10"  # type: ignore[attr-defined]
+    document, slot = held(), Slot()
+    theirs = {**document, "metadata": {**document["metadata"], "resourceVersion": "11"}, "status": STATUS}
+    event = Event(type="Normal", reason="Ready", message="it is up", about="Ready")
+
+    async def live() -> None:
+        running = asyncio.get_running_loop()
+
+        async def bring() -> None:
+            keeper.notice(theirs, slot)
+
+        def post(*_: object) -> None:
+            asyncio.run_coroutine_threadsafe(bring(), running).result(GOES_OFF)
+
+        keeper.kube.publish.side_effect = post  # type: ignore[attr-defined]
+        told = Outcome(status=InferenceDeploymentStatus(replicas=3), requeue_after=timedelta(hours=1), events=(event,))
+        keeper.notice(document, slot)
+        slot.wake.clear()
+        await keeper._pass(lambda *_: told, document, slot)
+        await asyncio.wait_for(slot.wake.wait(), GOES_OFF)
+
+    asyncio.run(live())
+
+
+IN_ORDER = InferenceEnvironmentStatus.model_validate(
+    {
+        "events": {"queue": "q", "url": "https://sqs.example.com/q"},
+        "conditions": [
+            {"type": type_, "status": "True", "reason": "AsSpecified", "message": "", "lastTransitionTime": NOW}
+            for type_ in ("EventQueueReady", "EventRuleReady")
+        ],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("what", "followed"), [("nothing", True), ("gone", False), ("replaced", False), ("wrong", True)]
+)
+def test_events_are_read_as_the_pass_over_an_environment_saw_it_unless_it_is_gone_by_its_end(
+    what: str, followed: bool
+) -> None:
+    keeper = Keeper(kube=mock.Mock(), connect=mock.Mock(), gate=asyncio.Semaphore(1))
+    keeper.inboxes = mock.Mock()
+    document, slot = environment_document(events={"queue": "q"}), Slot()
+    after = environment_document(events={"queue": "q"})
+    if what == "replaced":
+        after["metadata"]["uid"] = "e-2"
+    if what == "wrong":
+        after["spec"] = {}
+
+    def look_after(*_: object) -> Outcome:
+        if what == "gone":
+            keeper.gone(document, slot)
+        elif what != "nothing":
+            keeper.environment_noticed(after, slot if what == "wrong" else Slot())
+        return Outcome(status=IN_ORDER, requeue_after=timedelta(hours=1))
+
+    async def live() -> None:
+        keeper.environment_noticed(document, slot)
+        keeper.inboxes.reset_mock()  # type: ignore[attr-defined]
+        await keeper._pass(look_after, document, slot)
+
+    asyncio.run(live())
+    calls = [call.args for call in keeper.inboxes.follow.call_args_list]
+    connecting = [connect for _, url, connect in calls if url is not None]
+    assert len(connecting) == followed
+    for connect in connecting:
+        connect()  # though the spec does not validate any more

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -202,6 +204,44 @@ def test_what_is_released_is_nobodys(clock: Clock) -> None:
         await mine.release()
 
     asyncio.run(lead())
+    assert kept.lease is not None
+    assert kept.lease.holder == ""
+
+
+def test_who_is_told_to_stop_during_a_renewal_gives_the_lease_back(clock: Clock) -> None:
+    kept, writing, go_on = Kept(), threading.Event(), threading.Event()
+    mine = candidate(kept, clock)
+
+    def held_up() -> None:
+        kept.before_write = None
+        writing.set()
+        assert go_on.wait(10)
+
+    async def lead() -> None:
+        await mine.acquire()
+        kept.before_write = held_up
+        holding = asyncio.create_task(mine.hold())
+        assert await asyncio.to_thread(writing.wait, 10)
+        holding.cancel()
+        releasing = asyncio.create_task(mine.release())
+        await asyncio.sleep(0)
+        go_on.set()
+        await releasing
+
+    asyncio.run(lead())
+    assert kept.lease is not None
+    assert kept.lease.holder == ""
+
+
+def test_who_is_told_to_stop_while_it_becomes_the_leader_gives_the_lease_back() -> None:
+    kept = Kept()
+
+    def told_to_stop() -> None:
+        kept.before_write = None
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    kept.before_write = told_to_stop
+    asyncio.run(process._lead(Settings(), Health(), Election(kept, "me")))
     assert kept.lease is not None
     assert kept.lease.holder == ""
 

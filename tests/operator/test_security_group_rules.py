@@ -11,6 +11,7 @@ from inference_operator.engine.reconcile import Memory
 from inference_sandbox.aws.faults import Kind
 from tests.operator.builders import deployment_document
 from tests.operator.test_checks import without_rules
+from tests.operator.test_matrix import BAD, GOOD, by_image
 from tests.operator.test_objects import tear_down
 from tests.operator.world import Environment as InferenceEnvironment
 from tests.operator.world import Object, World
@@ -92,6 +93,31 @@ def test_a_port_is_closed_with_the_last_service_that_uses_it(world: World, envir
     environment.look()
     assert tasks(world) == set()
     assert models(world) == {(2049, world.account.security_groups[0])}
+
+
+def test_the_port_of_the_tasks_that_serve_is_closed_once_a_rollout_has_replaced_them(
+    world: World, environment: Environment
+) -> None:
+    before, after = ((port, world.account.balancer_group) for port in (8080, 9000))
+    it = Object(world)
+    environment.objects = [it.document]
+    environment.look()
+    it.live(lambda: it.ready)
+    it.change(port=9000)
+    environment.look()  # before the object
+    assert tasks(world) == {before, after}
+    world.runner.script = by_image
+    it.change(image=BAD)
+    it.look()
+    environment.look()
+    assert tasks(world) == {before, after}
+    it.live(lambda: it.stands("Ready") == ("False", "RolledBack"))
+    environment.look()
+    assert tasks(world) == {before, after}
+    it.change(image=GOOD)
+    it.live(lambda: it.ready)
+    environment.look()
+    assert tasks(world) == {after}
 
 
 def test_what_another_environment_has_opened_and_closes_is_opened_again_within_minutes(

@@ -129,6 +129,7 @@ def _site(document: Document, spec: InferenceEnvironmentSpec, world: World, now:
         freshness=timedelta(),
         known=_previous(document),
         ports=_ports(world.objects),
+        moving=any(map(_is_moving, world.objects or ())),
         generation=meta.generation,
     )
 
@@ -139,6 +140,15 @@ def _ports(objects: Sequence[Document] | None) -> frozenset[int] | None:
     default = InferenceDeploymentSpec.model_fields["port"].default
     asked = ((document.get("spec") or {}).get("port", default) for document in objects)
     return frozenset(port for port in asked if isinstance(port, int) and 0 < port < PORTS)
+
+
+def _is_moving(document: Document) -> bool:
+    """Whether what answers its requests is, or may be, another revision than the one that is asked for now."""
+    told = document.get("status") or {}
+    running = (told.get("running") or {}).get("revision")
+    asked = (told.get("desired") or {}).get("revision")
+    behind = told.get("observedGeneration") != document["metadata"].get("generation")
+    return running is not None and (behind or running != asked)
 
 
 def _verified(spec: InferenceEnvironmentSpec, world: World, memory: Memory, now: datetime) -> VerificationState:

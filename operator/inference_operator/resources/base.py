@@ -117,11 +117,13 @@ class Site(Scene):
     known: InferenceEnvironmentStatus = field(default_factory=InferenceEnvironmentStatus)
     ports: frozenset[int] | None = frozenset()
     """Ports of the services in it; None if they can't be listed."""
+    moving: bool = False
+    """Tasks of one of them may still serve as it was asked for before: on another port."""
     generation: int = 0
 
     @property
     def asked(self) -> object:
-        return self.generation, self.ports
+        return self.generation, self.ports, self.moving
 
     @property
     def tags(self) -> dict[str, str]:

@@ -46,6 +46,8 @@ class Groups:
 @dataclass(frozen=True, kw_only=True)
 class Want:
     ports: frozenset[int]
+    closes: bool
+    """What is needless may go."""
     tags: Mapping[str, str]
 
 
@@ -68,11 +70,11 @@ class Rules:
             found |= {Rule(group=groups.tasks, port=port, source=groups.load_balancer) for port in ports}
         return found
 
-    def missing(self, ports: Iterable[int]) -> list[Rule]:
-        return sorted(self.wanted(ports) - set(self.ours) - self.theirs)
+    def missing(self, want: Want) -> list[Rule]:
+        return sorted(self.wanted(want.ports) - set(self.ours) - self.theirs)
 
-    def needless(self, ports: Iterable[int]) -> list[Rule]:
-        return sorted(set(self.ours) - self.wanted(ports))
+    def needless(self, want: Want) -> list[Rule]:
+        return sorted(set(self.ours) - self.wanted(want.ports)) if want.closes else []
 
 
 class SecurityGroupRules:
@@ -86,10 +88,10 @@ class SecurityGroupRules:
             return None
         if ctx.ports is None:
             return Wait("which ports services use can't be listed now")
-        return Want(ports=ctx.ports, tags=ctx.tags)
+        return Want(ports=ctx.ports, closes=not ctx.moving, tags=ctx.tags)
 
     def diff(self, want: Want, have: Rules) -> Change:
-        return Change(tuple(map(str, (*have.missing(want.ports), *have.needless(want.ports)))))
+        return Change(tuple(map(str, (*have.missing(want), *have.needless(want)))))
 
     def settled(self, ctx: Site, want: Want, have: Rules) -> Settled:
         return Settled("; ".join(map(str, sorted(have.wanted(want.ports)))))
@@ -114,12 +116,12 @@ class SecurityGroupRules:
 
     def update(self, ctx: Site, want: Want, have: Rules, change: Change) -> Rules:
         ours, theirs = dict(have.ours), set(have.theirs)
-        for rule in have.missing(want.ports):
+        for rule in have.missing(want):
             try:
                 ours[rule] = _authorize(ctx, rule, want.tags)
             except AlreadyExists:  # somebody else's, or our own try's whose answer was lost: the next look tells
                 theirs.add(rule)
-        for rule in have.needless(want.ports):
+        for rule in have.needless(want):
             _revoke(ctx, rule.group, [ours.pop(rule)])
         return replace(have, ours=ours, theirs=frozenset(theirs), tags=want.tags)
 

@@ -122,11 +122,13 @@ class Election:
 
     async def release(self) -> None:
         """Gives it up at once, so that another need not wait for its end. A courtesy: failures are passed over."""
-        held, self._held = self._held, None
-        if held is not None:
-            with suppress(Exception):
-                await self._in_thread(self.leases.write, replace(held, holder="", duration=1.0, renewed=self.now()))
+        with suppress(Exception):
+            await self._in_thread(self._give_back)  # after a try that is under way: what that writes is given back
         self._thread.shutdown(wait=False)
+
+    def _give_back(self) -> None:
+        if self._held is not None:
+            self.leases.write(replace(self._held, holder="", duration=1.0, renewed=self.now()))
 
     def _try(self) -> str:
         """Take or renew the lease if it may be; who holds it then."""

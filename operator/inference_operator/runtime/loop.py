@@ -83,6 +83,8 @@ class Slot:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     memory: Memory = field(default_factory=Memory)
+    doubted: bool = False
+    """What the memory has seen may be otherwise by now. The next pass forgets it: one under way rests on it."""
     seen: object = None
     """The fingerprint that last woke it."""
     status: Mapping[str, Any] | None = None
@@ -166,7 +168,7 @@ class Keeper:
     def notice(self, document: Document, slot: Slot) -> None:
         """Something happened to an object."""
         service = service_of(document)
-        if service not in self.slots:
+        if service not in self.slots or _port_of(self.slots[service][1]) != _port_of(document):
             self._call_environment(document)
         self.slots[service] = (slot, document)
         self._notice_status(slot, document)
@@ -191,7 +193,7 @@ class Keeper:
         if self._has_successor(document):
             return
         if "namespace" not in document["metadata"]:
-            self._forget_environment(document["metadata"]["name"])
+            self._forget_environment(document)
             return
         if self.slots.pop(service_of(document), None) is not None:
             self._call_environment(document)
@@ -217,21 +219,22 @@ class Keeper:
         seen = fingerprint(document["metadata"])
         if seen != slot.seen:
             slot.seen = seen
-            slot.memory.forget()
+            slot.doubted = True
             slot.call()
         if known is None or _offers(known) != _offers(document):
             self._call_those_in(name)
 
-    def _forget_environment(self, name: str) -> None:
+    def _forget_environment(self, document: Document) -> None:
+        name = document["metadata"]["name"]
         self.environments.pop(name, None)
         self.environment_slots.pop(name, None)
-        self._listen(name, None)
+        self._listen({**document, "spec": {}}, None)
         self._call_those_in(name)
 
     def _call_those_in(self, name: str) -> None:
         for slot, used_by in list(self.slots.values()):
             if environment_of(used_by) == name:
-                slot.memory.forget()
+                slot.doubted = True
                 slot.call()
 
     def _call_environment(self, document: Document) -> None:
@@ -255,18 +258,18 @@ class Keeper:
         """The queue of its events is gone: it is looked at again."""
         slot = self.environment_slots.get(environment)
         if slot is not None:
-            slot.memory.forget()
+            slot.doubted = True
             self._hint(slot)
 
-    def _listen(self, environment: str, status: InferenceEnvironmentStatus | None) -> None:
-        """Events are read where the status of an environment, which has just been looked at, says."""
-        spec = (self.environments.get(environment) or {}).get("spec")
+    def _listen(self, environment: Document, status: InferenceEnvironmentStatus | None) -> None:
+        """Events are read where the status of an environment, which has just been looked at as it is given, says."""
+        name, spec = environment["metadata"]["name"], environment.get("spec") or {}
         self.inboxes.follow(
-            environment,
+            name,
             queue_url(status) if status is not None else None,
             lambda: self.connect(InferenceEnvironmentSpec.model_validate(spec)).sqs,
         )
-        metrics.events_asked_for(environment, asked=bool(spec and spec.get("events")))
+        metrics.events_asked_for(name, asked=bool(spec.get("events")))
 
     def hear(
         self, environment: str, news: ecs_events.News, kept: Callable[[], None]
@@ -400,10 +403,13 @@ class Keeper:
             started = time.perf_counter()
             slot.began = asyncio.get_running_loop().time()
             log.debug("a pass begins", monotonic=slot.began)
+            if slot.doubted:
+                slot.doubted = False
+                slot.memory.forget()
             stopped = dict(slot.stopped)
             world = replace(await self._world(document, slot), stopping=stopping)
             if metadata.get("deletionTimestamp") and "namespace" not in metadata and not self._has_successor(document):
-                self._listen(metadata["name"], None)
+                self._listen(document, None)
             outcome = await asyncio.to_thread(
                 work, {**document, "status": known}, world, slot.memory, datetime.now(UTC)
             )
@@ -413,8 +419,9 @@ class Keeper:
             if slot.status == outcome.status.document():
                 _settle(slot, world.news, stopped, outcome)
                 self._notify(document, slot, outcome, world)
-            if isinstance(outcome.status, InferenceEnvironmentStatus) and not metadata.get("deletionTimestamp"):
-                self._listen(metadata["name"], outcome.status)
+            stays = not (metadata.get("deletionTimestamp") or slot.gone or self._has_successor(document))
+            if isinstance(outcome.status, InferenceEnvironmentStatus) and stays:
+                self._listen(document, outcome.status)
             return told
 
     def _notify(self, document: Document, slot: Slot, outcome: Outcome, world: World) -> None:
@@ -484,8 +491,7 @@ class Keeper:
                 log.info("status written", ready=_ready(after))
             slot.status = after
             slot.failures = 0
-            if _take_status(slot, self._as_shown(document)):
-                self._put_right(slot, document)
+            _take_status(slot, self._as_shown(document))
         except GoneError:
             return outcome
         except Exception:  # whatever the API server or the way to it: the next pass writes it
@@ -501,6 +507,8 @@ class Keeper:
                     await asyncio.to_thread(self.kube.publish, document, event, posting.name, posting.count)
                 except Exception as error:  # noqa: BLE001 an Event is a courtesy; in a namespace that goes it can't be posted at all
                     log.warning("event not posted", reason=event.reason, error=str(error))
+        if slot.status != after:  # somebody else has written it since, maybe while Events were posted
+            self._put_right(slot, document)
         return outcome
 
 
@@ -545,6 +553,11 @@ def environment_of(document: Document) -> str:
     """The name of the environment that an object runs in."""
     name: str = (document.get("spec") or {}).get("environment", "default")
     return name
+
+
+def _port_of(document: Document) -> object:
+    """What of an object is opened by its environment."""
+    return (document.get("spec") or {}).get("port")
 
 
 def _offers(environment: Document) -> object:

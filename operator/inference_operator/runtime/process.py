@@ -64,6 +64,7 @@ async def _run(settings: Settings) -> None:
 
 async def _lead(settings: Settings, state: health.Health, election: Election) -> None:
     if not await _before_sigterm(election.acquire()):
+        await election.release()  # it may have become ours all the same
         return
     metrics.LEADER.set(1)
     holding = asyncio.create_task(_hold(election))
