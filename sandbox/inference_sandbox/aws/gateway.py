@@ -13,9 +13,11 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from typing import Any
 
+from moto.core import responses
 from moto.core.exceptions import ServiceException
 from moto.core.model import OperationModel
 from moto.core.model import ServiceModel as MotoServiceModel
@@ -46,6 +48,8 @@ WAITS = frozenset({"ReceiveMessage"})
 """Operations that may wait for something to happen: nothing else has to wait for them."""
 MOTO = DomainDispatcherApplication(create_backend_app)
 """Holds moto's URL maps, which are slow to build, and no state."""
+# moto looks through all members of a service's class, EC2's several hundred, to learn at each call what it can perform.
+responses.method_names_from_class = cache(responses.method_names_from_class)
 
 Perform = Callable[[Caller, str, dict[str, Any]], dict[str, Any]]
 """An operation by its name: the request to the answer, both in the API's shape; AwsError if AWS would refuse."""
