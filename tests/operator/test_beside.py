@@ -247,9 +247,9 @@ def test_tasks_that_a_server_protects_from_ending_are_told_as_the_reason_while_t
     it = up(world, replicas=3)
     ecs = world.client("ecs")
     running = ecs.list_tasks(cluster=CLUSTER, serviceName=SERVICE)["taskArns"]
-    ecs.update_task_protection(cluster=CLUSTER, tasks=running, protectionEnabled=True, expiresInMinutes=90)
+    ecs.update_task_protection(cluster=CLUSTER, tasks=running, protectionEnabled=True, expiresInMinutes=30)
     it.change(replicas=1)
-    it.live_on(timedelta(minutes=80))
+    it.live_on(timedelta(minutes=25))
     assert "3 of 1 tasks run; TaskProtected (was unable to" in it.condition("Ready")["message"]
     it.live(lambda: it.ready)
 

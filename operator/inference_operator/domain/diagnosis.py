@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from inference_operator.domain import causes
 from inference_operator.domain.causes import Cause
@@ -87,8 +88,11 @@ def classify(fact: Fact) -> Cause:
     return rule.cause if (rule := rule_for(fact)) else causes.UNKNOWN
 
 
+@lru_cache(maxsize=4096)
 def rule_for(fact: Fact) -> Rule | None:
-    """The first rule that fits; None if none does."""
+    """The first rule that fits; None if none does. Kept, as each pass over a service reads the same texts again, up to
+    a hundred events and as many tasks.
+    """
     bare = replace(fact, text=_DID_NOT_HAPPEN.sub("", _NAMES.sub("", _plain(fact.text))))
     return next((rule for rule in RULES if rule.fits(bare)), None)
 

@@ -13,9 +13,11 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from typing import Any
 
+from moto.core import responses
 from moto.core.exceptions import ServiceException
 from moto.core.model import OperationModel
 from moto.core.model import ServiceModel as MotoServiceModel
@@ -23,7 +25,7 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
 from moto.core.serialize import get_serializer_class
-from moto.core.utils import get_service_model
+from moto.core.utils import get_service_model, method_names_from_class
 from moto.iam.models import get_account_id_from
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.exceptions import NotFound
@@ -46,6 +48,8 @@ WAITS = frozenset({"ReceiveMessage"})
 """Operations that may wait for something to happen: nothing else has to wait for them."""
 MOTO = DomainDispatcherApplication(create_backend_app)
 """Holds moto's URL maps, which are slow to build, and no state."""
+# moto looks through all members of a service's class, EC2's several hundred, to learn at each call what it can perform.
+responses.method_names_from_class = cache(method_names_from_class)  # type: ignore[attr-defined]  # it imports that one
 
 Perform = Callable[[Caller, str, dict[str, Any]], dict[str, Any]]
 """An operation by its name: the request to the answer, both in the API's shape; AwsError if AWS would refuse."""
