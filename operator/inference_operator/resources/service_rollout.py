@@ -202,7 +202,7 @@ def _what_serves(have: Service, seen: Rollout) -> str:
         case "FAILED":
             return f"The rollback failed too: {primary.get('rolloutStateReason', '').rstrip('.')}"
         case "IN_PROGRESS":
-            return f"ECS goes back to {before}"
+            return f"ECS goes back to {'the deployment before it' if same else before}"
         case _ if not primary.get("runningCount"):
             return f"{before} is back, and no task runs"
         case _ if seen.started_at is not None and primary["createdAt"] > seen.started_at:
