@@ -307,7 +307,7 @@ def test_why_tasks_failed_is_told_even_if_ecs_gave_the_rollout_up_before_it_show
 
 
 def test_why_tasks_failed_is_told_even_if_many_others_have_stopped_within_the_hour(up: Object) -> None:
-    for replicas in (40, 1):
+    for replicas in (120, 1):
         up.change(replicas=replicas)
         up.live(lambda: up.ready)
     tasks_of_the_bad_image_end(up)
