@@ -511,6 +511,24 @@ def test_tasks_that_ecs_moves_to_another_zone_leave_it_ready(world: World) -> No
     assert world.writes(since=mark) == []
 
 
+@pytest.mark.parametrize(("trouble", "cause"), [("vcpu-limit", "QuotaReached"), ("capacity", "CapacityUnavailable")])
+def test_why_nothing_takes_the_place_of_tasks_whose_hosts_are_retired_is_told_and_not_what_was_mended_before(
+    world: World, trouble: str, cause: str
+) -> None:
+    it = up(world, replicas=4)
+    world.cloud.fail(Failure(service="*", cause="oom", times=1))
+    it.live_on(timedelta(minutes=20))
+    assert it.ready
+    assert [task["cause"] for task in it.status["stoppedTasks"]] == ["OutOfMemory"]
+    world.cloud.fail(Failure(service="*", cause=trouble))
+    world.cloud.fail(Failure(service="*", cause="maintenance", times=2))
+    it.live(lambda: len(it.status["stoppedTasks"]) > 1)
+    assert it.stands("Ready") == ("False", "ReplicasUnavailable")
+    assert f"2 of 4 tasks run; the latest: {cause} (was unable to place a task" in it.condition("Ready")["message"]
+    world.cloud.clear_failures()
+    it.live(lambda: it.ready)
+
+
 def test_a_deployment_of_the_same_that_somebody_forces_is_followed_and_not_undone(world: World) -> None:
     it = up(world, replicas=2)
     world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, forceNewDeployment=True)

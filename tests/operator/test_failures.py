@@ -57,6 +57,23 @@ def test_if_nothing_happened_to_any_the_newest_counts() -> None:
     assert found.cause.name == "StoppedByUser"
 
 
+def test_why_none_comes_up_counts_for_more_than_a_task_that_nothing_happened_to() -> None:
+    retired = stopped("maintenance on the underlying infrastructure", age=1)
+    event = failures.service_event(
+        {
+            "id": "1",
+            "createdAt": NOW,
+            "message": "(service s) was unable to place a task. Reason: Capacity is unavailable",
+        }
+    )
+    found = failures.trouble(replace(evidence(retired), events=[event]))
+    assert found is not None
+    assert found.cause.name == "CapacityUnavailable"
+    found = failures.trouble(replace(evidence(retired, stopped(FAILED, age=2)), events=[event]))
+    assert found is not None
+    assert found.cause.name == "ContainerHealthCheckFailed"
+
+
 @pytest.mark.parametrize(
     ("ended", "told"),
     [

@@ -87,6 +87,33 @@ def test_a_deployment_of_the_same_revision_that_failed_is_held(up: Object, recor
     assert up.stands("Ready") == ("False", "RolledBack")
 
 
+@pytest.mark.parametrize("who", ["reconcile-at", "somebody by hand"])
+def test_what_was_begun_anew_and_failed_is_told_though_the_same_revision_serves(
+    up: Object, records: bool, who: str
+) -> None:
+    tasks_fail(up)
+    if who == "reconcile-at":
+        up.reconcile_at("the tag was moved")
+    else:
+        up.world.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, forceNewDeployment=True)
+        up.restart()
+    up.look()
+    begun = len(sent(up))
+    settled(up, "RolledBack")
+    assert "ECS goes back to the deployment before it" in "".join(e.message for o in up.outcomes for e in o.events)
+    assert "The deployment before it serves again" in up.condition("Ready")["message"]
+    assert up.status["lastFailure"]["cause"] == "ImageRegistryUnreachable"
+    assert [entry["outcome"] for entry in up.status["history"]] == ["RolledBack", "Completed"]
+    up.restart()
+    up.live_on(timedelta(hours=1))
+    assert up.stands("Ready") == ("False", "RolledBack")
+    assert len(sent(up)) == begun
+    tasks_come_up(up)
+    up.reconcile_at("the tag is as it was")
+    up.live(lambda: up.ready)
+    assert len(sent(up)) == begun + 1
+
+
 def test_what_serves_while_it_is_held_is_told_as_it_is_now(up: Object) -> None:
     tasks_of_the_bad_image_fail(up)
     up.change(image=BAD)
@@ -280,7 +307,7 @@ def test_why_tasks_failed_is_told_even_if_ecs_gave_the_rollout_up_before_it_show
 
 
 def test_why_tasks_failed_is_told_even_if_many_others_have_stopped_within_the_hour(up: Object) -> None:
-    for replicas in (40, 1):
+    for replicas in (120, 1):
         up.change(replicas=replicas)
         up.live(lambda: up.ready)
     tasks_of_the_bad_image_end(up)

@@ -127,6 +127,37 @@ def test_those_that_wait_for_a_call_share_the_next_one_though_nothing_is_there()
     assert [sorted(names) for names in ecs.asked] == [["first"], waiting]
 
 
+@pytest.mark.parametrize(("max_age", "calls"), [(FIVE_MINUTES, 1), (timedelta(seconds=-1), 2)])
+def test_who_comes_while_a_call_asks_for_his_service_too_takes_its_answer_if_that_is_new_enough(
+    max_age: timedelta, calls: int
+) -> None:
+    services, ecs, clock, _ = reader("a", "b")
+    for name in ("a", "b"):
+        services.get("c", name, max_age=FIVE_MINUTES)
+    clock.advance(FIVE_MINUTES * 1.01)
+    ecs.asked.clear()
+    asks, waits, describe = threading.Event(), threading.Event(), ecs.describe_services
+
+    def slow(**members: Any) -> Answer:
+        answer: Answer = describe(**members)
+        asks.set()
+        waits.wait(30)
+        return answer
+
+    ecs.describe_services = slow  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(services.get, "c", "a", max_age=FIVE_MINUTES)
+        asks.wait(30)
+        clock.advance(timedelta(seconds=1))
+        second = pool.submit(services.get, "c", "b", max_age=max_age)
+        while services._entries["c", "b"].asked != clock.time:
+            pass
+        waits.set()
+    assert first.result() is not None
+    assert second.result() is not None
+    assert [sorted(names) for names in ecs.asked] == [["a", "b"]] * calls
+
+
 def test_of_a_services_events_as_many_are_kept_as_a_status_shows() -> None:
     services, ecs, _, _ = reader("a")
     ecs.services["a"]["events"] = [{"id": str(n)} for n in range(100)]

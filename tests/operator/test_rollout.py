@@ -112,6 +112,37 @@ def followed(
             State.ROLLED_BACK,
         ),
         (
+            "one of the same revision, begun anew, was rolled back",
+            followed(ecs_deployment(NEW, name="ecs-svc/1", createdAt=NOW - timedelta(hours=1)), known=SENT),
+            State.ROLLED_BACK,
+        ),
+        (
+            "so long ago",
+            followed(ecs_deployment(NEW, name="ecs-svc/1", createdAt=NOW - timedelta(hours=1)), known=HELD),
+            State.ROLLED_BACK,
+        ),
+        (
+            "so, and somebody has begun it once more since",
+            followed(ecs_deployment(NEW, name="ecs-svc/3", state="COMPLETED", createdAt=NOW), known=HELD),
+            State.COMPLETED,
+        ),
+        (
+            "so, and something else is asked for by now that the same deployment brings",
+            followed(
+                ecs_deployment(NEW, name="ecs-svc/1", state="COMPLETED", createdAt=NOW - timedelta(hours=1)),
+                known=RELEASED,
+            ),
+            State.COMPLETED,
+        ),
+        (
+            "begun anew a moment ago by another process, and not shown yet",
+            followed(
+                ecs_deployment(NEW, name="ecs-svc/1", state="COMPLETED", createdAt=NOW - timedelta(hours=1)),
+                known=replace(SENT, started_at=NOW - timedelta(seconds=20)),
+            ),
+            State.IN_PROGRESS,
+        ),
+        (
             "what is asked for has changed since, in a way that shows in the service",
             followed(old(state="COMPLETED"), known=RELEASED),
             State.NOT_SENT,

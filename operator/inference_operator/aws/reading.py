@@ -48,6 +48,7 @@ class _Beside:
 class _Entry:
     answer: Answer | None = None
     seen: datetime | None = None
+    """When the call was begun that showed it."""
     call: int = 0
     """The number of the call that it was seen in."""
     asked: datetime | None = None
@@ -86,14 +87,18 @@ class BatchedServices:
             entry = self._entries.setdefault(key, _Entry())
             if max_age < ANY_AGE:
                 entry.asked, entry.interval = self.now(), max_age
-            if entry.seen is not None and self.now() - entry.seen <= max_age:
+            if self._is_fresh(entry, max_age):
                 return entry.answer
             before, calling = self._calls, self._calling.setdefault(cluster, threading.Lock())
         with calling:
-            if entry.call <= before:  # else a call that has begun since has asked for it too
+            # A call that was under way, or has begun since, may have asked for it too.
+            if entry.call <= before and not self._is_fresh(entry, max_age):
                 self._describe(cluster, self._batch(key))
         with self._lock:
             return self._entries[key].answer if key in self._entries else None
+
+    def _is_fresh(self, entry: _Entry, max_age: timedelta) -> bool:
+        return entry.seen is not None and self.now() - entry.seen <= max_age
 
     def age(self, cluster: str, service: str) -> timedelta:
         with self._lock:
@@ -159,14 +164,16 @@ class BatchedServices:
     def _describe(self, cluster: str, names: Sequence[str]) -> None:
         with self._lock:
             self._calls += 1
-            call = self._calls
+            call, begun = self._calls, self.now()
         answer = self.ecs.describe_services(cluster=cluster, services=list(names), include=["TAGS"])
         found = {s["serviceName"]: _kept(s) for s in answer["services"] if s["status"] != "INACTIVE"}
-        changed = self._keep(cluster, names, found, call)
+        changed = self._keep(cluster, names, found, call, begun)
         for name in changed - {names[0]}:
             self.on_change(cluster, name)
 
-    def _keep(self, cluster: str, names: Sequence[str], found: dict[str, Answer], call: int) -> set[str]:
+    def _keep(
+        self, cluster: str, names: Sequence[str], found: dict[str, Answer], call: int, begun: datetime
+    ) -> set[str]:
         at = self.now()
         changed = set()
         with self._lock:
@@ -174,7 +181,7 @@ class BatchedServices:
                 entry = self._entries.get((cluster, name))
                 if entry is None:  # deleted meanwhile
                     continue
-                entry.seen, entry.call = at, call
+                entry.seen, entry.call = begun, call
                 if entry.written_at is not None and at - entry.written_at > LAG:
                     entry.written, entry.written_at, entry.before = None, None, ()
                 if found.get(name) == entry.answer or _lags(found.get(name), entry):

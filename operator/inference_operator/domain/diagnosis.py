@@ -156,7 +156,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         cause=causes.MAINTENANCE,
         pattern=r"maintenance on the underlying|underlying (host|hardware).{0,40}(degrad|fail|impair)|"
-        r"scheduled for retirement|task retirement",
+        r"degradation.{0,20}underlying (host|hardware)|scheduled for retirement|task retirement|"
+        r"retired infrastructure|infrastructure.{0,20}(retire|retiring)",
     ),
     Rule(cause=causes.MAINTENANCE, stop_codes=frozenset({"InfrastructureHealth"})),
     Rule(cause=causes.SCALING, pattern=r"scaling activity initiated|scheduler initiated|rebalancing initiated"),

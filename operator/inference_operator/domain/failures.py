@@ -141,12 +141,13 @@ class Trouble:
 
 def trouble(evidence: Evidence) -> Trouble | None:
     """What the newest stopped task says to which something happened; else what the newest event says that names a
-    cause; None if nothing does.
+    cause, such as why nothing takes the place of tasks that ended in the normal course; None if nothing does.
     """
     named = [each for each in evidence.complaints() if each[0] not in (*NO_MORE_THAN_THAT, causes.BACKOFF)]
     told = evidence.stopped()
-    if told:
-        worst = next((task for task in told if cause_of(task).severity is not Severity.INFO), told[0])
+    bad = next((task for task in told if cause_of(task).severity is not Severity.INFO), None)
+    if told and (bad is not None or not named):
+        worst = bad or told[0]
         cause, text = cause_of(worst), worst.reason
         if cause is causes.TARGET_UNHEALTHY:  # the load balancer's reason is in an event about the task alone
             cause, text = next((each for each in named if f"(task {worst.task})" in each[1]), (cause, text))
@@ -212,6 +213,11 @@ def tells_of_a_loss(events: Iterable[ServiceEvent], *, before: int, now: int, de
             return True
         started += sum(map(int, STARTED.findall(event.message)))
     return before + started > now and (started > 0 or now < desired)
+
+
+def steady_at(events: Iterable[ServiceEvent]) -> datetime | None:
+    """When the service last was steady; `events` are newest first."""
+    return next((event.at for event in events if classify(Fact(text=event.message)) is causes.STEADY), None)
 
 
 def merged(known: Iterable[ServiceEvent], shown: Iterable[Mapping[str, Any]]) -> tuple[ServiceEvent, ...]:

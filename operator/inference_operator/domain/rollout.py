@@ -3,7 +3,7 @@ from what was known before. Pure.
 
 ECS calls a service stable after a rollback too, and forgets the failed deployment once its tasks are gone. So the
 question is never "is it stable?" but "is the deployment that brings *what is asked for* the primary one, and has it
-completed?".
+completed?". Nor is one that brings the same, and was there before, the one that was begun.
 
 A deployment is known by its id. What was asked for when it was sent is kept beside it as a hash: what failed is held,
 that is not sent again, while that hash is the same.
@@ -116,9 +116,10 @@ def follow(asked: Asked, stand: Stand, known: Known, *, now: datetime | None) ->
     primary = primary_of(stand.deployments)
     if primary is None:
         return Rollout(state=State.NOT_SENT, revision=asked.revision, asked=asked.hash)
-    if stand.current:
+    back = _went_back(asked, primary, known)
+    if stand.current and not back:
         return _current(primary, asked, stand, known, now)
-    if _was_given_up(asked, stand, primary, known):
+    if back or _was_given_up(asked, stand, known):
         unseen = now is not None and _may_not_show_yet(stand, known, now)
         return _sent(asked, known) if unseen else _given_up(asked, stand, known)
     return Rollout(state=State.NOT_SENT, revision=asked.revision, asked=asked.hash)
@@ -150,14 +151,21 @@ def _ours(known: Known) -> str | None:
     return known.reason if known.reason == ROLLBACK_ASKED else None
 
 
-def _was_given_up(asked: Asked, stand: Stand, primary: Deployment, known: Known) -> bool:
+def _went_back(asked: Asked, primary: Deployment, known: Known) -> bool:
+    """Whether the deployment that was followed has given way to an earlier one, to which ECS goes back under its old
+    id; maybe of the same revision, as when an image has changed behind its tag. One of the same second is no earlier
+    one: none completes so soon."""
+    if known.asked != asked.hash or known.state not in (*UNDER_WAY, *HELD) or known.started_at is None:
+        return False
+    return bool(primary["createdAt"].replace(microsecond=0) < known.started_at)
+
+
+def _was_given_up(asked: Asked, stand: Stand, known: Known) -> bool:
     """What is asked for is not what the primary deployment brings. Was it sent, and did ECS go back from it?"""
     if known.asked == asked.hash and known.state in HELD:
         return True
     if known.asked == asked.hash and known.state in UNDER_WAY and known.started_at is not None:
-        # ECS goes back to an earlier deployment under its old id; a later one is somebody else's, and to be mended. One
-        # of the same second is no earlier one either: none completes so soon.
-        return bool(primary["createdAt"].replace(microsecond=0) < known.started_at)
+        return False  # a later one is somebody else's, and to be mended
     if stand.left is not None and stand.left.get("rolloutState") == "FAILED" and stand.left["id"] != known.id:
         return True
     record = stand.record

@@ -149,12 +149,14 @@ RECENTLY = timedelta(hours=1)
 
 
 def below(ctx: Context, have: Service, seen: Rollout) -> str:
-    """How many tasks run after the rollout, and why no more or no fewer, if something that happened recently tells."""
+    """How many tasks run after the rollout, and why no more or no fewer, if something that happened since it last was
+    steady tells, and not long ago."""
     running, desired = have.answer["runningCount"], have.answer["desiredCount"]
     told = f"{running} of {desired} tasks run"
     if running >= desired:
         return told + _protected(ctx, have, seen)
-    since = max(ctx.now - RECENTLY, seen.started_at or ctx.now - RECENTLY)
+    steady = failures.steady_at(evidence(ctx, have, seen).events)
+    since = max(at for at in (ctx.now - RECENTLY, seen.started_at, steady) if at is not None)
     shown = [task for task in have.stopped_tasks if task.get("stoppedAt", ctx.now) >= since]
     known = [task for task in ctx.previous.stopped_tasks if (task.at or ctx.now) >= since]
     recent = replace(have, stopped_tasks=shown)
@@ -202,7 +204,7 @@ def _what_serves(have: Service, seen: Rollout) -> str:
         case "FAILED":
             return f"The rollback failed too: {primary.get('rolloutStateReason', '').rstrip('.')}"
         case "IN_PROGRESS":
-            return f"ECS goes back to {before}"
+            return f"ECS goes back to {'the deployment before it' if same else before}"
         case _ if not primary.get("runningCount"):
             return f"{before} is back, and no task runs"
         case _ if seen.started_at is not None and primary["createdAt"] > seen.started_at:
