@@ -22,7 +22,8 @@ from inference_operator.engine.objects import Outcome, World
 from inference_operator.engine.reconcile import Memory
 from inference_operator.runtime import loop
 from inference_operator.runtime.kube import GoneError
-from inference_operator.runtime.loop import STUCK, Duty, Keeper, Slot
+from inference_operator.runtime.loop import STUCK, Duty, Keeper
+from inference_operator.runtime.slot import Slot
 from tests.operator.builders import NOW, deployment_document, environment_document
 
 GOES_OFF = 10.0  # seconds

@@ -19,7 +19,8 @@ from inference_operator.checks import OF_ENVIRONMENTS
 from inference_operator.checks.base import Place, Result
 from inference_operator.engine import verification
 from inference_operator.engine.backoff import RESYNC
-from inference_operator.runtime.loop import Keeper, Slot
+from inference_operator.runtime.loop import Keeper
+from inference_operator.runtime.slot import Slot
 from tests.operator.builders import deployment_document
 from tests.operator.lives import INFRASTRUCTURE, shifting
 from tests.operator.test_checks import (

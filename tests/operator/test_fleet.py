@@ -9,7 +9,8 @@ from unittest import mock
 from prometheus_client import CollectorRegistry
 
 from inference_operator.runtime.fleet import Fleet
-from inference_operator.runtime.loop import Keeper, Slot
+from inference_operator.runtime.loop import Keeper
+from inference_operator.runtime.slot import Slot
 from tests.operator.builders import deployment_document, environment_document
 
 CONDITION = "inference_operator_environment_condition"

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from inference_operator.runtime.health import OVERDUE_AFTER, Health, serve
-from inference_operator.runtime.loop import Duty, Keeper, Slot
+from inference_operator.runtime.loop import Duty, Keeper
+from inference_operator.runtime.slot import Slot
 from tests.operator.builders import deployment_document, environment_document
 from tests.operator.test_daemons import DONE
 

@@ -11,7 +11,7 @@ import pytest
 
 from inference_operator.api.meta import PAUSED, ROLLBACK_AT
 from inference_operator.engine.backoff import RESYNC
-from inference_operator.runtime.loop import fingerprint
+from inference_operator.runtime.slot import fingerprint
 from inference_sandbox.tasks.scripted import Script, failing
 from tests.operator.builders import deployment_document
 from tests.operator.test_kinds import SERVICE, strange_task_definition

@@ -28,7 +28,8 @@ from inference_operator.resources.base import Settled
 from inference_operator.runtime import loop, metrics
 from inference_operator.runtime.inbox import AT_ONCE, BATCH, Heard, Inbox
 from inference_operator.runtime.inboxes import Inboxes
-from inference_operator.runtime.loop import Keeper, Slot
+from inference_operator.runtime.loop import Keeper
+from inference_operator.runtime.slot import Slot
 from tests.operator.builders import deployment_document
 from tests.operator.test_ecs_events import STOPPED, event, task_event
 

@@ -14,7 +14,8 @@ import pytest
 from inference_operator.api.v1alpha1 import InferenceDeploymentStatus
 from inference_operator.engine.objects import Outcome, look_after
 from inference_operator.runtime.handlers import lighten
-from inference_operator.runtime.loop import Duty, Keeper, Slot
+from inference_operator.runtime.loop import Duty, Keeper
+from inference_operator.runtime.slot import Slot
 from tests.operator.builders import deployment_document, environment_document
 
 

@@ -25,7 +25,7 @@ from inference_operator.domain.names import Identity
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine import backoff, verification
 from inference_operator.engine.conditions import contested, of_kind
-from inference_operator.engine.objects import Document, Outcome, World, environment_of
+from inference_operator.engine.objects import Document, Outcome, World, environment_spec
 from inference_operator.engine.plan import StepResult, Trouble
 from inference_operator.engine.reconcile import Memory, Pass, finalize, reconcile
 from inference_operator.resources import ENVIRONMENT_KINDS
@@ -50,7 +50,7 @@ class _Made(TypedDict):
 def look_after(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
     """Say whether services can use it, and keep what it asks to have for itself."""
     users = len(world.objects or ())
-    spec = environment_of(document)
+    spec = environment_spec(document)
     if isinstance(spec, ValidationError):
         message = f"{sentences(spec)} Next: mend the spec."
         said = [Said(Type.READY, "False", Reason.INVALID_SPEC, message)]
@@ -93,7 +93,7 @@ def queue_url(status: InferenceEnvironmentStatus) -> str | None:
 
 
 def _dismantle(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
-    spec, said = environment_of(document), Said(Type.READY, "False", Reason.DELETING, "it is being deleted")
+    spec, said = environment_spec(document), Said(Type.READY, "False", Reason.DELETING, "it is being deleted")
     if isinstance(spec, ValidationError) or not _has_something(document, spec):  # a queue of an invalid one is left
         return Outcome(status=_told(document, [said], 0, now), requeue_after=backoff.RESYNC)
     results = finalize(ENVIRONMENT_KINDS, _site(document, _with_nothing_managed(spec), world, now), memory)

@@ -219,7 +219,7 @@ def _what_serves(
     """The service of an object that is refused, which still changes by itself; None where it can't be looked at.
     `name`: its environment's."""
     found = world.environments.get(name)
-    environment = environment_of(found) if found is not None else None
+    environment = environment_spec(found) if found is not None else None
     if not isinstance(environment, InferenceEnvironmentSpec) or previous.resources is None:
         return None
     scene = _scene(object_meta, previous, environment, world, now, backoff.RESYNC)
@@ -297,7 +297,7 @@ def take_away(document: Document, world: World, memory: Memory, now: datetime) -
     object_meta, previous = _read(document)
     name = _environment_name(document)
     found = world.environments.get(name)
-    environment = environment_of(found) if found is not None else None
+    environment = environment_spec(found) if found is not None else None
     if not isinstance(environment, InferenceEnvironmentSpec):
         return _without_environment(name, environment, object_meta, previous, now)
     scene = _scene(object_meta, previous, environment, world, now, backoff.ROLLING)
@@ -346,7 +346,7 @@ def accept(
             f"InferenceEnvironment '{spec.environment}' is being deleted and takes nothing new. "
             f"Next: make this object again with a spec.environment that stays.",
         )
-    environment = environment_of(found)
+    environment = environment_spec(found)
     if isinstance(environment, ValidationError):
         return Refusal(
             Reason.ENVIRONMENT_INVALID,
@@ -416,7 +416,7 @@ def _environment_name(document: Document) -> str:
     return name if isinstance(name, str) else default
 
 
-def environment_of(document: Document) -> InferenceEnvironmentSpec | ValidationError:
+def environment_spec(document: Document) -> InferenceEnvironmentSpec | ValidationError:
     """The spec of an InferenceEnvironment, or what is wrong with it."""
     try:
         return InferenceEnvironmentSpec.model_validate(document.get("spec", {}))

@@ -13,7 +13,7 @@ from inference_operator.checks import CHECKS, OF_ENVIRONMENTS
 from inference_operator.checks.base import Case, Place, Result
 from inference_operator.domain.reasons import Reason
 from inference_operator.engine.manifests import Cluster, Manifest, manifests, of_kind
-from inference_operator.engine.objects import Connect, Document, environment_of
+from inference_operator.engine.objects import Connect, Document, environment_spec
 from inference_operator.engine.status import Refusal
 from inference_operator.engine.verification import Told, verify, verify_place
 
@@ -62,7 +62,7 @@ def verify_documents(documents: Sequence[Document], connect: Connect, cluster: C
 
 def _of_environment(document: Document, connect: Connect) -> Report:
     name = f"InferenceEnvironment {document['metadata']['name']}"
-    spec = environment_of(document)
+    spec = environment_spec(document)
     if isinstance(spec, ValidationError):
         return Report(name=name, refusal=f"{Reason.INVALID_SPEC}: {sentences(spec)}")
     told = verify_place(Place(environment=spec, aws=connect(spec)))

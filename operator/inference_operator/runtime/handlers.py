@@ -27,8 +27,9 @@ from inference_operator.runtime.connections import Connections
 from inference_operator.runtime.fleet import Fleet
 from inference_operator.runtime.health import Health
 from inference_operator.runtime.kube import COMPONENT, DEPLOYMENTS, ENVIRONMENTS, Kube
-from inference_operator.runtime.loop import Duty, Keeper, Slot, service_of
+from inference_operator.runtime.loop import Duty, Keeper, service_of
 from inference_operator.runtime.settings import Settings
+from inference_operator.runtime.slot import Slot
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from inference_operator.runtime.kube import Kube
-from inference_operator.runtime.loop import Slot, fingerprint
+from inference_operator.runtime.slot import Slot, fingerprint
 
 log = structlog.get_logger(__name__)
 

@@ -1,15 +1,13 @@
 """The loop around the engine's passes: one for each object, woken by whatever may matter to it, one pass at a time.
 
-Level-triggered: a wake says only "look again". The state kept here saves work; all of it may be lost at any moment.
+Level-triggered: a wake says only "look again".
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -18,26 +16,23 @@ from typing import Any, Literal, Protocol
 
 import structlog
 
-from inference_operator.api.meta import FINALIZER, GROUP
+from inference_operator.api.meta import FINALIZER
 from inference_operator.api.status import STOPPED_TASKS_LIMIT
 from inference_operator.api.v1alpha1 import InferenceEnvironmentSpec, InferenceEnvironmentStatus, Notified
-from inference_operator.aws.ports import Answer
 from inference_operator.domain import ecs_events
 from inference_operator.domain.names import Identity
 from inference_operator.engine.backoff import after_failures
 from inference_operator.engine.environments import queue_url
 from inference_operator.engine.objects import Connect, News, Outcome, Work, World, look_after, take_away
-from inference_operator.engine.plan import Trouble
-from inference_operator.engine.reconcile import Memory
 from inference_operator.runtime import metrics
 from inference_operator.runtime.inboxes import Inboxes
 from inference_operator.runtime.kube import GoneError, Kube
 from inference_operator.runtime.notifier import Notifier
 from inference_operator.runtime.recorder import Recorder
+from inference_operator.runtime.slot import Document, Slot, StoppedTask, fingerprint
 
 log = structlog.get_logger(__name__)
 
-Document = Mapping[str, Any]
 SPACING = 1.0
 """Seconds between the beginnings of two passes over an object for the sake of events: they come in bursts."""
 CONTESTED = 5.0
@@ -66,68 +61,6 @@ class Duty:
 
 
 DEPLOYMENT = Duty(look_after, take_away)
-
-
-@dataclass(frozen=True)
-class StoppedTask:
-    shown: Answer
-    """As DescribeTasks shows it."""
-    kept: Callable[[], None]
-    """To be called when it is in the status, and so need not be told again."""
-
-
-@dataclass
-class Slot:
-    """What is kept of one object between its passes."""
-
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    memory: Memory = field(default_factory=Memory)
-    doubted: bool = False
-    """What the memory has seen may be otherwise by now. The next pass forgets it: one under way rests on it."""
-    seen: object = None
-    """The fingerprint that last woke it."""
-    status: Mapping[str, Any] | None = None
-    """The status last written, which the watch may not have brought back yet."""
-    written: str | None = None
-    """The resourceVersion that the object had then, or has had since with that status."""
-    failures: int = 0
-    """Writes to the Kubernetes API that failed in a row."""
-    due: float | None = None
-    """When its next pass should begin (monotonic); None while one is under way."""
-    began: float = -math.inf
-    """When its latest pass began; seconds of the event loop's clock."""
-    hinted: bool = False
-    """It will be woken as soon as it may."""
-    gone: bool = False
-    """The watch has told of its end."""
-    heard_at: datetime | None = None
-    """When the latest event about it came that no pass has looked into yet."""
-    notified: dict[str, Notified] = field(default_factory=dict)
-    """By id: what people were told and the status does not tell yet."""
-    stopped: OrderedDict[str, StoppedTask] = field(default_factory=OrderedDict)
-    """By ARN: what events told and the status does not yet."""
-
-    def wait(self, seconds: float) -> None:
-        self.due = time.monotonic() + seconds
-
-    def begin(self) -> None:
-        now = time.monotonic()
-        metrics.QUEUE_SECONDS.observe(max(0.0, now - (self.due if self.due is not None else now)))
-        self.due = None
-
-    def call(self) -> None:
-        """Its turn is now."""
-        now = time.monotonic()
-        self.due = min(self.due, now) if self.due is not None else self.due
-        self.wake.set()
-
-
-def fingerprint(metadata: Mapping[str, Any]) -> object:
-    """What of an object starts a pass; hashable. The status is not in it: our own write would wake us for ever."""
-    annotations = metadata.get("annotations") or {}
-    ours = frozenset((name, value) for name, value in annotations.items() if name.startswith(f"{GROUP}/"))
-    return metadata.get("generation"), metadata.get("deletionTimestamp"), ours
 
 
 @dataclass
@@ -291,7 +224,7 @@ class Keeper:
         return "later"
 
     def _notice_status(self, slot: Slot, document: Document) -> None:
-        if _take_status(slot, document) and slot.due is not None:  # else it is seen to when the pass ends
+        if slot.take_status(document) and slot.due is not None:  # else it is seen to when the pass ends
             self._put_right(slot, document)
 
     def _put_right(self, slot: Slot, document: Document) -> None:
@@ -417,7 +350,7 @@ class Keeper:
             metrics.RECONCILES.labels(result=_result(outcome)).inc()
             told = await self._tell(document, slot, known, outcome)
             if slot.status == outcome.status.document():
-                _settle(slot, world.news, stopped, outcome)
+                slot.settle(world.news, stopped, outcome)
                 self._notify(document, slot, outcome, world)
             stays = not (metadata.get("deletionTimestamp") or slot.gone or self._has_successor(document))
             if isinstance(outcome.status, InferenceEnvironmentStatus) and stays:
@@ -491,7 +424,7 @@ class Keeper:
                 log.info("status written", ready=_ready(after))
             slot.status = after
             slot.failures = 0
-            _take_status(slot, self._as_shown(document))
+            slot.take_status(self._as_shown(document))
         except GoneError:
             return outcome
         except Exception:  # whatever the API server or the way to it: the next pass writes it
@@ -512,16 +445,6 @@ class Keeper:
         return outcome
 
 
-def _take_status(slot: Slot, document: Document) -> bool:
-    """Takes what the watch brings of a status. Whether somebody else has changed it since it was written last."""
-    shown, version = document.get("status"), document["metadata"].get("resourceVersion")
-    since = slot.written is not None and version is not None and int(version) > int(slot.written)
-    changed = since and slot.status != shown
-    if since or slot.status == shown:
-        slot.status = shown  # if they are equal, one of the two is enough to keep
-    return changed
-
-
 def _slipped_away(document: Document) -> bool:
     """Whether an object was deleted although it had our finalizer, before anything was told of it. The API server reads
     an object, sees no finalizer, and deletes it with what has come to it since (`Store.Delete` of k8s.io/apiserver).
@@ -529,19 +452,6 @@ def _slipped_away(document: Document) -> bool:
     metadata = document["metadata"]
     held = FINALIZER in metadata.get("finalizers", ()) and not metadata.get("deletionTimestamp")
     return held and not document.get("status")
-
-
-def _settle(slot: Slot, heard: News, stopped: Mapping[str, StoppedTask], outcome: Outcome) -> None:
-    """The status is written: what events had told before the pass is in it."""
-    looked = outcome.results and not any(isinstance(r.outcome, Trouble) for r in outcome.results)
-    if looked and slot.heard_at == heard.at:
-        slot.heard_at = None
-    for notified in heard.notified:
-        slot.notified.pop(notified.id, None)
-    for arn, task in stopped.items():
-        if slot.stopped.get(arn) is task:
-            del slot.stopped[arn]
-            task.kept()
 
 
 def service_of(document: Document) -> str:
