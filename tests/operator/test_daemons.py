@@ -289,6 +289,7 @@ def test_a_pass_under_way_goes_on_with_what_it_has_seen_when_its_environment_cha
         keeper.environment_noticed(before, Slot())
         keeper.notice(document, slot)
         for _ in range(3):
+            slot.begin()
             await keeper._pass(look_after, document, slot)
 
     asyncio.run(live())

@@ -291,6 +291,7 @@ def test_it_is_looked_at_again_when_that_is_asked_for(prepared: World) -> None:
     it.look()
     assert it.stands("Verified")[0] == "True", "it is not yet known"
     keeper.environment_noticed({**it.document, "metadata": {**meta, "annotations": {RECONCILE_AT: "now"}}}, slot)
+    slot.begin()
     it.look()
     assert it.stands("Verified")[0] == "False"
 

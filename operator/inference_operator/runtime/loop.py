@@ -336,9 +336,6 @@ class Keeper:
             started = time.perf_counter()
             slot.began = asyncio.get_running_loop().time()
             log.debug("a pass begins", monotonic=slot.began)
-            if slot.doubted:
-                slot.doubted = False
-                slot.memory.forget()
             stopped = dict(slot.stopped)
             world = replace(await self._world(document, slot), stopping=stopping)
             if metadata.get("deletionTimestamp") and "namespace" not in metadata and not self._has_successor(document):

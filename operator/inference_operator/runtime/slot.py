@@ -66,9 +66,13 @@ class Slot:
         self.due = time.monotonic() + seconds
 
     def begin(self) -> None:
+        """Its pass begins."""
         now = time.monotonic()
         metrics.QUEUE_SECONDS.observe(max(0.0, now - (self.due if self.due is not None else now)))
         self.due = None
+        if self.doubted:
+            self.doubted = False
+            self.memory.forget()
 
     def call(self) -> None:
         """Its turn is now."""
