@@ -34,6 +34,8 @@ LATE = "the model did not answer in time"
 Asked = tuple[float, int, Key]
 """Deadline, connection and model of a request."""
 
+_APART = 16  # numbers, which is a cache line: what workers note must not slow each other
+
 Note: TypeAlias = "memoryview[int]"
 """For each thread of a worker: 0, or the number of the model that it has asked, below 0 if that was too late and the
 caller has been answered."""
@@ -112,14 +114,15 @@ class Watchdog:
         self._clock = clock
         self._models = models
         self._threads = threads
-        self._memory = memoryview(mmap.mmap(-1, workers * threads * 4)).cast("i")
+        self._share = -(-threads // _APART) * _APART
+        self._memory = memoryview(mmap.mmap(-1, workers * self._share * 4)).cast("i")
         """Shared by all processes that are forked from this one."""
         self.use_slot(0)
 
     def use_slot(self, slot: int) -> list[tuple[Key, bool]]:
         """Called in a worker, after the fork. What an earlier one was at when it died: models, and whether the caller
         has been answered nevertheless."""
-        note = self._memory[slot * self._threads : (slot + 1) * self._threads]
+        note = self._memory[slot * self._share :][: self._threads]
         left = [(self._models[abs(number) - 1], number < 0) for number in note if number]
         for place in range(self._threads):
             note[place] = 0
