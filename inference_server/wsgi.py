@@ -39,7 +39,7 @@ from inference_server.loitering import Loiterers
 from inference_server.memory import watch_memory
 from inference_server.metrics.emf import EmfReporter
 from inference_server.metrics.exposition import Metrics, WorkerFacts
-from inference_server.metrics.store import LockedStore, Store
+from inference_server.metrics.store import Key, LockedStore, Store
 from inference_server.model_control import ModelControl, watch_repository, what_is_lost, without_unloaded
 from inference_server.overload import Overload
 from inference_server.readiness import Readiness
@@ -138,10 +138,7 @@ def _hand_in(here: Surroundings, found: Scan, catalog: Catalog, loading: Loading
 
 def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading) -> Application:
     settings, catalog = here.settings, loader.catalog
-    models = [model for versions in catalog.models.values() for model in versions.values()]
-    if settings.threads == 1 and any(model.config.batching for model in models):
-        log.warning("batching has no effect with one thread; set INFERENCE_THREADS")
-    keys = [model.key for model in models] + [(entry.model, str(entry.version)) for entry in loading.after_fork]
+    keys = _keys(settings, catalog, loading)
     counters = here.scratch / f"{here.folder.path.name}.counters"
     store = (Store if settings.threads == 1 else LockedStore)(counters, keys, settings.workers)
     # A duplicate, as the object closes its descriptor when it is collected.
@@ -209,6 +206,14 @@ def _assemble(here: Surroundings, found: Scan, loader: Loader, loading: Loading)
 
     uwsgi.post_fork_hook = start_worker
     return application
+
+
+def _keys(settings: Settings, catalog: Catalog, loading: Loading) -> list[Key]:
+    """Of all models of this generation."""
+    models = [model for versions in catalog.models.values() for model in versions.values()]
+    if settings.threads == 1 and any(model.config.batching for model in models):
+        log.warning("batching has no effect with one thread; set INFERENCE_THREADS")
+    return [model.key for model in models] + [(entry.model, str(entry.version)) for entry in loading.after_fork]
 
 
 def _report(

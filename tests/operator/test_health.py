@@ -14,7 +14,7 @@ from inference_operator.runtime.health import OVERDUE_AFTER, Health, serve
 from inference_operator.runtime.loop import Duty, Keeper
 from inference_operator.runtime.slot import Slot
 from tests.operator.builders import deployment_document, environment_document
-from tests.operator.test_daemons import DONE
+from tests.operator.test_loop import DONE
 
 DELETED = "2026-11-24T12:00:00Z"
 

@@ -207,7 +207,7 @@ _UPDATE = ". Next: take it out of the spec, or update the operator's image."
 
 def _not_accepted(document: Document, world: World, refusal: Refusal, now: datetime) -> Outcome:
     object_meta, previous = _read(document)
-    running = _what_serves(_environment_name(document), object_meta, previous, world, now)
+    running = _what_serves(environment_name(document), object_meta, previous, world, now)
     told = status.refused(previous, refusal, running, generation=object_meta.generation, now=now)
     events = (*transitions(previous, told), *ignored(object_meta.annotations))
     return Outcome(status=told, requeue_after=backoff.RESYNC, events=events)
@@ -295,7 +295,7 @@ def _debugging_ends(spec: InferenceDeploymentSpec, now: datetime) -> timedelta:
 def take_away(document: Document, world: World, memory: Memory, now: datetime) -> Outcome:
     """Remove what was made for an object. Needs its identity and its environment, not a valid spec."""
     object_meta, previous = _read(document)
-    name = _environment_name(document)
+    name = environment_name(document)
     found = world.environments.get(name)
     environment = environment_spec(found) if found is not None else None
     if not isinstance(environment, InferenceEnvironmentSpec):
@@ -410,7 +410,8 @@ def _identity(object_meta: ObjectMeta) -> Identity:
     return Identity(namespace=object_meta.namespace or "default", name=object_meta.name, uid=object_meta.uid)
 
 
-def _environment_name(document: Document) -> str:
+def environment_name(document: Document) -> str:
+    """Of the InferenceEnvironment that an object runs in."""
     default: str = InferenceDeploymentSpec.model_fields["environment"].default
     name = (document.get("spec") or {}).get("environment", default)
     return name if isinstance(name, str) else default

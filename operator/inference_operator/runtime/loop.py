@@ -23,7 +23,16 @@ from inference_operator.domain import ecs_events
 from inference_operator.domain.names import Identity
 from inference_operator.engine.backoff import after_failures
 from inference_operator.engine.environments import queue_url
-from inference_operator.engine.objects import Connect, News, Outcome, Work, World, look_after, take_away
+from inference_operator.engine.objects import (
+    Connect,
+    News,
+    Outcome,
+    Work,
+    World,
+    environment_name,
+    look_after,
+    take_away,
+)
 from inference_operator.runtime import metrics
 from inference_operator.runtime.inboxes import Inboxes
 from inference_operator.runtime.kube import GoneError, Kube
@@ -166,13 +175,13 @@ class Keeper:
 
     def _call_those_in(self, name: str) -> None:
         for slot, used_by in list(self.slots.values()):
-            if environment_of(used_by) == name:
+            if environment_name(used_by) == name:
                 slot.doubted = True
                 slot.call()
 
     def _call_environment(self, document: Document) -> None:
         """What is in it has changed."""
-        slot = self.environment_slots.get(environment_of(document))
+        slot = self.environment_slots.get(environment_name(document))
         if slot is not None:
             slot.call()
 
@@ -209,7 +218,7 @@ class Keeper:
     ) -> Literal["mine", "later", "foreign"]:
         """An event about a service came. "later": what it tells is safe once `kept` is called."""
         slot, document = self.slots.get(news.service, (None, {}))
-        if slot is None or environment_of(document) != environment:
+        if slot is None or environment_name(document) != environment:
             return "foreign"
         slot.heard_at = datetime.now(UTC)
         self._hint(slot)
@@ -355,7 +364,7 @@ class Keeper:
             return told
 
     def _notify(self, document: Document, slot: Slot, outcome: Outcome, world: World) -> None:
-        name = environment_of(document)
+        name = environment_name(document)
 
         def delivered(notified: Notified) -> None:
             slot.notified[notified.id] = notified
@@ -377,7 +386,7 @@ class Keeper:
                 objects=objects,
                 undelivered=self.notifier.failing.get(document["metadata"]["name"]),
             )
-        asked = (environments.get(environment_of(document), {}).get("spec") or {}).get("policy") or {}
+        asked = (environments.get(environment_name(document), {}).get("spec") or {}).get("policy") or {}
         labels = None
         if asked.get("namespaces"):  # the right to read them is needed only where a policy asks for them
             labels = await asyncio.to_thread(self._labels_of, document["metadata"]["namespace"])
@@ -385,7 +394,7 @@ class Keeper:
             at=slot.heard_at,
             stopped_tasks=tuple(task.shown for task in slot.stopped.values()),
             notified=tuple(slot.notified.values()),
-            pushed=self.inboxes.hears(environment_of(document)),
+            pushed=self.inboxes.hears(environment_name(document)),
         )
         return World(environments=environments, connect=self.connect, labels=labels, news=news)
 
@@ -400,7 +409,7 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 whatever the API server or the way to it
                 log.warning("objects of the environment not listed", error=str(error))
                 return None
-        return [document for document in seen if environment_of(document) == environment["metadata"]["name"]]
+        return [document for document in seen if environment_name(document) == environment["metadata"]["name"]]
 
     def _labels_of(self, namespace: str) -> Mapping[str, str] | None:
         try:
@@ -454,12 +463,6 @@ def _slipped_away(document: Document) -> bool:
 def service_of(document: Document) -> str:
     metadata = document["metadata"]
     return Identity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"]).service
-
-
-def environment_of(document: Document) -> str:
-    """The name of the environment that an object runs in."""
-    name: str = (document.get("spec") or {}).get("environment", "default")
-    return name
 
 
 def _port_of(document: Document) -> object:

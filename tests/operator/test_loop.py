@@ -1,4 +1,4 @@
-"""How an object's daemon ends where kopf does not end it: the object is gone, its deletion was not seen to begin."""
+"""The loop around passes: what wakes an object, what a pass leaves behind, how one ends where kopf does not end it."""
 
 from __future__ import annotations
 
